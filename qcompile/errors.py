@@ -1,0 +1,29 @@
+"""Errors a user can cause. Each message says where, what was found, and what would work."""
+
+
+class QCompileError(Exception):
+    """Base of all errors that the command line reports in one message, with exit code 1."""
+
+
+class InvalidModel(QCompileError):
+    """The ONNX file is damaged, contradictory or hostile."""
+
+
+class Unsupported(QCompileError):
+    """The model is valid but asks for something qcompile cannot do."""
+
+
+class InvalidInput(QCompileError):
+    """Arrays, names, shapes or dtypes given to a model do not fit it."""
+
+
+class UnknownTarget(QCompileError):
+    """No such target, or a target file that cannot be read."""
+
+
+class ToolchainError(QCompileError):
+    """The C compiler or linker failed."""
+
+
+class BundleError(QCompileError):
+    """A bundle is incomplete, damaged, or does not run on this processor."""

@@ -1,0 +1,121 @@
+"""Quantize and dequantize: the borders between float and integer data in the quantized form.
+
+    quantize(x, s, z)   = clamp(round(x / s) + z, low, high)      float32 -> integer
+    dequantize(q, s, z) = (float32(q) - float32(z)) * s            integer -> float32
+
+`s` (float32) and `z` (the stored integer type) are 0-d, or 1-d along `axis`. `bits`, `signed` and
+`narrow` fix the range [low, high]; codes of up to 8 bits are stored in int8 or uint8. ONNX
+QuantizeLinear and DequantizeLinear, opset 25.
+"""
+
+from typing import Any
+
+import tvm
+from tvm import relax, te, tirx
+
+from qcompile.ops.registry import call_op, register_op
+
+QUANTIZE = "qcompile.quantize"
+DEQUANTIZE = "qcompile.dequantize"
+
+
+def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
+    """The smallest and the largest code."""
+    if signed:
+        return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1 - narrow
+
+
+def stored_dtype(bits: int, signed: bool) -> str:
+    """The narrowest integer type of TVM that holds the codes."""
+    width = next(width for width in (8, 16, 32) if bits <= width)
+    return f"int{width}" if signed else f"uint{width}"
+
+
+def quantize(
+    x: relax.Expr,
+    scale: relax.Expr,
+    zero_point: relax.Expr,
+    *,
+    axis: int = -1,
+    bits: int = 8,
+    signed: bool = False,
+    narrow: bool = False,
+    rounding: str = "half_even",
+) -> tvm.ir.Call:
+    """Codes of `x` (float32)."""
+    attributes = {"axis": axis, "bits": bits, "signed": int(signed), "narrow": int(narrow)}
+    register_quantize()
+    return call_op(QUANTIZE, [x, scale, zero_point], rounding=rounding, **attributes)
+
+
+def dequantize(
+    q: relax.Expr,
+    scale: relax.Expr,
+    zero_point: relax.Expr,
+    *,
+    axis: int = -1,
+    bits: int = 8,
+    signed: bool = False,
+    narrow: bool = False,
+) -> tvm.ir.Call:
+    """The float32 values of the codes `q`."""
+    attributes = {"axis": axis, "bits": bits, "signed": int(signed), "narrow": int(narrow)}
+    register_quantize()
+    return call_op(DEQUANTIZE, [q, scale, zero_point], **attributes)
+
+
+def register_quantize() -> None:
+    register_op(QUANTIZE, _infer_quantize, _legalize_quantize)
+    register_op(DEQUANTIZE, _infer_dequantize, _legalize_dequantize)
+
+
+def _infer_quantize(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
+    dtype = stored_dtype(int(call.attrs["bits"]), bool(call.attrs["signed"]))
+    return relax.TensorType(call.args[0].ty.shape, dtype)
+
+
+def _infer_dequantize(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
+    return relax.TensorType(call.args[0].ty.shape, "float32")
+
+
+def _along(parameter: te.Tensor, index: tuple[tirx.Var, ...], axis: int) -> Any:
+    """The entry of a 0-d or 1-d parameter that belongs to the element at `index`."""
+    if not parameter.shape:
+        return parameter()
+    return parameter[0] if int(parameter.shape[0]) == 1 else parameter[index[axis]]
+
+
+def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    axis = int(call.attrs["axis"])
+    signed = bool(call.attrs["signed"])
+    bits = int(call.attrs["bits"])
+    low, high = code_range(bits, signed, bool(call.attrs["narrow"]))
+    if str(call.attrs["rounding"]) != "half_even":
+        raise ValueError(f"quantize: rounding {call.attrs['rounding']} has no lowering yet")
+
+    def compute(x: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+        def entry(*index: tirx.Var) -> tirx.Expr:
+            code = tirx.round(x(*index) / _along(scale, index, axis))
+            code = code + _along(zero, index, axis).astype("float32")
+            code = tirx.max(tirx.min(code, tirx.const(high, "float32")), tirx.const(low, "float32"))
+            return code.astype("int32").astype(stored_dtype(bits, signed))
+
+        return te.compute(x.shape, entry, name="quantize")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="quantize")
+
+
+def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    axis = int(call.attrs["axis"])
+
+    def compute(q: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+        def entry(*index: tirx.Var) -> tirx.Expr:
+            code = q(*index).astype("float32")
+            return (code - _along(zero, index, axis).astype("float32")) * _along(
+                scale, index, axis
+            )
+
+        return te.compute(q.shape, entry, name="dequantize")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="dequantize")
