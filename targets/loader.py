@@ -1,0 +1,135 @@
+"""Read a target from its TOML file, and say what is wrong with the file when it is.
+
+Every field is required, nothing else is accepted, and the fields must fit each other: a kernel
+relies on them without asking again.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qcompile.errors import UnknownTarget
+from qcompile.targets.host import detect
+from qcompile.targets.target import Target
+from qcompile.targets.x86 import BASELINE, FEATURES, PROCESSORS, WIDE
+
+FOLDER = Path(__file__).parent
+
+INTEGERS = ("cores", "vector_bytes", "vector_registers", "l1d_bytes", "l2_bytes", "l3_bytes")
+FIELDS = (*INTEGERS, "clock_hz", "features", "source", "target")
+LLVM_FIELDS = ("kind", "mtriple", "mcpu")
+TRIPLE = "x86_64-unknown-linux-gnu"
+
+
+def list_targets() -> list[str]:
+    """The names that `load_target` knows, besides `host`."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_target(name: str) -> Target:
+    """The target of that name, of this machine (`host`), or of the TOML file at that path.
+
+    Raises UnknownTarget, with the names that would work.
+    """
+    if name == "host":
+        return host_target()
+    if name.endswith(".toml"):
+        return _read(Path(name))
+    if name in list_targets():
+        return _read(FOLDER / f"{name}.toml")
+    raise UnknownTarget(f"no target {name!r}{_suggest(name, [*list_targets(), 'host'])}")
+
+
+def host_target() -> Target:
+    """This machine, with the facts of the nearest named target where Linux tells none."""
+    return detect([load_target(name) for name in list_targets()])
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known: {', '.join(known)})"
+
+
+def _read(path: Path) -> Target:
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnknownTarget(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError
+        raise UnknownTarget(f"{path}: not a TOML file: {error}") from error
+    try:
+        return _target(path.stem, fields)
+    except UnknownTarget as error:
+        raise UnknownTarget(f"{path}: {error}") from error
+
+
+def _target(name: str, fields: dict[str, Any]) -> Target:
+    _expect_names(fields, FIELDS, "field")
+    for field in INTEGERS:
+        if type(fields[field]) is not int or fields[field] < 1:
+            raise UnknownTarget(f"{field} = {fields[field]!r}: expected a positive integer")
+    clock_hz = fields["clock_hz"]
+    if type(clock_hz) not in (int, float) or not 0 < clock_hz < float("inf"):
+        raise UnknownTarget(f"clock_hz = {clock_hz!r}: expected a positive number of hertz")
+    if not isinstance(fields["source"], str) or not fields["source"].strip():
+        raise UnknownTarget(f"source = {fields['source']!r}: expected where the facts come from")
+    llvm = _llvm(fields["target"])
+    features = _features(fields["features"])
+    _expect_vectors(fields["vector_bytes"], fields["vector_registers"], features)
+    return Target(
+        name=name,
+        clock_hz=float(clock_hz),
+        features=features,
+        source=fields["source"],
+        llvm=llvm,
+        **{field: fields[field] for field in INTEGERS},
+    )
+
+
+def _expect_names(found: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    for name in found:
+        if name not in known:
+            raise UnknownTarget(f"unknown {what} {name!r}{_suggest(name, known)}")
+    for name in known:
+        if name not in found:
+            raise UnknownTarget(f"{what} {name!r} is missing")
+
+
+def _features(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UnknownTarget(f"features = {names!r}: expected a list of names")
+    for name in names:
+        if name not in FEATURES:
+            raise UnknownTarget(f"unknown feature {name!r}{_suggest(name, list(FEATURES))}")
+    if missing := [name for name in BASELINE if name not in names]:
+        raise UnknownTarget(f"features lack {', '.join(missing)}: x86 kernels need x86-64-v3")
+    return tuple(name for name in FEATURES if name in names)
+
+
+def _llvm(fields: Any) -> dict[str, str]:
+    if not isinstance(fields, dict):
+        raise UnknownTarget(f"target = {fields!r}: expected a table")
+    _expect_names(fields, LLVM_FIELDS, "field of [target]")
+    if fields["kind"] != "llvm":
+        raise UnknownTarget(f"target.kind = {fields['kind']!r}: expected 'llvm'")
+    if fields["mtriple"] != TRIPLE:
+        raise UnknownTarget(f"target.mtriple = {fields['mtriple']!r}: expected {TRIPLE!r}")
+    if fields["mcpu"] not in PROCESSORS:
+        hint = _suggest(str(fields["mcpu"]), PROCESSORS)
+        raise UnknownTarget(f"unknown target.mcpu {fields['mcpu']!r}{hint}")
+    return dict(fields)
+
+
+def _expect_vectors(vector_bytes: int, registers: int, features: tuple[str, ...]) -> None:
+    if vector_bytes not in (32, 64):
+        raise UnknownTarget(f"vector_bytes = {vector_bytes}: expected 32 or 64")
+    if registers not in (16, 32):
+        raise UnknownTarget(f"vector_registers = {registers}: expected 16 or 32")
+    wide = vector_bytes == 64 or registers == 32
+    if wide and (missing := [name for name in WIDE if name not in features]):
+        raise UnknownTarget(
+            f"{vector_bytes}-byte vectors in {registers} registers need {', '.join(missing)}"
+        )

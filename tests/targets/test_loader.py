@@ -1,0 +1,97 @@
+"""Target files: what is read, and the message for each way a file can be wrong."""
+
+import re
+
+import pytest
+
+from qcompile.errors import UnknownTarget
+from qcompile.targets import list_targets, load_target
+from qcompile.targets.loader import FOLDER
+from qcompile.targets.x86 import FEATURES
+
+NAMES = ["alderlake", "cascadelake", "icelake-server", "skylake-avx512", "x86-64-v3", "znver4"]
+
+
+def test_knows_its_processors():
+    assert set(NAMES) < set(list_targets())
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_reads_every_file(name):
+    target = load_target(name)
+    assert target.name == name and target.source
+    assert target.l1d_bytes < target.l2_bytes < target.l3_bytes
+    assert 1e9 < target.clock_hz < 6e9
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_switches_exactly_its_features_on(name):
+    tvm = pytest.importorskip("tvm")
+    target = load_target(name)
+    llvm = tvm.get_global_func("target.llvm_get_cpu_features")(target.tvm_target())
+    assert {str(feature) for feature in llvm} & set(FEATURES) == set(target.features)
+
+
+def test_tells_what_runs_where():
+    assert load_target("x86-64-v3").runs_on(load_target("znver4").features)
+    assert not load_target("znver5").runs_on(load_target("znver4").features)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("zenver4", "did you mean 'znver4'?"), ("host2", "'host'"), ("", "known:")]
+)
+def test_names_the_targets_it_knows(name, hint):
+    with pytest.raises(UnknownTarget, match=re.escape(hint)) as error:
+        load_target(name)
+    assert "cascadelake" in str(error.value)
+
+
+def changed(tmp_path, old, new):
+    text = (FOLDER / "znver4.toml").read_text()
+    assert old in text
+    path = tmp_path / "board.toml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_reads_a_file_of_the_users(tmp_path):
+    target = load_target(changed(tmp_path, "cores = 8", "cores = 6"))
+    assert (target.name, target.cores) == ("board", 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cores = 8", "cores = 0", "cores = 0: expected a positive integer"),
+        ("cores = 8", "cores = true", "cores = True: expected a positive integer"),
+        ("cores = 8", "cores = '8'", "cores = '8': expected a positive integer"),
+        ("cores = 8", "", "field 'cores' is missing"),
+        ("cores = 8", "cores = 8\ncore = 8", "unknown field 'core'; did you mean 'cores'?"),
+        ("cores = 8", "cores =", "not a TOML file"),
+        ("clock_hz = 3.7e9", "clock_hz = nan", "clock_hz = nan"),
+        ('source = "AMD', 'source = ""  # "AMD', "expected where the facts come from"),
+        ('"avx512vnni"', '"avx512_vnni"', "unknown feature 'avx512_vnni'; did you mean"),
+        ('"avx512bw", ', "", "64-byte vectors in 32 registers need avx512bw"),
+        ('"avx2", ', "", "features lack avx2"),
+        ("vector_bytes = 64", "vector_bytes = 128", "vector_bytes = 128: expected 32 or 64"),
+        ("vector_registers = 32", "vector_registers = 8", "vector_registers = 8"),
+        ('mcpu = "znver4"', 'mcpu = "zen4"', "unknown target.mcpu 'zen4'"),
+        ('mcpu = "znver4"', "", "field of [target] 'mcpu' is missing"),
+        ('mcpu = "znver4"', 'mcpu = "znver4"\nmattr = "+avx"', "unknown field of [target] 'mattr'"),
+        ('kind = "llvm"', 'kind = "cuda"', "target.kind = 'cuda'"),
+        ("x86_64-unknown", "aarch64-unknown", "target.mtriple"),
+        ("[target]", "[targets]", "unknown field 'targets'"),
+    ],
+)
+def test_says_what_is_wrong_with_a_file(tmp_path, old, new, message):
+    with pytest.raises(UnknownTarget, match=re.escape(message)) as error:
+        load_target(changed(tmp_path, old, new))
+    assert "board.toml" in str(error.value)
+
+
+def test_says_when_there_is_no_file(tmp_path):
+    with pytest.raises(UnknownTarget, match=r"none\.toml: cannot be read: No such file"):
+        load_target(str(tmp_path / "none.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UnknownTarget, match="not a TOML file"):
+        load_target(str(tmp_path / "binary.toml"))
