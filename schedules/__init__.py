@@ -1,1 +1,27 @@
 """Operators: what is computed (TE) and how on a family of devices, one operator per file."""
+
+from collections.abc import Callable, Mapping
+
+import tvm
+from tvm import s_tir, tirx
+
+from qcompile.targets import Target
+
+ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], None]
+
+SCHEDULES: Mapping[str, ScheduleFunction] = {}
+"""What the block annotation `qcompile.schedule` names: one line for each operator."""
+
+
+def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
+    """`func`, computed the way the annotation of its anchor block asks for; it computes the same.
+
+    A function without such a block is returned as it is.
+    """
+    sch = s_tir.Schedule(tvm.IRModule({"main": func}))
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        name = sch.get(block).annotations.get("qcompile.schedule")
+        if name is not None:
+            SCHEDULES[str(name)](sch, block, target)
+            return sch.mod["main"].with_attr("tirx.is_scheduled", True)
+    return func
