@@ -5,11 +5,16 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import s_tir, tirx
 
+from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
+from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.targets import Target
 
 ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], None]
 
-SCHEDULES: Mapping[str, ScheduleFunction] = {}
+SCHEDULES: Mapping[str, ScheduleFunction] = {
+    "conv2d_f32": schedule_conv2d_f32,
+    "dense_f32": schedule_dense_f32,
+}
 """What the block annotation `qcompile.schedule` names: one line for each operator."""
 
 
