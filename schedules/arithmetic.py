@@ -19,7 +19,7 @@ def register_arithmetic() -> None:
         UNFUSED,
         target="llvm",
         f=lambda call: tirx.call_llvm_pure_intrin(
-            call.dtype, "llvm.arithmetic.fence", call.args[0]
+            call.ty, "llvm.arithmetic.fence", call.args[0]
         ),
     )
 

@@ -1,10 +1,28 @@
-"""Own Relax operators of the quantized and the integer form."""
+"""Own Relax operators of the quantized and the integer form, each with its meaning as plain TE."""
 
+from qcompile.ops.contractions import batch_matmul, conv2d, dense, register_contractions
+from qcompile.ops.pool import register_pool, sum_pool2d
 from qcompile.ops.quantize import dequantize, quantize, register_quantize
+from qcompile.ops.requantize import add, multiply, register_requantize, requantize, table
 
-__all__ = ["dequantize", "quantize", "register_ops"]
+__all__ = [
+    "add",
+    "batch_matmul",
+    "conv2d",
+    "dense",
+    "dequantize",
+    "multiply",
+    "quantize",
+    "register_ops",
+    "requantize",
+    "sum_pool2d",
+    "table",
+]
 
 
 def register_ops() -> None:
     """Register all operators with TVM; calling it again is harmless."""
     register_quantize()
+    register_contractions()
+    register_requantize()
+    register_pool()

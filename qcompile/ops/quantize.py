@@ -1,7 +1,7 @@
 """Quantize and dequantize: the borders between float and integer data in the quantized form.
 
     quantize(x, s, z)   = clamp(round(x / s) + z, low, high)      float32 -> integer
-    dequantize(q, s, z) = (float32(q) - float32(z)) * s            integer -> float32
+    dequantize(q, s, z) = float32(q - z) * s                       integer -> float32
 
 `s` (float32) and `z` (the stored integer type) are 0-d, or 1-d along `axis`. `bits`, `signed` and
 `narrow` fix the range [low, high]; codes of up to 8 bits are stored in int8 or uint8. ONNX
@@ -14,6 +14,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
+from qcompile.schedules.arithmetic import unfused
 
 QUANTIZE = "qcompile.quantize"
 DEQUANTIZE = "qcompile.dequantize"
@@ -111,10 +112,8 @@ def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
 
     def compute(q: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
         def entry(*index: tirx.Var) -> tirx.Expr:
-            code = q(*index).astype("float32")
-            return (code - _along(zero, index, axis).astype("float32")) * _along(
-                scale, index, axis
-            )
+            code = q(*index).astype("int32") - _along(zero, index, axis).astype("int32")
+            return unfused(code.astype("float32") * _along(scale, index, axis))
 
         return te.compute(q.shape, entry, name="dequantize")
 

@@ -1,0 +1,144 @@
+"""Rebuild a Relax function binding by binding.
+
+A pass derives from `BindingRewriter` and answers one question: what becomes of this call, whose
+arguments have been rewritten already? Names of bindings survive, because they carry the names of
+the model's layers.
+"""
+
+from collections import defaultdict
+
+import tvm
+from tvm import relax
+from tvm.ir import IRModule, Op
+
+OUTPUT = "output"
+ITEM = "item of a tuple"
+
+
+class BindingRewriter:
+    """Base of the passes: override `rewrite`."""
+
+    def __init__(self) -> None:
+        self.builder = relax.BlockBuilder()
+        self.reading: relax.Var | None = None  # the binding that `rewrite` is asked about
+        self._definitions: dict[relax.Var, relax.Expr] = {}
+        self._replacements: dict[relax.Var, relax.Expr] = {}
+        self._readers: defaultdict[relax.Var, list[str]] = defaultdict(list)
+        self.reads: dict[relax.Expr, int] = {}  # of a rewritten variable: readers it had before
+
+    def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        """What takes the place of `call`, bound to a variable `name`; None leaves it as it is."""
+        raise NotImplementedError
+
+    def emit(self, expression: relax.Expr, name: str = "") -> relax.Var:
+        """Bind an expression of the rewritten function."""
+        var = self.builder.emit(expression, name_hint=name)
+        self._definitions[var] = self.builder.lookup_binding(var)
+        return var
+
+    def definition(self, expression: relax.Expr) -> relax.Expr:
+        """The call or constant behind a variable of the rewritten function."""
+        while isinstance(expression, relax.Var) and expression in self._definitions:
+            expression = self._definitions[expression]
+        return expression
+
+    def call_of(self, expression: relax.Expr, *operators: str) -> tvm.ir.Call | None:
+        """The call behind `expression` when it is one of `operators`."""
+        found = self.definition(expression)
+        return found if operator_name(found) in operators else None
+
+    def readers(self, var: relax.Var) -> list[str]:
+        """The operators that read a variable of the function being read; OUTPUT for its result."""
+        return self._readers[var]
+
+    def transform(self, function: relax.Function) -> relax.Function:
+        """The rewritten function; one with control flow is returned as it is."""
+        blocks = function.body.blocks
+        if not all(isinstance(binding, relax.VarBinding) for b in blocks for binding in b.bindings):
+            return function
+        self._note_readers(function)
+        with self.builder.function("main", list(function.params), attrs=dict(function.attrs or {})):
+            with self.builder.dataflow():
+                for block in blocks:
+                    for binding in block.bindings:
+                        self._rebind(binding)
+                output = self.builder.emit_output(self._substitute(function.body.body))
+            self.builder.emit_func_output(output)
+        return self.builder.get()["main"]
+
+    def _rebind(self, binding: relax.VarBinding) -> None:
+        value = self._substitute(binding.value)
+        name = str(binding.var.name)
+        if isinstance(value, tvm.ir.Call):
+            self.reading = binding.var
+            value = self.builder.normalize(value)
+            rewritten = self.rewrite(value, name)
+            value = value if rewritten is None else rewritten
+        if isinstance(value, relax.TupleGetItem):
+            fields = self.definition(value.tuple_value)
+            value = fields.fields[value.index] if isinstance(fields, relax.Tuple) else value
+        if not isinstance(value, relax.Var):
+            value = self.emit(value, name)
+        self._replacements[binding.var] = value
+        if isinstance(value, relax.Var):
+            self.reads[value] = self.reads.get(value, 0) + len(self._readers[binding.var])
+
+    def _substitute(self, expression: relax.Expr) -> relax.Expr:
+        if isinstance(expression, relax.Var):
+            return self._replacements.get(expression, expression)
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([self._substitute(field) for field in expression.fields])
+        if isinstance(expression, relax.TupleGetItem):
+            return relax.TupleGetItem(self._substitute(expression.tuple_value), expression.index)
+        if isinstance(expression, tvm.ir.Call):
+            arguments = [self._substitute(argument) for argument in expression.args]
+            if all(new.same_as(old) for new, old in zip(arguments, expression.args, strict=True)):
+                return expression
+            return tvm.ir.Call(expression.op, arguments, expression.attrs, expression.ty_args)
+        return expression
+
+    def _note_readers(self, function: relax.Function) -> None:
+        def note(expression: relax.Expr, reader: str) -> None:
+            if isinstance(expression, relax.Var):
+                self._readers[expression].append(reader)
+            elif isinstance(expression, relax.Tuple):
+                for field in expression.fields:
+                    note(field, reader)
+
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                value = binding.value
+                if isinstance(value, tvm.ir.Call):
+                    for argument in value.args:
+                        note(argument, operator_name(value))
+                elif isinstance(value, relax.TupleGetItem):
+                    note(value.tuple_value, ITEM)
+                else:
+                    note(value, OUTPUT)
+        note(function.body.body, OUTPUT)
+
+
+def operator_name(expression: relax.Expr) -> str:
+    """The name of the operator called, or "" when `expression` is no operator call."""
+    if isinstance(expression, tvm.ir.Call) and isinstance(expression.op, Op):
+        return str(expression.op.name)
+    return ""
+
+
+def shape_of(expression: relax.Expr) -> tuple[int, ...]:
+    """The static shape of a tensor expression."""
+    return tuple(int(extent) for extent in expression.ty.shape)
+
+
+def dtype_of(expression: relax.Expr) -> str:
+    return str(expression.ty.dtype.dtype)
+
+
+def rewrite_functions(mod: IRModule, rewriter: type[BindingRewriter]) -> IRModule:
+    """Every Relax function of `mod` through a rewriter of its own, without dead bindings."""
+    mod = relax.transform.DeadCodeElimination()(mod)
+    functions = {
+        var: rewriter().transform(function) if isinstance(function, relax.Function) else function
+        for var, function in mod.functions.items()
+    }
+    return IRModule(functions, attrs=mod.attrs)

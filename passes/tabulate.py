@@ -1,0 +1,135 @@
+"""Look up chains of elementwise operators between 8-bit codes.
+
+    quantize(f(g(dequantize(x, s, z)))) -> table(x, [the code of every x])
+
+f, g: elementwise with one operand that is not constant (sigmoid, tanh, gelu, clip, x * c, x + c,
+x * sigmoid(x), …); x of up to 8 bits with one scale. The 256 entries are computed by NumPy in
+float32, operator by operator, as the model states them. Left alone: a chain of a dequantize alone
+(a requantize is cheaper), per-channel parameters, values that others read.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from scipy import special
+from tvm import relax
+from tvm.ir import IRModule
+
+from qcompile.ops import table
+from qcompile.ops.quantize import code_range, stored_dtype
+from qcompile.passes.facts import Codes, codes_of, constant
+from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
+
+Array = NDArray[Any]
+HALF = np.float32(0.5)
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
+    "relax.add": np.add,
+    "relax.subtract": np.subtract,
+    "relax.multiply": np.multiply,
+    "relax.divide": np.divide,
+    "relax.maximum": np.maximum,
+    "relax.minimum": np.minimum,
+    "relax.power": np.power,
+    "relax.clip": np.clip,
+    "relax.nn.relu": lambda x: np.maximum(x, np.float32(0)),
+    "relax.nn.relu6": lambda x: np.clip(x, np.float32(0), np.float32(6)),
+    "relax.nn.silu": lambda x: x * special.expit(x),
+    "relax.nn.gelu": lambda x: HALF * x * (1 + special.erf(x * np.float32(np.sqrt(0.5)))),
+    "relax.sigmoid": special.expit,
+    "relax.tanh": np.tanh,
+    "relax.exp": np.exp,
+    "relax.log": np.log,
+    "relax.sqrt": np.sqrt,
+    "relax.rsqrt": lambda x: 1 / np.sqrt(x),
+    "relax.erf": special.erf,
+    "relax.abs": np.abs,
+    "relax.negative": np.negative,
+    "relax.floor": np.floor,
+    "relax.ceil": np.ceil,
+    "relax.round": np.rint,
+    "relax.square": np.square,
+    "relax.sign": np.sign,
+}
+LEAKY = "relax.nn.leakyrelu"
+
+
+class _Tabulate(BindingRewriter):
+    def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > 8:
+            return None
+        if any(
+            constant(argument) is None or constant(argument).size != 1 for argument in call.args[1:]
+        ):
+            return None
+        codes = self._source(call.args[0])
+        if codes is None or operator_name(self.definition(call.args[0])) == "qcompile.dequantize":
+            return None
+        low = -128 if codes.dtype == "int8" else 0
+        every = np.arange(low, low + 256)
+        values = (every - codes.zero_point).astype("float32") * codes.scale.reshape(-1)[0]
+        with np.errstate(all="ignore"):
+            real = self._evaluate(call.args[0], values)
+        if not np.isfinite(real[_reachable(codes, every)]).all():
+            return None
+        entries = _codes(call, np.nan_to_num(real))
+        return table(codes.data, relax.const(entries, str(entries.dtype)))
+
+    def _source(self, value: relax.Expr) -> Codes | None:
+        """The one tensor of 8-bit codes that `value` is computed from, elementwise."""
+        call = self.definition(value)
+        if operator_name(call) == "qcompile.dequantize":
+            codes = codes_of(self, call)
+            usable = codes is not None and codes.per_tensor and codes.eight_bits
+            return codes if usable else None
+        if operator_name(call) not in ELEMENTWISE and operator_name(call) != LEAKY:
+            return None
+        sources: list[Codes | None] = []
+        for argument in call.args:
+            array = constant(self.definition(argument))
+            if isinstance(argument, relax.Var) and array is None:
+                sources.append(self._source(argument))
+            elif array is not None and array.size != 1:
+                return None
+        if not sources or any(s is None or not s.data.same_as(sources[0].data) for s in sources):
+            return None
+        return sources[0]
+
+    def _evaluate(self, value: relax.Expr, leaf: Array) -> Array:
+        call = self.definition(value)
+        if operator_name(call) == "qcompile.dequantize":
+            return leaf
+        arguments = [self._argument(argument, leaf) for argument in call.args]
+        if operator_name(call) == LEAKY:
+            slope = np.float32(float(call.attrs.alpha))
+            return np.where(arguments[0] > 0, arguments[0], arguments[0] * slope)
+        return np.asarray(ELEMENTWISE[operator_name(call)](*arguments), "float32")
+
+    def _argument(self, argument: relax.Expr, leaf: Array) -> Array:
+        array = constant(self.definition(argument))
+        if array is not None:
+            return array.reshape(())
+        if isinstance(argument, relax.Var):
+            return self._evaluate(argument, leaf)
+        return np.float32(float(argument.value))
+
+
+def _reachable(codes: Codes, every: Array) -> Array:
+    low, high = code_range(codes.bits, codes.signed, False)
+    return (every >= low) & (every <= high)
+
+
+def _codes(call: tvm.ir.Call, real: Array) -> Array:
+    bits, signed = int(call.attrs["bits"]), bool(call.attrs["signed"])
+    low, high = code_range(bits, signed, bool(call.attrs["narrow"]))
+    scale, zero = (constant(argument).reshape(()) for argument in call.args[1:])
+    rounded = np.rint((real / scale).astype("float32")) + zero.astype("float32")
+    return np.clip(rounded, low, high).astype(stored_dtype(bits, signed))
+
+
+@tvm.transform.module_pass(opt_level=0, name="Tabulate")
+class Tabulate:
+    def transform_module(self, mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
+        return rewrite_functions(mod, _Tabulate)

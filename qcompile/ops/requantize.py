@@ -1,0 +1,210 @@
+"""Integers to codes of another scale: the epilogues of the integer form.
+
+    requantize(x, s, t) = clamp(rint(float32(x - z_x) * s + t) + z, low, high)
+    add(a, b)           = clamp(rint((a - z_a) * s_a + (b - z_b) * s_b) + z, low, high)
+    multiply(a, b)      = clamp(rint(float32((a - z_a) * (b - z_b)) * s) + z, low, high)
+    table(x, t)         = t[x - lowest code]
+
+Every product and sum is rounded to float32 by itself (no fused multiply-add); rint is half to
+even. x, a, b: int32, int8 or uint8; s, t: float32, 0-d or (channels,) along the last axis.
+"""
+
+import tvm
+from tvm import relax, te, tirx
+
+from qcompile.ops.registry import call_op, register_op
+from qcompile.schedules.arithmetic import unfused
+
+REQUANTIZE = "qcompile.requantize"
+ADD = "qcompile.add"
+MULTIPLY = "qcompile.multiply"
+TABLE = "qcompile.table"
+
+
+def requantize(
+    x: relax.Expr,
+    scale: relax.Expr,
+    offset: relax.Expr | None,
+    *,
+    input_zero: int,
+    zero_point: int,
+    low: int,
+    high: int,
+    dtype: str,
+) -> tvm.ir.Call:
+    """Codes of `x * scale + offset`, clamped to [low, high]."""
+    register_requantize()
+    arguments = [x, scale] if offset is None else [x, scale, offset]
+    return call_op(
+        REQUANTIZE,
+        arguments,
+        input_zero=input_zero,
+        zero_point=zero_point,
+        low=low,
+        high=high,
+        dtype=dtype,
+    )
+
+
+def add(
+    a: relax.Expr,
+    b: relax.Expr,
+    *,
+    scales: tuple[float, float],
+    zeros: tuple[int, int],
+    zero_point: int,
+    low: int,
+    high: int,
+    dtype: str,
+) -> tvm.ir.Call:
+    """Codes of the sum of two tensors of codes; scales are relative to the output's."""
+    register_requantize()
+    return call_op(
+        ADD,
+        [a, b],
+        scale_a=scales[0],
+        scale_b=scales[1],
+        zero_a=zeros[0],
+        zero_b=zeros[1],
+        zero_point=zero_point,
+        low=low,
+        high=high,
+        dtype=dtype,
+    )
+
+
+def multiply(
+    a: relax.Expr,
+    b: relax.Expr,
+    *,
+    scale: float,
+    zeros: tuple[int, int],
+    zero_point: int,
+    low: int,
+    high: int,
+    dtype: str,
+) -> tvm.ir.Call:
+    """Codes of the product of two tensors of codes; scale is relative to the output's."""
+    register_requantize()
+    return call_op(
+        MULTIPLY,
+        [a, b],
+        scale=scale,
+        zero_a=zeros[0],
+        zero_b=zeros[1],
+        zero_point=zero_point,
+        low=low,
+        high=high,
+        dtype=dtype,
+    )
+
+
+def table(x: relax.Expr, entries: relax.Expr) -> tvm.ir.Call:
+    """Look codes up. x: int8 or uint8; entries: (256,), indexed from the lowest code on."""
+    register_requantize()
+    return call_op(TABLE, [x, entries])
+
+
+def register_requantize() -> None:
+    register_op(REQUANTIZE, _infer_codes, _legalize_requantize)
+    register_op(ADD, _infer_codes, _legalize_add)
+    register_op(MULTIPLY, _infer_codes, _legalize_multiply)
+    register_op(TABLE, _infer_table, _legalize_table)
+
+
+def _infer_codes(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
+    shape = list(call.args[0].ty.shape)
+    if str(call.op.name) in (ADD, MULTIPLY):
+        shape = _broadcast(shape, list(call.args[1].ty.shape))
+    return relax.TensorType(shape, str(call.attrs["dtype"]))
+
+
+def _broadcast(a: list[tirx.Expr], b: list[tirx.Expr]) -> list[int]:
+    rank = max(len(a), len(b))
+    a, b = ([1] * (rank - len(shape)) + [int(extent) for extent in shape] for shape in (a, b))
+    return [max(pair) for pair in zip(a, b, strict=True)]
+
+
+def _infer_table(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
+    return relax.TensorType(call.args[0].ty.shape, call.args[1].ty.dtype)
+
+
+def _at(tensor: te.Tensor, index: tuple[tirx.Var, ...]) -> tirx.Expr:
+    """The element of a tensor that broadcasts to the shape indexed by `index`."""
+    inner = index[len(index) - len(tensor.shape) :]
+    return tensor(*(0 if int(n) == 1 else i for i, n in zip(inner, tensor.shape, strict=True)))
+
+
+def _codes(call: tvm.ir.Call, value: tirx.Expr) -> tirx.Expr:
+    """Round `value` (float32), shift it to the zero point and clamp it."""
+    zero, low, high = (int(call.attrs[key]) for key in ("zero_point", "low", "high"))
+    code = tirx.round(value)
+    if zero:
+        code = code + tirx.const(float(zero), "float32")
+    code = tirx.min(code, tirx.const(float(high), "float32"))
+    code = tirx.max(code, tirx.const(float(low), "float32"))
+    return code.astype("int32").astype(str(call.attrs["dtype"]))
+
+
+def _centred(code: tirx.Expr, zero: int) -> tirx.Expr:
+    """`code - zero` as int32."""
+    return code.astype("int32") - zero if zero else code.astype("int32")
+
+
+def _legalize_requantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    input_zero = int(call.attrs["input_zero"])
+
+    def compute(x: te.Tensor, scale: te.Tensor, *offset: te.Tensor) -> te.Tensor:
+        def entry(*i: tirx.Var) -> tirx.Expr:
+            value = _centred(x(*i), input_zero).astype("float32") * _at(scale, i)
+            for term in offset:
+                value = unfused(value) + _at(term, i)
+            return _codes(call, value)
+
+        return te.compute(x.shape, entry, name="requantize")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="requantize")
+
+
+def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
+    scales = [tirx.const(float(call.attrs[key]), "float32") for key in ("scale_a", "scale_b")]
+
+    def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+        def entry(*i: tirx.Var) -> tirx.Expr:
+            terms = [
+                unfused(_centred(_at(x, i), zero).astype("float32") * scale)
+                for x, zero, scale in zip((a, b), zeros, scales, strict=True)
+            ]
+            return _codes(call, terms[0] + terms[1])
+
+        return te.compute(_infer_codes(call, bb).shape, entry, name="add")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="add")
+
+
+def _legalize_multiply(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
+    scale = tirx.const(float(call.attrs["scale"]), "float32")
+
+    def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+        def entry(*i: tirx.Var) -> tirx.Expr:
+            left, right = (_centred(_at(x, i), z) for x, z in zip((a, b), zeros, strict=True))
+            return _codes(call, (left * right).astype("float32") * scale)
+
+        return te.compute(_infer_codes(call, bb).shape, entry, name="multiply")
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="multiply")
+
+
+def _legalize_table(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
+    signed = str(call.args[0].ty.dtype.dtype) == "int8"
+
+    def compute(x: te.Tensor, entries: te.Tensor) -> te.Tensor:
+        return te.compute(
+            x.shape,
+            lambda *i: entries[x(*i).astype("int32") + (128 if signed else 0)],
+            name="table",
+        )
+
+    return bb.call_te(compute, *call.args, primfunc_name_hint="table")
