@@ -6,12 +6,14 @@ import tvm
 from tvm import s_tir, tirx
 
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
+from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.targets import Target
 
 ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], None]
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
+    "conv2d_int8": schedule_conv2d_int8,
     "conv2d_f32": schedule_conv2d_f32,
     "dense_f32": schedule_dense_f32,
 }
