@@ -15,7 +15,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import conv2d, dequantize
-from qcompile.passes.facts import codes_behind, constant_codes, scalar, vector
+from qcompile.passes.facts import Codes, codes_behind, constant_codes, scalar, vector
 from qcompile.passes.integer_weights import Weights, largest_code, signed_weights, sums_fit
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
@@ -31,34 +31,33 @@ class _IntegerConv2d(BindingRewriter):
         weights = None if array is None else signed_weights(w, array, axis=0)
         if weights is None or not sums_fit(weights, largest_code(x)):
             return None
-        total = self._product(call, x.data, weights, x.zero_point, name)
+        total = self._product(call, x, weights, name)
         scale = weights.scale.astype("float64") * float(x.scale.reshape(-1)[0])
         return dequantize(
             total, vector(scale, "float32"), scalar(0, "int32"), axis=3, bits=32, signed=True
         )
 
-    def _product(
-        self, call: tvm.ir.Call, data: relax.Expr, weights: Weights, zero_point: int, name: str
-    ) -> relax.Var:
+    def _product(self, call: tvm.ir.Call, x: Codes, weights: Weights, name: str) -> relax.Var:
         """The exact sums of (x - z_x) * (w - z_w): (N, OH, OW, O) int32."""
         attributes = {
             "strides": [int(value) for value in call.attrs.strides],
             "padding": [int(value) for value in call.attrs.padding],
             "dilation": [int(value) for value in call.attrs.dilation],
             "groups": int(call.attrs.groups),
-            "zero_point": zero_point,
+            "zero_point": x.zero_point,
+            "bits": (x.bits, weights.bits),
             "layer": name,
         }
         outputs = len(weights.codes)
         kernel = weights.codes.transpose(0, 2, 3, 1)  # (O, KH, KW, C/groups)
         bias = vector(np.zeros(outputs), "int32")
-        total = self.emit(conv2d(data, vector(kernel, "int8"), bias, **attributes), name)
+        total = self.emit(conv2d(x.data, vector(kernel, "int8"), bias, **attributes), name)
         if not weights.zero.any():
             return total
         groups = attributes["groups"]
         ones = np.ones((groups, *kernel.shape[1:]))
         none = vector(np.zeros(groups), "int32")
-        sums = self.emit(conv2d(data, vector(ones, "int8"), none, **attributes), f"{name}_sums")
+        sums = self.emit(conv2d(x.data, vector(ones, "int8"), none, **attributes), f"{name}_sums")
         if groups > 1:
             sums = self.emit(relax.op.repeat(sums, outputs // groups, axis=3))
         excess = self.emit(relax.op.multiply(sums, vector(weights.zero, "int32")))

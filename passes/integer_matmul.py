@@ -56,16 +56,14 @@ class _IntegerMatmul(BindingRewriter):
 
     def _product(self, a: Codes, weights: Weights, name: str) -> relax.Var:
         """The exact sums of (a - z_a) * (w - z_w): (..., M, N) int32."""
-        zero = a.zero_point
+        attributes = {"zero_point": a.zero_point, "bits": (a.bits, weights.bits), "layer": name}
         bias = vector(np.zeros(len(weights.codes)), "int32")
-        product = dense(a.data, vector(weights.codes, "int8"), bias, zero_point=zero, layer=name)
+        product = dense(a.data, vector(weights.codes, "int8"), bias, **attributes)
         total = self.emit(product, name)
         if not weights.zero.any():
             return total
         ones, none = np.ones((1, weights.codes.shape[1])), np.zeros(1)
-        sums = dense(
-            a.data, vector(ones, "int8"), vector(none, "int32"), zero_point=zero, layer=name
-        )
+        sums = dense(a.data, vector(ones, "int8"), vector(none, "int32"), **attributes)
         excess = relax.op.multiply(self.emit(sums, f"{name}_sums"), vector(weights.zero, "int32"))
         return self.emit(relax.op.subtract(total, self.emit(excess)))
 
@@ -75,7 +73,9 @@ class _IntegerMatmul(BindingRewriter):
             return None
         if left[-1] * largest_code(a) * largest_code(b) > INT32_MAX // 2:
             return None
-        product = batch_matmul(a.data, b.data, zero_a=a.zero_point, zero_b=b.zero_point, layer=name)
+        product = batch_matmul(
+            a.data, b.data, zeros=(a.zero_point, b.zero_point), bits=(a.bits, b.bits), layer=name
+        )
         scale = float(a.scale.reshape(-1)[0]) * float(b.scale.reshape(-1)[0])
         return dequantize(
             self.emit(product, name),

@@ -6,6 +6,7 @@ the model's layers.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import tvm
 from tvm import relax
@@ -29,6 +30,10 @@ class BindingRewriter:
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         """What takes the place of `call`, bound to a variable `name`; None leaves it as it is."""
         raise NotImplementedError
+
+    def result(self, value: relax.Expr) -> relax.Expr:
+        """What the function returns in place of `value`, which is rewritten already."""
+        return value
 
     def emit(self, expression: relax.Expr, name: str = "") -> relax.Var:
         """Bind an expression of the rewritten function."""
@@ -62,7 +67,8 @@ class BindingRewriter:
                 for block in blocks:
                     for binding in block.bindings:
                         self._rebind(binding)
-                output = self.builder.emit_output(self._substitute(function.body.body))
+                result = self.result(self._substitute(function.body.body))
+                output = self.builder.emit_output(result)
             self.builder.emit_func_output(output)
         return self.builder.get()["main"]
 
@@ -134,7 +140,7 @@ def dtype_of(expression: relax.Expr) -> str:
     return str(expression.ty.dtype.dtype)
 
 
-def rewrite_functions(mod: IRModule, rewriter: type[BindingRewriter]) -> IRModule:
+def rewrite_functions(mod: IRModule, rewriter: Callable[[], BindingRewriter]) -> IRModule:
     """Every Relax function of `mod` through a rewriter of its own, without dead bindings."""
     mod = relax.transform.DeadCodeElimination()(mod)
     functions = {

@@ -30,9 +30,10 @@ def conv2d(
     dilation: Sequence[int],
     groups: int,
     zero_point: int,
+    bits: tuple[int, int],
     layer: str,
 ) -> tvm.ir.Call:
-    """Convolution of codes. padding: (top, left, bottom, right)."""
+    """Convolution of codes. padding: (top, left, bottom, right); bits: of x and of w."""
     register_contractions()
     return call_op(
         CONV2D,
@@ -42,24 +43,39 @@ def conv2d(
         dilation=list(dilation),
         groups=groups,
         zero_point=zero_point,
+        a_bits=bits[0],
+        w_bits=bits[1],
         layer=layer,
     )
 
 
 def dense(
-    x: relax.Expr, w: relax.Expr, bias: relax.Expr, *, zero_point: int, layer: str
+    x: relax.Expr,
+    w: relax.Expr,
+    bias: relax.Expr,
+    *,
+    zero_point: int,
+    bits: tuple[int, int],
+    layer: str,
 ) -> tvm.ir.Call:
     """Rows of codes times constant columns."""
     register_contractions()
-    return call_op(DENSE, [x, w, bias], zero_point=zero_point, layer=layer)
+    attributes = {"a_bits": bits[0], "w_bits": bits[1], "layer": layer}
+    return call_op(DENSE, [x, w, bias], zero_point=zero_point, **attributes)
 
 
 def batch_matmul(
-    a: relax.Expr, b: relax.Expr, *, zero_a: int, zero_b: int, layer: str
+    a: relax.Expr,
+    b: relax.Expr,
+    *,
+    zeros: tuple[int, int],
+    bits: tuple[int, int],
+    layer: str,
 ) -> tvm.ir.Call:
     """Products of two computed matrices of codes, with equal leading axes."""
     register_contractions()
-    return call_op(BATCH_MATMUL, [a, b], zero_a=zero_a, zero_b=zero_b, layer=layer)
+    attributes = {"a_bits": bits[0], "w_bits": bits[1], "layer": layer}
+    return call_op(BATCH_MATMUL, [a, b], zero_a=zeros[0], zero_b=zeros[1], **attributes)
 
 
 def register_contractions() -> None:
