@@ -27,3 +27,7 @@ class ToolchainError(QCompileError):
 
 class BundleError(QCompileError):
     """A bundle is incomplete, damaged, or does not run on this processor."""
+
+
+class MissingPackage(QCompileError):
+    """The request needs an optional package that is not installed."""

@@ -1,0 +1,54 @@
+"""What `--json` writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qcompile.commands.bench import Bench
+    from qcompile.commands.check import Check
+
+
+def check_answer(found: Check) -> dict[str, Any]:
+    """Layers, float operators, totals, and the comparison (or null)."""
+    analysis = found.analysis
+    comparison = None
+    if found.comparison is not None:
+        comparison = asdict(found.comparison)
+        # JSON knows no infinity: null stands for an output that is no number on one side only.
+        comparison["max_difference"] = {
+            name: value if value != float("inf") else None
+            for name, value in found.comparison.max_difference.items()
+        }
+    return {
+        "model": str(found.model),
+        "target": found.target.name,
+        "features": list(found.target.features),
+        "inputs": [_plain(tensor) for tensor in analysis.inputs],
+        "outputs": [_plain(tensor) for tensor in analysis.outputs],
+        "layers": [_plain(layer) for layer in analysis.layers],
+        "float_ops": [_plain(op) for op in analysis.float_ops],
+        "totals": {
+            "macs": sum(layer.macs for layer in analysis.layers),
+            "integer_macs": sum(layer.macs for layer in analysis.layers if layer.integer),
+            "weight_bytes": sum(layer.weight_bytes for layer in analysis.layers),
+        },
+        "comparison": comparison,
+    }
+
+
+def bench_answer(found: Bench) -> dict[str, Any]:
+    """Latencies in seconds, ours first; why a peer is missing; layers when asked for."""
+    return {
+        "name": found.manifest.name,
+        "target": found.manifest.target,
+        "threads": found.threads,
+        "latencies": [asdict(latency) for latency in found.latencies],
+        "failed": found.failed,
+        "layers": [asdict(layer) for layer in found.layers],
+    }
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else asdict(value)

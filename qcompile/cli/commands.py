@@ -1,0 +1,137 @@
+"""One function for each command: call the library, print what it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qcompile.cli.answers import bench_answer, check_answer
+from qcompile.cli.progress import progress
+from qcompile.cli.show import (
+    show_bench,
+    show_bundle,
+    show_check,
+    show_demo,
+    show_run,
+    show_target,
+    show_targets,
+)
+from qcompile.files import write_whole
+
+
+def check(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.check import check
+
+    with progress() as report:
+        found = check(
+            arguments.model,
+            arguments.target,
+            batch=arguments.batch,
+            shapes=dict(arguments.shape),
+            data=arguments.data,
+            progress=report,
+        )
+    if arguments.json != "-":
+        show_check(found)
+    _write_json(arguments.json, check_answer(found))
+
+
+def compile_(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.compile import compile
+    from qcompile.targets import load_target
+
+    target = load_target(arguments.target)
+    if target.name == "host":
+        print(f"host: {target.source}: {' '.join(target.features)}")
+    with progress() as report:
+        manifest = compile(
+            arguments.model,
+            target,
+            arguments.output,
+            name=arguments.name,
+            batch=arguments.batch,
+            shapes=dict(arguments.shape),
+            quantized_io=arguments.quantized_io,
+            dump_ir=arguments.dump_ir,
+            progress=report,
+        )
+    show_bundle(manifest)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.run import run
+
+    with progress() as report:
+        found = run(
+            arguments.bundle,
+            arguments.inputs,
+            outputs=arguments.outputs,
+            threads=arguments.threads,
+            progress=report,
+        )
+    show_run(found)
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.bench import bench
+    from qcompile.commands.plots import draw, expect_matplotlib
+
+    if arguments.plots:
+        expect_matplotlib()
+    with progress() as report:
+        found = bench(
+            arguments.bundle,
+            threads=arguments.threads,
+            repeat=arguments.repeat,
+            per_layer=arguments.per_layer,
+            against=arguments.against,
+            model=arguments.model,
+            progress=report,
+        )
+    if arguments.json != "-":
+        show_bench(found)
+    _write_json(arguments.json, bench_answer(found))
+    if arguments.plots:
+        for file in draw(found, Path.cwd()):
+            print(f"wrote {file}")
+
+
+def targets(arguments: argparse.Namespace) -> None:
+    from qcompile.targets import host_features, list_targets, load_target
+
+    features = host_features()
+    if arguments.target is None:
+        show_targets([load_target(name) for name in list_targets()], features)
+    else:
+        show_target(load_target(arguments.target), features)
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.demo import demo
+
+    with progress() as report:
+        found = demo(arguments.output, progress=report)
+    show_demo(found)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "check": check,
+    "compile": compile_,
+    "run": run,
+    "bench": bench,
+    "targets": targets,
+    "demo": demo,
+}
+
+
+def _write_json(file: str | None, answer: dict[str, Any]) -> None:
+    if file is None:
+        return
+    text = json.dumps(answer, indent=2) + "\n"
+    if file == "-":
+        print(text, end="")
+    else:
+        write_whole(file, text.encode())

@@ -1,0 +1,225 @@
+"""Which commands there are and what they take. `--help` shows an example of each."""
+
+import argparse
+from collections.abc import Sequence
+
+from qcompile import __version__
+
+FORMATTER = argparse.RawDescriptionHelpFormatter
+
+OVERVIEW = """\
+A compiler for quantized neural networks: ONNX in, a standalone C library out.
+
+  1. see what will become of a model       qcompile check model.onnx
+  2. compile it                            qcompile compile model.onnx --target host -o build
+  3. run it on your data                   qcompile run build --inputs samples.npz
+  4. measure it, against others            qcompile bench build --against onnxruntime \\
+                                             --model model.onnx
+"""
+
+EPILOG = """\
+New here? `qcompile demo` compiles a bundled network and runs it on bundled images.
+Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage.
+QCOMPILE_DEBUG=1 shows tracebacks and what the tools print.
+"""
+
+SAMPLES = """\
+An NPZ file holds one array per model input, by name, of shape (samples, *input shape without its
+batch axis*). Float inputs take any float type, integer inputs exactly theirs. A single-input
+model also takes one array of any name, or a .npy file. Labels are the array `y` or `label`.
+"""
+
+CHECK = """\
+examples:
+  qcompile check model.onnx
+      every layer with its formats and multiply-adds, what stays float and why
+  qcompile check model.onnx --target cascadelake --json report.json
+  qcompile check model.onnx --data test.npz
+      also compile for this machine and compare with onnxruntime on the samples
+
+"""
+
+COMPILE = """\
+examples:
+  qcompile compile model.onnx --target host -o build
+  qcompile compile model.onnx --target x86-64-v3 -o build --name classifier --batch 8
+  qcompile compile model.onnx --target my_board.toml -o build --shape ids:1x128 --shape mask:1x128
+
+DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
+manifest.json and report.json. It is replaced as a whole, or left as it was.
+"""
+
+RUN = """\
+examples:
+  qcompile run build --inputs test.npz
+  qcompile run build --inputs image.npy --outputs scores.npz --threads 2
+
+"""
+
+BENCH = """\
+examples:
+  qcompile bench build
+  qcompile bench build --threads 2 --per-layer
+  qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
+  qcompile bench build --against litert=model.tflite
+
+Peers are measured alternately with ours in blocks, each in a process of its own that is stopped
+while another one is measured, with the same number of threads. They come with
+`pip install 'qcompile[bench]'`.
+"""
+
+TARGETS = """\
+examples:
+  qcompile targets            all targets, and which of them run on this machine
+  qcompile targets znver4     one target's facts
+  qcompile targets host       this machine as a target
+"""
+
+DEMO = """\
+example:
+  qcompile demo -o demo       keep the compiled networks
+"""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; ends the process with code 2 and a hint when they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="qcompile", description=OVERVIEW, epilog=EPILOG, formatter_class=FORMATTER
+    )
+    parser.add_argument("--version", action="version", version=f"qcompile {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_check(commands)
+    _add_compile(commands)
+    _add_run(commands)
+    _add_bench(commands)
+    targets = _add(commands, "targets", "list targets, or show one", TARGETS)
+    targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
+    demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
+    demo.add_argument("-o", dest="output", metavar="DIR", help="keep the bundles in DIR")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "bench":
+        _expect_model(parser, arguments)
+    return arguments
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    does: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=does,
+        description=does[0].upper() + does[1:] + ".",
+        epilog=epilog,
+        formatter_class=FORMATTER,
+        allow_abbrev=False,
+    )
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = _add(commands, "check", "tell what will become of a model", CHECK + SAMPLES)
+    check.add_argument("model", metavar="MODEL", help="an ONNX file")
+    check.add_argument("--target", metavar="T", default="host", help="default: this machine")
+    _add_shapes(check)
+    check.add_argument("--data", metavar="NPZ", help="compare with onnxruntime on these samples")
+    check.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
+
+
+def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compile_ = _add(commands, "compile", "compile a model to a bundle", COMPILE)
+    compile_.add_argument("model", metavar="MODEL", help="an ONNX file")
+    compile_.add_argument(
+        "--target", metavar="T", required=True, help="a name (see `targets`), `host`, a TOML file"
+    )
+    compile_.add_argument("-o", dest="output", metavar="DIR", required=True, help="the bundle")
+    compile_.add_argument("--name", metavar="N", help="prefix of the C names (default: the file's)")
+    _add_shapes(compile_)
+    compile_.add_argument(
+        "--quantized-io",
+        action="store_true",
+        help="strip the outer quantizers: the application passes integer codes",
+    )
+    compile_.add_argument("--dump-ir", metavar="DIR", help="write the module after every pass")
+
+
+def _add_shapes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--batch", metavar="B", type=_positive, help="the batch size where the model leaves it open"
+    )
+    command.add_argument(
+        "--shape",
+        metavar="NAME:1x3x224x224",
+        type=_shape,
+        action="append",
+        default=[],
+        help="an input's shape where the model leaves it open; may be repeated",
+    )
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = _add(commands, "run", "run a bundle on samples", RUN + SAMPLES)
+    run.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
+    run.add_argument("--inputs", metavar="NPZ", required=True, help="the samples, .npz or .npy")
+    run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
+    run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    bench = _add(commands, "bench", "measure a bundle's latency, alone or against others", BENCH)
+    bench.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
+    bench.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
+    bench.add_argument("--repeat", metavar="N", type=_positive, help="inferences of each framework")
+    bench.add_argument("--per-layer", action="store_true", help="also the time of every layer")
+    bench.add_argument(
+        "--plots",
+        action="store_true",
+        help="draw latency.png (and layers.png) here; needs matplotlib",
+    )
+    bench.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
+    bench.add_argument(
+        "--against",
+        metavar="PEERS",
+        type=_peers,
+        default={},
+        help="onnxruntime, openvino, litert=FILE.tflite, separated by commas",
+    )
+    bench.add_argument("--model", metavar="MODEL", help="the ONNX file that the peers run")
+
+
+def _expect_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if arguments.model is None and {"onnxruntime", "openvino"} & set(arguments.against):
+        parser.error("--against onnxruntime or openvino needs --model MODEL")
+    if arguments.model is not None and not arguments.against:
+        parser.error("--model is for --against, which is missing")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return number
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition(":")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME:1x3x224x224")
+    return name, tuple(_positive(size) for size in sizes.split("x"))
+
+
+def _peers(text: str) -> dict[str, str | None]:
+    """Peers by name, with the model file of their own where they have one."""
+    peers: dict[str, str | None] = {}
+    for item in text.split(","):
+        name, _, file = item.partition("=")
+        if name not in ("onnxruntime", "openvino", "litert"):
+            raise argparse.ArgumentTypeError(
+                f"unknown peer {name!r}: known are onnxruntime, openvino and litert=FILE.tflite"
+            )
+        if (name == "litert") != bool(file):
+            wanted = "litert=FILE.tflite" if name == "litert" else name
+            raise argparse.ArgumentTypeError(f"{item!r}: expected {wanted}")
+        peers[name] = file or None
+    return peers

@@ -1,0 +1,90 @@
+"""Measure a bundle's latency, alone or against other frameworks."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.commands.own_bench import OwnBench
+from qcompile.commands.peers import Peer, PeerFailed
+from qcompile.commands.race import Contender, Latency, race
+from qcompile.errors import InvalidInput, MissingPackage
+
+LAYER_INFERENCES = 200
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One kernel call: its layer, its kernel, the median seconds and its share of their sum."""
+
+    name: str
+    kernel: str
+    macs: int
+    median_s: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Latencies, ours first. `failed` tells why a peer is not among them."""
+
+    manifest: Manifest
+    threads: int
+    latencies: list[Latency]
+    failed: dict[str, str]
+    layers: list[LayerTime]
+
+
+def bench(
+    bundle: str | Path,
+    *,
+    threads: int | None = None,
+    repeat: int | None = None,
+    per_layer: bool = False,
+    against: Mapping[str, str | Path | None] | None = None,
+    model: str | Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Bench:
+    """The latency of the bundle in the folder `bundle`, and of `against` on the ONNX file `model`.
+
+    `against` maps peers (onnxruntime, openvino, litert) to a model file of their own, or None for
+    `model`. All run with `threads` threads, alternately in blocks, `repeat` inferences each. A
+    peer that cannot run is told in `failed`; the others are measured. Raises QCompileError.
+    """
+    manifest = read_manifest(bundle)
+    threads = threads or manifest.threads
+    contenders: list[Contender] = [OwnBench(manifest, threads)]
+    failed = {}
+    with ExitStack() as stack:
+        for name, file in (against or {}).items():
+            if (path := file or model) is None:
+                raise InvalidInput(f"{name}: which model it should run is not given")
+            try:
+                peer = Peer(name, path, threads, manifest.inputs)
+                contenders.append(stack.enter_context(closing(peer)))
+            except (MissingPackage, PeerFailed) as error:
+                failed[name] = str(error)
+        latencies = race(
+            contenders,
+            inferences=repeat,
+            progress=lambda done, total: progress and progress("measuring", done, total),
+        )
+    layers = _layers(manifest, threads, repeat) if per_layer else []
+    return Bench(manifest, threads, latencies, failed, layers)
+
+
+def _layers(manifest: Manifest, threads: int, repeat: int | None) -> list[LayerTime]:
+    times = OwnBench(manifest, threads).layers(repeat or LAYER_INFERENCES)
+    total = sum(seconds for _, seconds in times)
+    facts = {layer["name"]: layer for layer in manifest.layers}
+    return [
+        LayerTime(
+            name=name,
+            kernel=str(facts.get(name, {}).get("kernel", "")),
+            macs=int(facts.get(name, {}).get("macs", 0)),
+            median_s=seconds,
+            share=seconds / total if total else 0.0,
+        )
+        for name, seconds in times
+    ]

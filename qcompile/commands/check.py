@@ -1,0 +1,116 @@
+"""Tell what will become of a model, and whether its numbers stay."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qcompile.arrays import Array, accuracy, read_samples, run_samples, top_classes
+from qcompile.commands.compile import Progress, compile
+from qcompile.commands.reference import load_reference
+from qcompile.targets import Target, load_target
+
+if TYPE_CHECKING:
+    from qcompile.compiler import Analysis
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our outputs beside onnxruntime's on the same samples.
+
+    Accuracies are None without labels, `same_top1` when the first output is no classification.
+    """
+
+    samples: int
+    accuracy: float | None
+    reference_accuracy: float | None
+    same_top1: float | None
+    max_difference: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check` found; `comparison` is None without data."""
+
+    model: Path
+    target: Target
+    analysis: Analysis
+    comparison: Comparison | None
+
+
+def check(
+    model: str | Path,
+    target: str | Target = "host",
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    data: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Check:
+    """What every layer of the ONNX file `model` becomes on `target`.
+
+    With `data` (samples, see qcompile.arrays) the model is also compiled for this machine,
+    whatever `target` is, and compared with onnxruntime. Raises QCompileError.
+    """
+    from qcompile.compiler import analyze
+    from qcompile.tvm_errors import register_errors
+
+    register_errors()
+    resolved = load_target(target) if isinstance(target, str) else target
+    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes)
+    comparison = None
+    if data is not None:
+        comparison = compare(model, data, batch=batch, shapes=shapes, progress=progress)
+    return Check(Path(model), resolved, analysis, comparison)
+
+
+def compare(
+    model: str | Path,
+    data: str | Path,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compile `model` for this machine and compare it with onnxruntime on the samples `data`."""
+    from qcompile.bundle import load
+
+    reference = load_reference(model)
+    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+        bundle = Path(folder) / "bundle"
+        manifest = compile(model, "host", bundle, batch=batch, shapes=shapes, progress=progress)
+        samples = read_samples(data, manifest.inputs)
+        names = [output.name for output in manifest.outputs]
+        ours = run_samples(load(bundle).run, samples, manifest.inputs, names)
+    theirs = run_samples(reference, samples, manifest.inputs, names)
+    return compare_outputs(ours, theirs, samples.labels)
+
+
+def compare_outputs(
+    ours: Mapping[str, Array], theirs: Mapping[str, Array], labels: Array | None
+) -> Comparison:
+    """Differences of all outputs; classes are those of the first one."""
+    first, reference = next(iter(ours.values())), next(iter(theirs.values()))
+    classes, expected = top_classes(first), top_classes(reference)
+    same = None
+    if classes is not None and expected is not None:
+        same = float((classes == expected).mean())
+    return Comparison(
+        samples=len(first),
+        accuracy=None if labels is None else accuracy(first, labels),
+        reference_accuracy=None if labels is None else accuracy(reference, labels),
+        same_top1=same,
+        max_difference={name: _difference(ours[name], theirs[name]) for name in ours},
+    )
+
+
+def _difference(a: Array, b: Array) -> float:
+    """The largest |a - b|, infinite where only one of them is a number."""
+    difference = np.abs(a.astype("float64") - b.astype("float64"))
+    difference = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, difference)
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))

@@ -1,0 +1,46 @@
+"""Compile an ONNX file to a bundle."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.targets import Target, load_target
+
+# What is being done, how many steps of it are done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+def compile(
+    model: str | Path,
+    target: str | Target,
+    output: str | Path,
+    *,
+    name: str | None = None,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    quantized_io: bool = False,
+    dump_ir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Compile the ONNX file `model` for `target` into the folder `output`; what was made.
+
+    `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
+    With `quantized_io` inputs and outputs are integer codes. Raises QCompileError; `output` is
+    then as it was.
+    """
+    from qcompile.compiler import compile_model
+    from qcompile.tvm_errors import register_errors
+
+    register_errors()
+    compile_model(
+        Path(model),
+        load_target(target) if isinstance(target, str) else target,
+        output=Path(output),
+        name=name,
+        batch=batch,
+        shapes=shapes,
+        quantized_io=quantized_io,
+        dump_ir=dump_ir,
+        progress=progress,
+    )
+    return read_manifest(output)

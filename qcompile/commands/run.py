@@ -1,0 +1,53 @@
+"""Run a bundle in process on the samples of a file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcompile.arrays import Array, accuracy, npz_bytes, read_samples, run_samples
+from qcompile.commands.manifest import read_manifest
+from qcompile.files import write_whole
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outputs by name, each (samples, ...); `accuracy` is None without labels."""
+
+    samples: int
+    outputs: dict[str, Array]
+    accuracy: float | None
+
+
+def run(
+    bundle: str | Path,
+    inputs: str | Path,
+    *,
+    outputs: str | Path | None = None,
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Run:
+    """Run the bundle in the folder `bundle` on the samples `inputs` (.npz or .npy).
+
+    Writes the outputs by name to the .npz file `outputs` when given. Raises QCompileError.
+    """
+    from qcompile.bundle import load
+
+    manifest = read_manifest(bundle)
+    samples = read_samples(inputs, manifest.inputs)
+    network = load(bundle, threads=threads)
+    found = run_samples(
+        network.run,
+        samples,
+        manifest.inputs,
+        [output.name for output in manifest.outputs],
+        (lambda done, total: progress("running", done, total)) if progress else _silent,
+    )
+    if outputs is not None:
+        write_whole(outputs, npz_bytes(found))
+    first = next(iter(found.values()))
+    score = None if samples.labels is None else accuracy(first, samples.labels)
+    return Run(samples.count, found, score)
+
+
+def _silent(done: int, total: int) -> None:
+    pass
