@@ -143,8 +143,13 @@ def dtype_of(expression: relax.Expr) -> str:
 def rewrite_functions(mod: IRModule, rewriter: Callable[[], BindingRewriter]) -> IRModule:
     """Every Relax function of `mod` through a rewriter of its own, without dead bindings."""
     mod = relax.transform.DeadCodeElimination()(mod)
-    functions = {
-        var: rewriter().transform(function) if isinstance(function, relax.Function) else function
-        for var, function in mod.functions.items()
-    }
-    return IRModule(functions, attrs=mod.attrs)
+    functions = {var: f for var, f in mod.functions.items() if isinstance(f, relax.Function)}
+    kernels = IRModule({var: f for var, f in mod.functions.items() if var not in functions})
+    rewritten = {}
+    for var, function in functions.items():
+        instance = rewriter()
+        instance.builder = relax.BlockBuilder(kernels)
+        rewritten[var] = instance.transform(function)
+        made = instance.builder.get().functions.items()
+        kernels = IRModule({var: f for var, f in made if not isinstance(f, relax.Function)})
+    return IRModule({**kernels.functions, **rewritten}, attrs=mod.attrs)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import tvm
+from tvm import relax
+from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
 
 from qcompile.ops import register_ops
 from qcompile.passes.channels_last import ChannelsLast
@@ -15,11 +17,19 @@ from qcompile.passes.integer_bias import IntegerBias
 from qcompile.passes.integer_conv2d import IntegerConv2d
 from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_pool import IntegerPool
+from qcompile.passes.lower_conv2d import LowerConv2d
+from qcompile.passes.lower_dense import LowerDense
+from qcompile.passes.lower_float import LowerFloat
+from qcompile.passes.lower_pool import LowerPool
+from qcompile.passes.lower_table import LowerTable
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.requantize import Requantize
+from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.sink_dequantize import SinkDequantize
+from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.unsigned_activations import UnsignedActivations
+from qcompile.targets import Target, target_of
 
 Pass = tvm.transform.Pass
 
@@ -44,3 +54,48 @@ def integer_form_passes() -> Sequence[Pass]:
         Tabulate(),
         DequantizePerReader(),
     ]
+
+
+def kernel_passes(target: Target) -> Sequence[Pass]:
+    """From integer form to scheduled kernels for one target."""
+    return [
+        LowerConv2d(target),
+        LowerDense(target),
+        LowerPool(target),
+        LowerTable(target),
+        LowerFloat(target),
+        SinkReshape(),
+        relax.transform.EliminateCommonSubexpr(),
+        relax.transform.LegalizeOps(),
+        relax.transform.RewriteDataflowReshape(),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FoldConstant(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+        ScheduleKernels(target),
+    ]
+
+
+def register_pipeline() -> None:
+    """Make `relax.get_pipeline("qcompile")` known; calling it again is harmless."""
+    if "qcompile" not in relax.pipeline.PIPELINE_MAP:
+        relax.register_pipeline("qcompile")(pipeline)
+
+
+def pipeline() -> Pass:
+    """The whole way to TVM's virtual machine: the `relax_pipeline` of `tvm.compile`."""
+
+    @tvm.transform.module_pass(opt_level=0, name="qcompile")
+    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
+        current = tvm.target.Target.current()
+        target = target_of(current)
+        passes = [
+            *integer_form_passes(),
+            *kernel_passes(target),
+            *cpu_generic.dataflow_lower_passes(current),
+            *cpu_generic.finalize_passes(current),
+        ]
+        return tvm.transform.Sequential(passes)(mod)
+
+    return run

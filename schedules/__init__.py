@@ -8,11 +8,17 @@ from tvm import s_tir, tirx
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
+from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
+from qcompile.schedules.prepare import schedule_prepare
+from qcompile.schedules.table import schedule_table
 from qcompile.targets import Target
 
 ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], None]
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
+    "table": schedule_table,
+    "prepare": schedule_prepare,
+    "pool2d_int8": schedule_pool2d_int8,
     "conv2d_int8": schedule_conv2d_int8,
     "conv2d_f32": schedule_conv2d_f32,
     "dense_f32": schedule_dense_f32,

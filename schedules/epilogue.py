@@ -18,10 +18,13 @@ from tvm.s_tir.schedule import SBlockRV
 def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV) -> SBlockRV:
     """Every block but the anchor, inlined into the last one, which is returned.
 
-    Blocks that do not depend on the anchor (a residual's dequantization) are inlined too.
+    Blocks that do not depend on the anchor (a residual's dequantization) are inlined too. Sums
+    without an epilogue get a copy as theirs.
     """
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     (output,) = sch.get_output_blocks(sch.get_sblock("root"))
+    if sch.get(output) == sch.get(anchor) and sch.get(anchor).init is not None:
+        return sch.cache_write(anchor, 0, "global")
     for block in blocks:
         if sch.get(block) not in (sch.get(anchor), sch.get(output)):
             sch.compute_inline(block)

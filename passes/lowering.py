@@ -1,0 +1,106 @@
+"""What the lowering passes share: kernels as calls of TE computes, and the list of layers."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import tvm
+from numpy.typing import NDArray
+from tvm import relax, te
+from tvm.ir import IRModule
+
+from qcompile.passes.facts import vector
+from qcompile.passes.rewriter import BindingRewriter, rewrite_functions, shape_of
+from qcompile.targets import Target
+
+LAYERS = "qcompile.layers"
+OUT_ELEMENTWISE_FUSABLE = 4  # TVM's pattern kind of anchors that take elementwise epilogues
+INJECTIVE = 2
+OPAQUE = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator with weights or two factors, as manifest and report list it."""
+
+    name: str
+    op: str
+    kernel: str
+    a_bits: int
+    w_bits: int
+    macs: int
+    weight_bytes: int
+
+
+class Lowering(BindingRewriter):
+    """A rewriter that knows the target and collects the layers it lowers."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+        self.layers: list[Layer] = []
+
+    def kernel(
+        self,
+        compute: Callable[..., te.Tensor],
+        arguments: Sequence[relax.Expr],
+        hint: str,
+        name: str = "",
+        pattern: int = OUT_ELEMENTWISE_FUSABLE,
+    ) -> relax.Var:
+        """Call `compute` as a kernel of its own, into which TVM fuses by `pattern`."""
+        call = self.builder.call_te(
+            compute,
+            *arguments,
+            primfunc_name_hint=hint,
+            primfunc_attrs={"op_pattern": pattern},
+        )
+        return self.emit(call, name)
+
+    def reshaped(self, value: relax.Expr, shape: Sequence[int]) -> relax.Expr:
+        """`value` in another shape; nothing where it has it already."""
+        if shape_of(value) == tuple(shape):
+            return value
+        return self.emit(relax.op.reshape(value, tuple(shape)))
+
+
+def packed(array: NDArray[Any]) -> relax.Expr:
+    return vector(array, str(array.dtype))
+
+
+def matrix_shape(value: relax.Expr) -> tuple[int, int]:
+    """Rows and depth of a tensor read as a matrix of its last axis."""
+    *leading, depth = shape_of(value)
+    return prod(leading), depth
+
+
+def lower_functions(
+    mod: IRModule, rewriter: Callable[[Target], Lowering], target: Target
+) -> IRModule:
+    """Lower every Relax function and add its layers to the module's list."""
+    known = json.loads(str(mod.attrs[LAYERS])) if mod.attrs and LAYERS in mod.attrs else []
+    made: list[Lowering] = []
+
+    def start() -> Lowering:
+        made.append(rewriter(target))
+        return made[-1]
+
+    mod = rewrite_functions(mod, start)
+    known += [asdict(layer) for lowering in made for layer in lowering.layers]
+    return mod.with_attr(LAYERS, json.dumps(known))
+
+
+def passes_of(
+    rewriter: Callable[[Target], Lowering], name: str
+) -> Callable[[Target], tvm.transform.Pass]:
+    """A pass factory for a lowering rewriter."""
+
+    def make(target: Target) -> tvm.transform.Pass:
+        def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
+            return lower_functions(mod, rewriter, target)
+
+        return tvm.transform.module_pass(transform, opt_level=0, name=name)
+
+    return make

@@ -1,0 +1,113 @@
+"""Reshape behind elementwise operators, not between a kernel and its epilogue.
+
+    f(reshape(x), y)    -> reshape(f(x, reshape(y)))
+    reshape(reshape(x)) -> reshape(x), or x where that is its shape
+
+f: elementwise; the reshape keeps the last axis; y: of the same shape, single, or along the last
+axis. A kernel's sums stay in registers only until the next operator that is not elementwise.
+"""
+
+from math import prod
+
+import tvm
+from tvm import relax
+from tvm.ir import IRModule
+
+from qcompile.passes.channels_last import BINARY, UNARY
+from qcompile.passes.rewriter import (
+    BindingRewriter,
+    operator_name,
+    rewrite_functions,
+    shape_of,
+)
+
+EPILOGUES = {
+    *(f"qcompile.{name}" for name in ("requantize", "add", "multiply", "quantize", "dequantize")),
+    *UNARY,
+    *BINARY,
+} - {"relax.where"}
+
+
+class _SinkReshape(BindingRewriter):
+    def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        if operator_name(call) == "relax.reshape":
+            return self._compose(call)
+        if operator_name(call) not in EPILOGUES:
+            return None
+        for argument in call.args:
+            inner = self.call_of(argument, "relax.reshape")
+            if inner is not None and self._movable(call, argument, inner):
+                return self._moved(call, argument, shape_of(inner.args[0]), name)
+        return None
+
+    def _compose(self, call: tvm.ir.Call) -> relax.Expr | None:
+        inner = self.call_of(call.args[0], "relax.reshape")
+        source = call.args[0] if inner is None else inner.args[0]
+        if shape_of(source) == shape_of(call):
+            return source
+        return None if inner is None else relax.op.reshape(source, shape_of(call))
+
+    def _movable(self, call: tvm.ir.Call, argument: relax.Expr, inner: tvm.ir.Call) -> bool:
+        full, source = shape_of(argument), shape_of(inner.args[0])
+        if self.reads.get(argument, 0) != 1 or shape_of(call) != full or not source:
+            return False
+        if source[-1] != full[-1] or not self._from_kernel(inner.args[0]):
+            return False
+        if _channel_axis(call) != len(full) - 1 and any(shape_of(a) for a in call.args[1:3]):
+            return False
+        return all(
+            shape_of(other) == full or self._last_axis(shape_of(other), full)
+            for other in call.args
+            if isinstance(other.ty, relax.TensorType)
+        )
+
+    def _from_kernel(self, value: relax.Expr) -> bool:
+        """Whether `value` is made by a kernel or by elementwise operators behind it."""
+        name = operator_name(self.definition(value))
+        return name == "relax.call_tir" or name in EPILOGUES
+
+    def _last_axis(self, shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
+        return prod(shape) == 1 or (shape[-1] == full[-1] and prod(shape) == full[-1])
+
+    def _moved(
+        self, call: tvm.ir.Call, argument: relax.Expr, source: tuple[int, ...], name: str
+    ) -> relax.Expr:
+        full = shape_of(argument)
+        arguments = [
+            self._aligned(other, full, source) if isinstance(other.ty, relax.TensorType) else other
+            for other in call.args
+        ]
+        attributes = call.attrs
+        if operator_name(call) in ("qcompile.quantize", "qcompile.dequantize"):
+            values = {**dict(attributes.items()), "axis": len(source) - 1}
+            attributes = tvm.ir.make_node("ir.DictAttrs", **values)
+        result = tvm.ir.Call(call.op, arguments, attributes, call.ty_args)
+        return relax.op.reshape(self.emit(result, name), full)
+
+    def _aligned(
+        self, value: relax.Expr, full: tuple[int, ...], source: tuple[int, ...]
+    ) -> relax.Expr:
+        shape = shape_of(value)
+        if shape != full:
+            return value if len(shape) <= 1 else self._reshaped(value, shape[-1:])
+        return self._reshaped(value, source)
+
+    def _reshaped(self, value: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+        inner = self.call_of(value, "relax.reshape")
+        if inner is not None and shape_of(inner.args[0]) == shape:
+            return inner.args[0]
+        return self.emit(relax.op.reshape(value, shape))
+
+
+def _channel_axis(call: tvm.ir.Call) -> int:
+    """The axis along which parameters of quantize and dequantize vary; the last for others."""
+    rank = len(shape_of(call))
+    if operator_name(call) in ("qcompile.quantize", "qcompile.dequantize"):
+        return int(call.attrs["axis"]) % rank
+    return rank - 1
+
+
+@tvm.transform.module_pass(opt_level=0, name="SinkReshape")
+class SinkReshape:
+    def transform_module(self, mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
+        return rewrite_functions(mod, _SinkReshape)
