@@ -9,6 +9,8 @@ Every product and sum is rounded to float32 by itself (no fused multiply-add); r
 even. x, a, b: int32, int8 or uint8; s, t: float32, 0-d or (channels,) along the last axis.
 """
 
+from collections.abc import Sequence
+
 import tvm
 from tvm import relax, te, tirx
 
@@ -129,10 +131,14 @@ def _infer_table(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
     return relax.TensorType(call.args[0].ty.shape, call.args[1].ty.dtype)
 
 
-def _at(tensor: te.Tensor, index: tuple[tirx.Var, ...]) -> tirx.Expr:
-    """The element of a tensor that broadcasts to the shape indexed by `index`."""
-    inner = index[len(index) - len(tensor.shape) :]
-    return tensor(*(0 if int(n) == 1 else i for i, n in zip(inner, tensor.shape, strict=True)))
+def _at(tensor: te.Tensor, index: tuple[tirx.Var, ...], shape: Sequence[int]) -> tirx.Expr:
+    """The element of a tensor that broadcasts to `shape`, indexed by `index`.
+
+    An axis of 1 in both is indexed by its variable: so TVM sees elementwise access, and fuses.
+    """
+    rank = len(tensor.shape)
+    inner = zip(tensor.shape, index[len(index) - rank :], shape[len(shape) - rank :], strict=True)
+    return tensor(*(0 if int(own) < int(full) else i for own, i, full in inner))
 
 
 def _codes(call: tvm.ir.Call, value: tirx.Expr) -> tirx.Expr:
@@ -156,9 +162,9 @@ def _legalize_requantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
 
     def compute(x: te.Tensor, scale: te.Tensor, *offset: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
-            value = _centred(x(*i), input_zero).astype("float32") * _at(scale, i)
+            value = _centred(x(*i), input_zero).astype("float32") * _at(scale, i, x.shape)
             for term in offset:
-                value = unfused(value) + _at(term, i)
+                value = unfused(value) + _at(term, i, x.shape)
             return _codes(call, value)
 
         return te.compute(x.shape, entry, name="requantize")
@@ -169,16 +175,17 @@ def _legalize_requantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
 def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
     scales = [tirx.const(float(call.attrs[key]), "float32") for key in ("scale_a", "scale_b")]
+    shape = list(_infer_codes(call, bb).shape)
 
     def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
             terms = [
-                unfused(_centred(_at(x, i), zero).astype("float32") * scale)
+                unfused(_centred(_at(x, i, shape), zero).astype("float32") * scale)
                 for x, zero, scale in zip((a, b), zeros, scales, strict=True)
             ]
             return _codes(call, terms[0] + terms[1])
 
-        return te.compute(_infer_codes(call, bb).shape, entry, name="add")
+        return te.compute(shape, entry, name="add")
 
     return bb.call_te(compute, *call.args, primfunc_name_hint="add")
 
@@ -186,13 +193,16 @@ def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
 def _legalize_multiply(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
     scale = tirx.const(float(call.attrs["scale"]), "float32")
+    shape = list(_infer_codes(call, bb).shape)
 
     def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
-            left, right = (_centred(_at(x, i), z) for x, z in zip((a, b), zeros, strict=True))
+            left, right = (
+                _centred(_at(x, i, shape), z) for x, z in zip((a, b), zeros, strict=True)
+            )
             return _codes(call, (left * right).astype("float32") * scale)
 
-        return te.compute(_infer_codes(call, bb).shape, entry, name="multiply")
+        return te.compute(shape, entry, name="multiply")
 
     return bb.call_te(compute, *call.args, primfunc_name_hint="multiply")
 
