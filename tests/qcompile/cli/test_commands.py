@@ -1,0 +1,108 @@
+"""What the commands print and write."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from cli_fakes import SCORES, write_bundle
+
+from qcompile import check, compile, list_targets
+
+
+def test_checks(cli, calls):
+    code, out, err = cli("check", "model.onnx", "--target", "znver4")
+    assert (code, err) == (0, "")
+    assert re.search(r"Conv_0 +Conv +8 \(u8\) +8 \(s8\) +2 M +2\.0 +integer +conv2d_int8", out)
+    assert "Gemm_0\\x1b[31m" in out  # names cannot colour the terminal
+    assert re.search(r"Erf +3 +Erf_0, Erf_1, \.\.\. +no integer form", out)
+    assert "1 of 2 layers integer, 100.00 % of 2 M multiply-adds; weights 2.1 KiB" in out
+
+
+def test_writes_the_check_as_json(cli, calls, tmp_path):
+    file = tmp_path / "check.json"
+    assert cli("check", "model.onnx", "--target", "znver4", "--json", file)[0] == 0
+    answer = json.loads(file.read_text())
+    assert answer["layers"][0]["name"] == "Conv_0" and answer["comparison"] is None
+    assert answer["totals"] == {"macs": 2_000_020, "integer_macs": 2_000_000, "weight_bytes": 2128}
+    code, out, _ = cli("check", "model.onnx", "--target", "znver4", "--json", "-")
+    assert (code, json.loads(out)) == (0, answer)
+
+
+def test_compares_with_the_reference(cli, calls, tmp_path, monkeypatch):
+    def reference(model):
+        return lambda inputs: [2 * inputs["x"][:, ::-1]]
+
+    monkeypatch.setattr("qcompile.commands.check.load_reference", reference)
+    np.savez(tmp_path / "data.npz", x=SCORES, y=[1, 0])
+    file = tmp_path / "check.json"
+    code, out, _ = cli("check", "m.onnx", "--data", tmp_path / "data.npz", "--json", file)
+    assert code == 0 and re.search(r"accuracy: +100\.00 %\nonnxruntime's: +0\.00 %", out)
+    assert json.loads(file.read_text())["comparison"] == {
+        "samples": 2,
+        "accuracy": 1.0,
+        "reference_accuracy": 0.0,
+        "same_top1": 0.0,
+        "max_difference": {"y": 2.0},
+    }
+
+
+def test_compiles(cli, calls, tmp_path):
+    shape = ("--batch", 2, "--shape", "a:b:1x128", "--shape", "x:3")
+    code, out, err = cli("compile", "m.onnx", "--target", "znver4", "-o", tmp_path / "out", *shape)
+    assert (code, err) == (0, "")
+    assert re.search(r"inputs: +x float32 1x2\n", out) and re.search(r"library: +10\.0 KiB", out)
+
+
+def test_says_what_the_host_is(cli, calls, tmp_path):
+    _, out, _ = cli("compile", "m.onnx", "--target", "host", "-o", tmp_path / "out")
+    assert out.startswith("host: detected: ") and "avx2" in out
+
+
+def test_hands_the_options_on(calls, tmp_path):
+    compile("m.onnx", "znver4", tmp_path / "out", batch=2, shapes={"x": (3,)}, quantized_io=True)
+    [(model, target, options)] = calls
+    assert (model, target, options.pop("progress")) == ("m.onnx", "znver4", None)
+    expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
+    assert options == expected
+    assert check("m.onnx", "znver4").target.name == "znver4"
+
+
+def test_runs(cli, calls, tmp_path):
+    np.savez(tmp_path / "in.npz", x=SCORES, y=[1, 1])
+    inputs, outputs = ("--inputs", tmp_path / "in.npz"), ("--outputs", tmp_path / "out.npz")
+    code, out, err = cli("run", write_bundle(tmp_path / "net"), *inputs, *outputs)
+    assert (code, err) == (0, "")
+    assert re.search(r"y: +float32 \(2, 2\)\naccuracy: 50\.00 % of 2 samples\n", out)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["y"], 2 * SCORES)
+
+
+def test_measures(cli, tmp_path):
+    folder = write_bundle(tmp_path / "net")
+    file = tmp_path / "bench.json"
+    code, out, err = cli("bench", folder, "--repeat", 4, "--per-layer", "--json", file)
+    assert (code, err) == (0, "")
+    assert re.search(r"qcompile \S+ +1\.000 +1\.000 - 1\.000 +1\.00 +4\n", out)
+    assert re.search(r"Conv_0 +conv2d_int8 +600\.0 +66\.67 % +3\.3\n", out)
+    answer = json.loads(file.read_text())
+    assert answer["latencies"][0]["median_s"] == 0.001 and answer["threads"] == 1
+    assert [layer["name"] for layer in answer["layers"]] == ["Conv_0", "Gemm_0"]
+
+
+def test_measures_ours_when_a_peer_cannot_run(cli, tmp_path):
+    peers = ("--against", f"litert={tmp_path}/none.tflite", "--repeat", 2)
+    code, out, _ = cli("bench", write_bundle(tmp_path / "net"), *peers)
+    assert code == 0 and "qcompile 0" in out and "not measured: litert: " in out
+
+
+def test_lists_targets(cli):
+    code, out, _ = cli("targets")
+    assert code == 0 and all(name in out for name in list_targets())
+    code, out, _ = cli("targets", "alderlake")
+    assert code == 0 and "AVX-VNNI" in out and "Golden Cove" in out
+
+
+@pytest.mark.parametrize("command", ["check", "compile", "run", "bench", "targets", "demo"])
+def test_teaches_every_command(cli, command):
+    code, out, _ = cli(command, "--help")
+    assert code == 0 and f"  qcompile {command}" in out
