@@ -1,0 +1,140 @@
+"""Run a bundle in this process: NumPy in, NumPy out."""
+
+import ctypes
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qcompile.arrays import Array, TensorSpec, run_samples, take_samples
+from qcompile.errors import BundleError, InvalidInput
+
+ALIGNMENT = 64  # bytes, of the workspace
+FORMAT = 1
+NULL_POINTER = -1  # what a run returns for one, once it knows the processor
+
+
+class Bundle:
+    """A compiled network that runs in this process. Made by `load`.
+
+    One run at a time: threads that run at once need a Bundle each.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], library: ctypes.CDLL) -> None:
+        self.manifest = manifest
+        self.name = str(manifest["name"])
+        self.inputs = TensorSpec.read(manifest["inputs"])
+        self.outputs = TensorSpec.read(manifest["outputs"])
+        self._library = library
+        self._run = library[f"{self.name}_run"]
+        self._error = library[f"{self.name}_error"]
+        self._error.restype = ctypes.c_char_p
+        memory = np.zeros(int(manifest["workspace_bytes"]) + ALIGNMENT, np.uint8)
+        self._workspace = memory[-memory.ctypes.data % ALIGNMENT :]
+
+    def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
+        """The outputs of one run, in the manifest's order: one array, or a tuple of several.
+
+        Inputs come in the manifest's order or by name, with exactly the compiled shapes; float
+        inputs take any float type. Raises InvalidInput where they do not fit.
+        """
+        outputs = self.run(self._by_name(arrays, named))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """The outputs of one run, in the manifest's order, from inputs by name."""
+        if set(inputs) != {spec.name for spec in self.inputs}:
+            expected = [spec.name for spec in self.inputs]
+            raise InvalidInput(f"found the inputs {list(inputs)}; the model's are {expected}")
+        operands = [_fit(inputs[spec.name], spec) for spec in self.inputs]
+        outputs: list[Array] = [np.empty(spec.shape, spec.dtype) for spec in self.outputs]
+        pointers = [array.ctypes.data for array in (*operands, *outputs, self._workspace)]
+        self._expect_success(self._run(*map(ctypes.c_void_p, pointers)))
+        return outputs
+
+    def run_batches(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for samples along the first axis of each input, by name.
+
+        Inputs are of shape (samples, *input shape without its batch axis*); the last batch is
+        filled up, and what that adds is cut off. Raises InvalidInput where they do not fit.
+        """
+        samples = take_samples(arrays, self.inputs)
+        return run_samples(self.run, samples, self.inputs, [spec.name for spec in self.outputs])
+
+    def set_threads(self, threads: int) -> None:
+        """Use that many threads from now on, the calling one among them."""
+        self._expect_success(self._library[f"{self.name}_set_threads"](ctypes.c_int32(threads)))
+
+    def expect_processor(self) -> None:
+        """Raise BundleError when this processor lacks what the bundle needs."""
+        nothing = [ctypes.c_void_p(None)] * (len(self.inputs) + len(self.outputs) + 1)
+        if (status := self._run(*nothing)) != NULL_POINTER:
+            self._expect_success(status)
+
+    def _by_name(self, arrays: tuple[Array, ...], named: Mapping[str, Array]) -> dict[str, Array]:
+        if len(arrays) > len(self.inputs):
+            raise InvalidInput(f"found {len(arrays)} inputs; the model has {len(self.inputs)}")
+        given = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=False)}
+        if twice := set(given) & set(named):
+            raise InvalidInput(f"inputs given twice: {sorted(twice)}")
+        return {**given, **named}
+
+    def _expect_success(self, status: int) -> None:
+        if status != 0:
+            raise BundleError(f"{self.name}: {self._error(status).decode()}")
+
+
+def load(directory: str | Path, threads: int | None = None) -> Bundle:
+    """The bundle in that folder, to run with so many threads (default: the manifest's).
+
+    Raises BundleError when it is missing or damaged, or when this processor lacks what it needs.
+    """
+    folder = Path(directory)
+    manifest = read_manifest(folder)
+    path = folder / "lib" / f"lib{manifest['name']}.so"
+    try:
+        content = path.read_bytes()
+        # From a copy of its own: the system takes a path that it has seen for the library that it
+        # has loaded, even when the file was replaced.
+        with tempfile.TemporaryDirectory() as private:
+            copy = shutil.copy(path, private)
+            checksum = hashlib.sha256(content).hexdigest()
+            if checksum != manifest["files"].get(f"lib/{path.name}"):
+                raise BundleError(f"{path}: damaged, its checksum is not the manifest's")
+            library = ctypes.CDLL(copy)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be loaded: {error.strerror or error}") from error
+    bundle = Bundle(manifest, library)
+    bundle.expect_processor()
+    bundle.set_threads(threads or int(manifest["threads"]))
+    return bundle
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the bundle in that folder. Raises BundleError when there is none."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{folder}: no bundle, {path.name}: {error.strerror}") from error
+    except ValueError as error:
+        raise BundleError(f"{path}: damaged: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleError(f"{path}: not the manifest of a bundle of format {FORMAT}")
+    return manifest
+
+
+def _fit(array: Array, spec: TensorSpec) -> Array:
+    """The array in C order with the input's dtype."""
+    array, expected = np.asarray(array), np.dtype(spec.dtype)
+    floats = np.issubdtype(array.dtype, np.floating) and np.issubdtype(expected, np.floating)
+    if array.dtype != expected and not floats:
+        raise InvalidInput(f"input {spec.name!r} takes {expected}, found {array.dtype}")
+    if array.shape != spec.shape:
+        raise InvalidInput(f"input {spec.name!r} takes shape {spec.shape}, found {array.shape}")
+    return np.ascontiguousarray(array, expected).reshape(spec.shape)

@@ -1,0 +1,80 @@
+"""A scheduled PrimFunc as loop nests over plain memory.
+
+TVM's own passes, in TVM's order (`tvm.s_tir.pipeline`), without those for GPUs, without the packed
+calling convention and without `LowerTVMBuiltin`, which would move buffers of 1024 bytes and more
+from the stack to TVM's runtime.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+
+# Annotations that tell about a block and change nothing of its code.
+NOTES = ("qcompile.layer", "qcompile.schedule")
+
+
+def lower(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
+    """The function without blocks: buffers flat, indices int32 where they fit."""
+    mod = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    with tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(_passes(target))(mod)["main"]
+
+
+def _passes(target: tvm.target.Target) -> list[Any]:
+    return [
+        tirx.transform.BindTarget(target.with_host(target)),
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.AnnotateIrregularLoop(),
+        s_tir.transform.InjectSoftwarePipeline(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        s_tir.transform.InjectVirtualThread(),
+        s_tir.transform.InjectDoubleBuffer(),
+        tirx.transform.StorageRewrite(),
+        s_tir.transform.HoistIfThenElse(),
+        tirx.transform.UnrollLoop(),
+        s_tir.transform.RenormalizeSplitPattern(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        s_tir.transform.RewriteUnsafeSelect(),
+        tirx.transform.CommonSubexprElim(),
+        tirx.transform.VerifyMemory(),
+        # Before the loops lose their constant bounds: it needs to know which indices are >= 0.
+        tirx.transform.LowerIntrin(),
+    ]
+
+
+def without_notes(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """The function without its name and the annotations of `NOTES`: equal code, equal result."""
+
+    def strip(block: Any) -> Any:
+        notes: Mapping[str, Any] = block.annotations
+        kept = {key: value for key, value in notes.items() if str(key) not in NOTES}
+        if len(kept) == len(notes):
+            return block
+        return s_tir.SBlock(
+            block.iter_vars,
+            block.reads,
+            block.writes,
+            block.name_hint,
+            block.body,
+            block.init,
+            block.alloc_buffers,
+            block.match_buffers,
+            kept,
+        )
+
+    body = tvm_ffi.structural_map(function.body, (s_tir.SBlock, strip))
+    return function.with_body(body).without_attr("global_symbol")

@@ -1,0 +1,115 @@
+"""The C compiler, assembler, linker and archiver: all of them Zig's, from its Python package."""
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from qcompile.errors import ToolchainError
+
+LIBRARY_TRIPLE = "x86_64-linux-gnu.2.17"  # runs with every glibc since 2012
+PROGRAM_TRIPLE = "x86_64-linux-musl"  # links whole programs that need nothing of the system
+
+COMPILE_FLAGS = (
+    *("-std=c99", "-Os", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-stack-protector"),
+    *("-fno-sanitize=all", "-ffunction-sections", "-fno-asynchronous-unwind-tables"),
+    *("-Wall", "-Wextra", "-Werror"),
+)
+
+# Debug sections grow the archive, and name what no user has.
+RELOCATABLE_SCRIPT = """\
+SECTIONS { /DISCARD/ : { *(.debug*) *(.rela.debug*) *(.comment) *(.llvm_addrsig) *(.eh_frame) } }
+"""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Zig's tools, run in the folder `work`, where they also keep what this build alone needs."""
+
+    work: Path
+    progress: Callable[[str], None]
+
+    def compile(self, source: str, output: str, triple: str, *flags: str) -> None:
+        """An object file of a C file."""
+        self._zig("cc", "-target", triple, *COMPILE_FLAGS, *flags, "-c", source, "-o", output)
+
+    def assemble(self, source: str, output: str, triple: str) -> None:
+        """An object file of an assembly file."""
+        self._zig("cc", "-target", triple, "-c", source, "-o", output)
+
+    def merge(self, objects: Sequence[str], output: str) -> None:
+        """One object file of many, without debug sections."""
+        (self.work / "merge.lds").write_text(RELOCATABLE_SCRIPT)
+        self._zig("ld.lld", "-r", "-T", "merge.lds", *objects, "-o", output)
+
+    def archive(self, objects: Sequence[str], output: str) -> None:
+        """A static library."""
+        self._zig("ar", "rcs", output, *objects)
+
+    def link_library(self, objects: Sequence[str], output: str) -> None:
+        """A shared library for the platform's libc."""
+        self._prepare(LIBRARY_TRIPLE, "15 s")
+        flags = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,noexecstack")
+        name = f"-Wl,-soname,{Path(output).name}"
+        libraries = ("-lm", "-lpthread")
+        self._zig(
+            *("cc", "-target", LIBRARY_TRIPLE, *flags, name, *objects, *libraries, "-o", output)
+        )
+
+    def link_program(self, objects: Sequence[str], output: str) -> None:
+        """An executable that needs no library of the system."""
+        self._prepare(PROGRAM_TRIPLE, "40 s")
+        flags = ("-static", "-s", "-Wl,--gc-sections")
+        self._zig(
+            "cc", "-target", PROGRAM_TRIPLE, *flags, *objects, "-lm", "-lpthread", "-o", output
+        )
+
+    def _prepare(self, triple: str, duration: str) -> None:
+        """Announce that Zig builds a C library when it links for a triple the first time."""
+        mark = cache_folder() / f"{metadata.version('ziglang')}-{triple}"
+        if not mark.exists():
+            self.progress(f"preparing the C library of {triple} (first use only, about {duration})")
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            self._warm_up(triple)
+            mark.touch()
+
+    def _warm_up(self, triple: str) -> None:
+        (self.work / "empty.c").write_text("int main(void) { return 0; }\n")
+        self._zig("cc", "-target", triple, "empty.c", "-lm", "-lpthread", "-o", "empty")
+
+    def _zig(self, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            "ZIG_GLOBAL_CACHE_DIR": str(cache_folder()),
+            # What Zig keeps of one build is of no use to the next, and weights are large.
+            "ZIG_LOCAL_CACHE_DIR": str(self.work / "cache"),
+        }
+        try:
+            done = subprocess.run(
+                [_zig_path(), *arguments],
+                cwd=self.work,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise ToolchainError(f"zig cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            tool = " ".join(arguments[:1])
+            raise ToolchainError(f"zig {tool} failed:\n{(done.stderr or done.stdout).strip()}")
+
+
+def cache_folder() -> Path:
+    """Where Zig keeps the C libraries that it built."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "qcompile" / "zig"
+
+
+def _zig_path() -> str:
+    found = util.find_spec("ziglang")
+    if found is None or found.origin is None:
+        raise ToolchainError("the Python package ziglang is missing; `pip install ziglang` adds it")
+    return str(Path(found.origin).parent / "zig")
