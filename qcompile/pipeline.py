@@ -34,11 +34,15 @@ from qcompile.targets import Target, target_of
 Pass = tvm.transform.Pass
 
 
+def own_form_passes() -> Sequence[Pass]:
+    """From any quantized form to ours."""
+    register_ops()
+    return [OwnQuantize()]
+
+
 def integer_form_passes() -> Sequence[Pass]:
     """From quantized form (or float) to integer form, whatever the target."""
-    register_ops()
     return [
-        OwnQuantize(),
         FoldBatchNorm(),
         Conv1dAsConv2d(),
         ChannelsLast(),
@@ -53,11 +57,12 @@ def integer_form_passes() -> Sequence[Pass]:
         Requantize(),
         Tabulate(),
         DequantizePerReader(),
+        relax.transform.DeadCodeElimination(),
     ]
 
 
-def kernel_passes(target: Target) -> Sequence[Pass]:
-    """From integer form to scheduled kernels for one target."""
+def lower_passes(target: Target) -> Sequence[Pass]:
+    """From integer form to calls of kernels; the rest stays Relax operators."""
     return [
         LowerConv2d(target),
         LowerDense(target),
@@ -66,6 +71,13 @@ def kernel_passes(target: Target) -> Sequence[Pass]:
         LowerFloat(target),
         SinkReshape(),
         relax.transform.EliminateCommonSubexpr(),
+        relax.transform.DeadCodeElimination(),
+    ]
+
+
+def fuse_passes(target: Target) -> Sequence[Pass]:
+    """From kernels and Relax operators to fused and scheduled kernels."""
+    return [
         relax.transform.LegalizeOps(),
         relax.transform.RewriteDataflowReshape(),
         relax.transform.AnnotateTIROpPattern(),
@@ -91,8 +103,10 @@ def pipeline() -> Pass:
         current = tvm.target.Target.current()
         target = target_of(current)
         passes = [
+            *own_form_passes(),
             *integer_form_passes(),
-            *kernel_passes(target),
+            *lower_passes(target),
+            *fuse_passes(target),
             *cpu_generic.dataflow_lower_passes(current),
             *cpu_generic.finalize_passes(current),
         ]

@@ -1,0 +1,155 @@
+"""The main job: an ONNX file in, a bundle out."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.export import ExportResult, export_bundle
+from qcompile.frontend import ImportedModel, import_onnx
+from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
+from qcompile.pipeline import (
+    Pass,
+    fuse_passes,
+    integer_form_passes,
+    lower_passes,
+    own_form_passes,
+)
+from qcompile.targets import Target
+
+Progress = Callable[[str, int, int], None]
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A model's layers and what stays float on a target."""
+
+    layers: tuple[LayerFacts, ...]
+    float_ops: tuple[FloatOperator, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """A written bundle and what is in it."""
+
+    analysis: Analysis
+    export: ExportResult
+
+
+def analyze(
+    model: Path,
+    target: Target,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Analysis:
+    """What the layers of an ONNX file become on `target`, without generating code."""
+    imported = import_onnx(model, batch=batch, shapes=shapes)
+    integer_form = _run(imported.mod, [*own_form_passes(), *integer_form_passes()])
+    return _analysis(imported, integer_form, _run(integer_form, lower_passes(target)))
+
+
+def compile_model(
+    model: Path,
+    target: Target,
+    *,
+    output: Path,
+    name: str | None = None,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    quantized_io: bool = False,
+    dump_ir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CompileResult:
+    """Compile the ONNX file `model` into the bundle folder `output`.
+
+    The arguments are those of `qcompile compile`. Raises QCompileError and leaves `output` as it
+    was.
+    """
+    say = progress or (lambda what, done, of: None)
+    dump = _Dump(None if dump_ir is None else Path(dump_ir))
+    say("reading the model", 0, STEPS)
+    imported = import_onnx(model, batch=batch, shapes=shapes)
+    dump("1_quantized_form", imported.mod)
+    say("integer form", 1, STEPS)
+    outer = [StripOuterQuantizers()] if quantized_io else []
+    integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
+    dump("2_integer_form", integer_form)
+    say("kernels", 2, STEPS)
+    lowered = _run(integer_form, lower_passes(target))
+    analysis = _analysis(imported, integer_form, lowered)
+    kernels = _run(lowered, fuse_passes(target))
+    dump("3_kernels", kernels)
+    say("library", 3, STEPS)
+    exported = export_bundle(
+        _described(kernels, imported, analysis),
+        name=name or model.stem,
+        target=target,
+        output=output,
+        report=_report(analysis),
+        progress=lambda what: say(what, 3, STEPS),
+    )
+    say("done", STEPS, STEPS)
+    return CompileResult(analysis, exported)
+
+
+def _run(mod: tvm.IRModule, passes: Sequence[Pass]) -> tvm.IRModule:
+    return tvm.transform.Sequential(list(passes))(mod)
+
+
+def _analysis(
+    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule
+) -> Analysis:
+    return Analysis(
+        layers=tuple(layer_facts(integer_form, lowered)),
+        float_ops=tuple(float_operators(integer_form)),
+        inputs=_ports(imported.inputs, integer_form, "inputs"),
+        outputs=_ports(imported.outputs, integer_form, "outputs"),
+    )
+
+
+def _ports(specs: Sequence[Any], mod: tvm.IRModule, side: str) -> tuple[dict[str, Any], ...]:
+    """Names, types and shapes, with the quantization of stripped borders."""
+    attributes = mod.attrs or {}
+    border = json.loads(str(attributes[BORDER]))[side] if BORDER in attributes else None
+    ports = []
+    for index, spec in enumerate(specs):
+        port = {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+        ports.append({**port, **((border[index] or {}) if border else {})})
+    return tuple(ports)
+
+
+def _described(kernels: tvm.IRModule, imported: ImportedModel, analysis: Analysis) -> tvm.IRModule:
+    """The module with what the exporter writes into the manifest."""
+    float_ops = [asdict(operator) for operator in analysis.float_ops]
+    ports = {"inputs": list(analysis.inputs), "outputs": list(analysis.outputs)}
+    return kernels.with_attr("qcompile.float_ops", json.dumps(float_ops)).with_attr(
+        "qcompile.io", json.dumps(ports)
+    )
+
+
+def _report(analysis: Analysis) -> dict[str, Any]:
+    return {
+        "layers": [asdict(layer) for layer in analysis.layers],
+        "float_ops": [asdict(operator) for operator in analysis.float_ops],
+    }
+
+
+class _Dump:
+    """Writes the module after each step, as TVMScript, where a folder is given."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, step: str, mod: tvm.IRModule) -> None:
+        if self._folder is not None:
+            (self._folder / f"{step}.py").write_text(mod.script(), encoding="utf-8")
