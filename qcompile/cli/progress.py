@@ -1,35 +1,33 @@
 """Show progress on a terminal, nothing elsewhere."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE_S = 1.0  # shorter work shows nothing
+from qcompile.commands.progress import Progress, silent
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A function of (what is being done, steps done, steps in all) that draws a bar."""
+def progress() -> Iterator[Progress]:
+    """A function that draws a bar while work goes on; nothing of it stays on the terminal."""
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(file=sys.stderr)
     if not console.is_terminal:
-        yield lambda stage, done, total: None
+        yield silent
         return
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    bars = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    bars = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.BarColumn(),
+        rich_progress.TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
     task = bars.add_task("", total=None)
-    start = time.monotonic()
 
-    def show(stage: str, done: int, total: int) -> None:
-        bars.update(task, description=stage, completed=done, total=total)
-        if not bars.live.is_started and time.monotonic() - start > PATIENCE_S:
-            bars.start()
+    def show(stage: str, done: int = 0, total: int = 0, /) -> None:
+        bars.update(task, description=stage, completed=done, total=total or None)
 
-    try:
+    with bars:
         yield show
-    finally:
-        if bars.live.is_started:
-            bars.stop()

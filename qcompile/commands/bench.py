@@ -1,6 +1,6 @@
 """Measure a bundle's latency, alone or against other frameworks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer, PeerFailed
+from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import Contender, Latency, race
 from qcompile.errors import InvalidInput, MissingPackage
 
@@ -44,7 +45,7 @@ def bench(
     per_layer: bool = False,
     against: Mapping[str, str | Path | None] | None = None,
     model: str | Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Bench:
     """The latency of the bundle in the folder `bundle`, and of `against` on the ONNX file `model`.
 
@@ -68,7 +69,7 @@ def bench(
         latencies = race(
             contenders,
             inferences=repeat,
-            progress=lambda done, total: progress and progress("measuring", done, total),
+            progress=lambda done, total: progress("measuring", done, total),
         )
     layers = _layers(manifest, threads, repeat) if per_layer else []
     return Bench(manifest, threads, latencies, failed, layers)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qcompile.arrays import Array, accuracy, read_samples, run_samples, top_classes
-from qcompile.commands.compile import Progress, compile
+from qcompile.commands.compile import compile
+from qcompile.commands.progress import Progress
 from qcompile.commands.reference import load_reference
 from qcompile.targets import Target, load_target
 

@@ -1,13 +1,11 @@
 """Compile an ONNX file to a bundle."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.commands.progress import Progress
 from qcompile.targets import Target, load_target
-
-# What is being done, how many steps of it are done, and how many there are.
-Progress = Callable[[str, int, int], None]
 
 
 def compile(

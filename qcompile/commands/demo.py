@@ -13,6 +13,7 @@ from qcompile.arrays import Array, accuracy, run_samples, take_samples
 from qcompile.commands.compile import compile
 from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer
+from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import Contender, race
 from qcompile.commands.reference import load_reference
 from qcompile.targets import Target, host_target
@@ -54,7 +55,7 @@ class Demo:
 def demo(
     output: str | Path | None = None,
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Demo:
     """Compile each bundled network into a folder below `output` (or a temporary one) and run it."""
     target = host_target()
@@ -75,8 +76,7 @@ def demo(
         for k, (name, file) in enumerate(NETWORKS.items()):
 
             def step(done: int, k: int = k, name: str = name) -> None:
-                if progress is not None:
-                    progress(name, STEPS * k + done, STEPS * len(NETWORKS))
+                progress(name, STEPS * k + done, STEPS * len(NETWORKS))
 
             found.append(_try(data / file, name, target, folder / name, samples, not missing, step))
     return Demo(target, len(images), found, missing, Path(output) if output else None)

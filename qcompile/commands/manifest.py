@@ -1,10 +1,10 @@
 """What a bundle says of itself."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qcompile import bundle
 from qcompile.arrays import TensorSpec
 from qcompile.errors import BundleError
 
@@ -33,9 +33,8 @@ class Manifest:
 def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of the bundle in `folder`. Raises BundleError when it is no bundle."""
     folder = Path(folder)
-    path = folder / "manifest.json"
+    fields = bundle.read_manifest(folder)
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
         return Manifest(
             folder=folder,
             name=str(fields["name"]),
@@ -49,7 +48,6 @@ def read_manifest(folder: str | Path) -> Manifest:
             workspace_bytes=int(fields["workspace_bytes"]),
             weight_bytes=int(fields["weight_bytes"]),
         )
-    except OSError as error:
-        raise BundleError(f"{folder}: no bundle: {path.name}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path}: damaged: {type(error).__name__}: {error}") from error
+        kind = type(error).__name__
+        raise BundleError(f"{folder}: manifest.json is damaged: {kind}: {error}") from error

@@ -1,11 +1,11 @@
 """Run a bundle in process on the samples of a file."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qcompile.arrays import Array, accuracy, npz_bytes, read_samples, run_samples
 from qcompile.commands.manifest import read_manifest
+from qcompile.commands.progress import Progress, silent
 from qcompile.files import write_whole
 
 
@@ -24,7 +24,7 @@ def run(
     *,
     outputs: str | Path | None = None,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Run:
     """Run the bundle in the folder `bundle` on the samples `inputs` (.npz or .npy).
 
@@ -34,20 +34,18 @@ def run(
 
     manifest = read_manifest(bundle)
     samples = read_samples(inputs, manifest.inputs)
-    network = load(bundle, threads=threads)
+    network = load(bundle)
+    if threads is not None:
+        network.set_threads(threads)
     found = run_samples(
         network.run,
         samples,
         manifest.inputs,
         [output.name for output in manifest.outputs],
-        (lambda done, total: progress("running", done, total)) if progress else _silent,
+        lambda done, total: progress("running", done, total),
     )
     if outputs is not None:
         write_whole(outputs, npz_bytes(found))
     first = next(iter(found.values()))
     score = None if samples.labels is None else accuracy(first, samples.labels)
     return Run(samples.count, found, score)
-
-
-def _silent(done: int, total: int) -> None:
-    pass

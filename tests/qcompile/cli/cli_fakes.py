@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from qcompile.targets import host_features
 
 SCORES = np.array([[0.0, 1.0], [1.0, 0.0]], "float32")
@@ -69,6 +70,7 @@ def write_bundle(folder, name="net", **changes):
         (folder / part).mkdir(parents=True)
     analysis = Analysis()
     manifest = {
+        "format": 1,
         "name": name,
         "target": "host",
         "features": list(host_features())[:3],

@@ -25,10 +25,9 @@ def calls(monkeypatch):
 
     compiler = types.ModuleType("qcompile.compiler")
     compiler.compile_model, compiler.analyze = compile_model, analyze
-    bundle = types.ModuleType("qcompile.bundle")
-    bundle.load = lambda folder, threads=None: types.SimpleNamespace(run=lambda x: [2 * x["x"]])
+    network = types.SimpleNamespace(run=lambda inputs: [2 * inputs["x"]])
     monkeypatch.setitem(sys.modules, "qcompile.compiler", compiler)
-    monkeypatch.setitem(sys.modules, "qcompile.bundle", bundle)
+    monkeypatch.setattr("qcompile.bundle.load", lambda folder: network)
     return asked
 
 

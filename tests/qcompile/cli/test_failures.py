@@ -150,7 +150,12 @@ def test_a_full_disk_is_told():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no bundle: manifest.json: No such file"), ("{", "damaged"), ("{}", "KeyError")],
+    [
+        (None, "no bundle, manifest.json: No such file"),
+        ("{", "damaged"),
+        ("{}", "not the manifest"),
+        ('{"format": 1}', "KeyError: 'name'"),
+    ],
 )
 def test_says_what_is_no_bundle(cli, tmp_path, content, message):
     if content is not None:
