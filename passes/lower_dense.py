@@ -14,8 +14,7 @@ from qcompile.passes.layers import layer_of, unsigned_bias
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
-from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
-from qcompile.schedules.conv2d_plan import plan_conv2d
+from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
 
 
 def dense_int8_kernel(
@@ -28,28 +27,22 @@ def dense_int8_kernel(
 ) -> relax.Var:
     """x (..., K) read as a matrix, times weights (N, K) plus bias: (M, N) int32."""
     rows, depth = matrix_shape(x)
-    image = (1, 1, rows, depth)
-    columns = len(weights)
-    plan = plan_conv2d(image, (columns, 1, 1, depth), lowering.target)
-    codes = prepared_codes(
+    plan = plan_dense(rows, depth, len(weights), lowering.target)
+    image = prepared_codes(
         lowering,
-        lowering.reshaped(x, image),
+        lowering.reshaped(x, (1, 1, rows, depth)),
         pads=(0, 0, 0, 0),
-        channels=plan.channels,
-        columns=plan.columns,
+        channels=plan.input_shape[1],
+        columns=rows,
         zero=zero,
     )
 
     def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
-        return conv2d_int8(x, w, b, plan, layer)
+        return dense_int8(x, w, b, plan, layer)
 
-    operands = [
-        lowering.reshaped(codes, plan.input_shape),
-        packed(pack_weights(weights.reshape(columns, 1, 1, depth), plan)),
-        packed(bias),
-    ]
-    sums = lowering.kernel(compute, operands, "dense_int8", layer)
-    return lowering.reshaped(sums, (rows, columns))
+    codes = lowering.reshaped(image, plan.input_shape)
+    operands = [codes, packed(pack_weights(weights, plan)), packed(bias)]
+    return lowering.kernel(compute, operands, "dense_int8", layer)
 
 
 class _LowerDense(Lowering):

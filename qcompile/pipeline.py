@@ -19,6 +19,7 @@ from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_pool import IntegerPool
 from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_dense import LowerDense
+from qcompile.passes.lower_depthwise import LowerDepthwise
 from qcompile.passes.lower_float import LowerFloat
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
@@ -64,6 +65,7 @@ def integer_form_passes() -> Sequence[Pass]:
 def lower_passes(target: Target) -> Sequence[Pass]:
     """From integer form to calls of kernels; the rest stays Relax operators."""
     return [
+        LowerDepthwise(target),
         LowerConv2d(target),
         LowerDense(target),
         LowerPool(target),

@@ -8,15 +8,20 @@ from tvm import s_tir, tirx
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
+from qcompile.schedules.dense_int8 import schedule_dense_int8
+from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.table import schedule_table
+from qcompile.schedules.tails import cut_tails
 from qcompile.targets import Target
 
 ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], None]
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
+    "dense_int8": schedule_dense_int8,
     "table": schedule_table,
+    "depthwise_conv2d_int8": schedule_depthwise_conv2d_int8,
     "prepare": schedule_prepare,
     "pool2d_int8": schedule_pool2d_int8,
     "conv2d_int8": schedule_conv2d_int8,
@@ -36,5 +41,5 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         name = sch.get(block).annotations.get("qcompile.schedule")
         if name is not None:
             SCHEDULES[str(name)](sch, block, target)
-            return sch.mod["main"].with_attr("tirx.is_scheduled", True)
+            return cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
     return func

@@ -10,7 +10,7 @@ contiguous, and `depth` of them are broadcast straight from x.
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import s_tir, te, tirx
+from tvm import s_tir, te
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.conv2d_plan import Conv2dPlan

@@ -34,8 +34,7 @@ def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV) -> SBlockRV:
 def vectorize_epilogue(sch: s_tir.Schedule, output: SBlockRV, tile_loops: int, lanes: int) -> None:
     """Make the last loop of `output` vectors and unroll the other innermost `tile_loops` - 1."""
     *others, channels = sch.get_loops(output)[-tile_loops:]
-    width = store_lanes(int(sch.get(output).iter_vars[-1].dom.extent), lanes)
-    vectors, lane = sch.split(channels, [None, width])
+    vectors, lane = sch.split(channels, [None, lanes])
     sch.vectorize(lane)
     for loop in (*others, vectors):
         sch.unroll(loop)

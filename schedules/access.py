@@ -1,0 +1,120 @@
+"""What a block reads and writes, and how far apart neighbouring iterations are in memory."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+# Operators that cost as much as tens of additions.
+EXPENSIVE = {f"tirx.{name}" for name in ("exp", "exp2", "erf", "tanh", "sigmoid", "log", "pow")}
+EXPENSIVE |= {f"tirx.{name}" for name in ("sin", "cos", "tan", "log2", "log10", "log1p", "exp10")}
+EXPENSIVE |= {f"qcompile.{name}" for name in ("exp", "erf", "tanh", "sigmoid", "log")}
+
+
+@dataclass(frozen=True)
+class Access:
+    """One load or store of a block. `strides[i]`: elements per step of the block's axis i.
+
+    A stride is None where the position is not linear in that axis.
+    """
+
+    buffer: Any
+    strides: tuple[int | None, ...]
+
+
+def loads(block: s_tir.SBlock) -> list[Access]:
+    """Every load of the block's body but those of the buffers it writes."""
+    written = {store.buffer for store in _nodes(block.body, tirx.BufferStore)}
+    found = _nodes(block.body, tvm.ir.TensorLoad)
+    return [
+        _access(block, load.source, load.indices) for load in found if load.source not in written
+    ]
+
+
+def stores(block: s_tir.SBlock) -> list[Access]:
+    """Every store of the block's body."""
+    found = _nodes(block.body, tirx.BufferStore)
+    return [_access(block, store.buffer, store.indices) for store in found]
+
+
+def extents(block: s_tir.SBlock) -> tuple[int, ...]:
+    """The number of iterations of each axis."""
+    return tuple(int(axis.dom.extent) for axis in block.iter_vars)
+
+
+def is_reduction(block: s_tir.SBlock) -> bool:
+    """Whether an axis of the block is summed over."""
+    return any(axis.iter_type == tirx.IterVar.CommReduce for axis in block.iter_vars)
+
+
+def expensive_calls(block: s_tir.SBlock) -> int:
+    """How many calls of the block cost as much as tens of additions."""
+    calls = _nodes(block.body, tvm.ir.Call)
+    return sum(getattr(call.op, "name", "") in EXPENSIVE for call in calls)
+
+
+def widest_bytes(block: s_tir.SBlock) -> int:
+    """The size of the largest number that the block loads, stores or casts to, at least 1.
+
+    int64 does not count as a cast: those are positions, not data.
+    """
+    casts = [str(cast.ty) for cast in _nodes(block.body, tirx.Cast)]
+    types = [element_type(access.buffer) for access in (*loads(block), *stores(block))]
+    types += [name for name in casts if name != "int64"]
+    return max([1, *(tvm.DataType(name).bits // 8 for name in types)])
+
+
+def element_type(buffer: Any) -> str:
+    """The type of a buffer's elements."""
+    return str(buffer.ty.dtype.dtype)
+
+
+def elements(buffer: Any) -> int:
+    """The number of a buffer's elements; its shape is constant."""
+    return prod(int(length) for length in buffer.ty.shape)
+
+
+def buffer_bytes(buffer: Any) -> int:
+    """The size of a buffer of constant shape; a bool takes a byte."""
+    return elements(buffer) * max(tvm.DataType(element_type(buffer)).bits, 8) // 8
+
+
+def conditional_on(block: s_tir.SBlock, axis: int) -> bool:
+    """Whether a condition chooses by the position along the axis what the block loads."""
+    variable = block.iter_vars[axis].var
+    calls = _nodes(block.body, tvm.ir.Call)
+    choices = [call for call in calls if getattr(call.op, "name", "") == "prim.if_then_else"]
+    return any(_uses(choice.args[0], variable) for choice in choices)
+
+
+def _access(block: s_tir.SBlock, buffer: Any, indices: Any) -> Access:
+    shape = [int(length) for length in buffer.ty.shape]
+    steps = [prod(shape[k + 1 :]) for k in range(len(shape))]
+    strides = []
+    for axis in block.iter_vars:
+        parts = [_coefficient(index, axis.var) for index in indices]
+        linear = [part * step for part, step in zip(parts, steps, strict=True) if part is not None]
+        strides.append(sum(linear) if len(linear) == len(parts) else None)
+    return Access(buffer, tuple(strides))
+
+
+def _coefficient(index: Any, variable: Any) -> int | None:
+    """How far `index` moves for each step of `variable`; None where that is not constant."""
+    if not _uses(index, variable):
+        return 0
+    found = sym.detect_linear_equation(index, [variable])
+    if len(found) != 2 or not isinstance(found[0], tirx.IntImm):
+        return None
+    return int(found[0])
+
+
+def _uses(expression: Any, variable: Any) -> bool:
+    return any(found.same_as(variable) for found in _nodes(expression, tirx.Var))
+
+
+def _nodes(root: Any, kind: type) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(root, (kind, found.append))
+    return found

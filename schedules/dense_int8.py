@@ -1,0 +1,140 @@
+"""Products of uint8 rows with a constant int8 matrix, by a tile of sums in registers.
+
+    y[i, o] = bias[o] + sum over k of x[i, k] * w[o, k]
+
+x: (M, K) uint8, K a multiple of `depth` (filled up with anything). bias holds all corrections for
+zero points. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import s_tir, te
+from tvm.s_tir.schedule import SBlockRV
+
+from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
+from qcompile.schedules.tails import TILE
+from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
+from qcompile.targets import Target
+
+
+@dataclass(frozen=True)
+class DensePlan:
+    """Shapes of a product's operands, and the decisions on its tile and loops."""
+
+    rows: int
+    steps: int
+    columns: int
+    lanes: int
+    depth: int
+    tile_rows: int
+    tile_vectors: int
+    weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
+    parallel: bool
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        return self.rows, self.steps * self.depth
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of outputs: whole tiles."""
+        return round_up(ceil(self.columns / self.lanes), self.tile_vectors)
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(vectors, steps, lanes, depth)."""
+        return self.vectors, self.steps, self.lanes, self.depth
+
+
+def plan_dense(rows: int, depth: int, columns: int, target: Target) -> DensePlan:
+    """The default decisions for x (rows, depth) and w (columns, depth)."""
+    lanes, step = dot_shape(target)
+    steps, vectors = ceil(depth / step), ceil(columns / lanes)
+
+    def cost(tile: Tile) -> float:
+        full, rest = divmod(rows, tile.rows)
+        panels = ceil(vectors / tile.vectors)
+        last = tile_cost(Tile(rest, tile.vectors), steps, target) if rest else 0
+        return panels * (full * tile_cost(tile, steps, target) + last)
+
+    best = min(tiles(target, rows, vectors), key=cost)
+    weight_bytes = vectors * lanes * steps * step
+    return DensePlan(
+        rows=rows,
+        steps=steps,
+        columns=columns,
+        lanes=lanes,
+        depth=step,
+        tile_rows=best.rows,
+        tile_vectors=best.vectors,
+        weights_stay=weight_bytes > target.l2_bytes // 2,
+        parallel=worth_threads(rows * weight_bytes, dot_of(target), target),
+    )
+
+
+def pack_weights(w: NDArray[np.int8], plan: DensePlan) -> NDArray[np.int8]:
+    """w (N, K) as `plan.weight_shape`, filled up with zeros."""
+    vectors, steps, lanes, depth = plan.weight_shape
+    full = np.zeros((vectors * lanes, steps * depth), "int8")
+    full[: w.shape[0], : w.shape[1]] = w
+    return np.ascontiguousarray(full.reshape(vectors, lanes, steps, depth).transpose(0, 2, 1, 3))
+
+
+def dense_int8(
+    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: DensePlan, layer: str
+) -> te.Tensor:
+    """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (N,) int32.
+
+    The result is (M, N) int32.
+    """
+    k = te.reduce_axis((0, plan.steps * plan.depth), "k")
+    lanes, depth = plan.lanes, plan.depth
+
+    def product(i, o):  # type: ignore[no-untyped-def]
+        weight = w[o // lanes, k // depth, o % lanes, k % depth]
+        return te.sum(x[i, k].astype("int32") * weight.astype("int32"), axis=k)
+
+    attrs = {
+        "qcompile.schedule": "dense_int8",
+        "qcompile.layer": layer,
+        "qcompile.plan": json.dumps(asdict(plan)),
+    }
+    sums = te.compute((plan.rows, plan.vectors * lanes), product, name="sums", attrs=attrs)
+    return te.compute((plan.rows, plan.columns), lambda i, o: sums[i, o] + bias[o], name="biased")
+
+
+def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
+    """How it is computed: a tile of sums stays in registers through the whole reduction."""
+    plan = DensePlan(**json.loads(str(sch.get(sums).annotations["qcompile.plan"])))
+    sch.set_scope(sums, 0, "local")
+    output = inline_epilogue(sch, sums)
+
+    i, o, k = sch.get_loops(sums)
+    io, ii = sch.split(i, [None, plan.tile_rows])
+    oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
+    ko, ki = sch.split(k, [None, plan.depth])
+    outer = (oo, io) if plan.weights_stay else (io, oo)
+    sch.reorder(*outer, ko, ii, ov, lane, ki)
+    sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
+    tile = sch.fuse(*outer)
+    sch.annotate(tile, TILE, 1)
+    if plan.parallel:
+        sch.parallel(tile)
+    vectorize_epilogue(sch, output, 2, plan.lanes)
+
+    init = sch.decompose_reduction(sums, ko)
+    row, vector, lanes = sch.get_loops(init)[-3:]
+    sch.vectorize(lanes)
+    sch.unroll(row)
+    sch.unroll(vector)
+    register_intrinsics()
+    if plan.rows % plan.tile_rows:
+        sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
+    sch.tensorize(lane, dot_of(target).name)
+    sch.unroll(ii)
+    sch.unroll(ov)

@@ -1,0 +1,116 @@
+"""Depthwise 2-D convolution of uint8 data with int8 weights: `depth` rows of taps at a time.
+
+    y[n, i, j, o] = bias[o] + sum over (p, q) of
+        x[n, i * s_h + p * d_h, j * s_w + q * d_w, o // multiplier] * w[o, p, q]
+
+x is prepared: uint8, NHWC, padded in space with the zero point and up to `plan.input_shape` with
+anything. bias holds all corrections for zero points. The bytes of `depth` rows are interleaved, so
+that a dot product multiplies as many taps of one channel; neighbouring columns and the `tile_rows`
+output rows of a tile share them, each row with weights of its own.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import s_tir, te, tirx
+from tvm.s_tir.schedule import SBlockRV
+
+from qcompile.schedules.depthwise_plan import DepthwisePlan
+from qcompile.schedules.epilogue import vectorize_epilogue
+from qcompile.schedules.lane_dot_x86 import interleave_of, lane_dot_of, register_lane_dots
+from qcompile.targets import Target
+
+
+def pack_weights(w: NDArray[np.int8], plan: DepthwisePlan) -> NDArray[np.int8]:
+    """w (O, KH, KW) as `plan.weight_shape`; rows that a tap does not meet have zeros."""
+    if plan.turned:
+        w = w.swapaxes(1, 2)
+    blocks, steps, kw, tile_rows, lanes, depth = plan.weight_shape
+    full = np.zeros((blocks * lanes, tile_rows, steps * depth, kw), "int8")
+    for row in range(tile_rows):
+        first = row * plan.strides[0]
+        full[: len(w), row, first : first + plan.kernel[0]] = w
+    split = full.reshape(blocks, lanes, tile_rows, steps, depth, kw)
+    return np.ascontiguousarray(split.transpose(0, 3, 5, 2, 1, 4))
+
+
+def depthwise_conv2d_int8(
+    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: DepthwisePlan, layer: str
+) -> te.Tensor:
+    """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (O,) int32.
+
+    The result is (N, OH, OW, O) int32.
+    """
+    (sh, sw), (dh, dw), lanes = plan.strides, plan.dilation, plan.lanes
+    height, width = plan.tiled_shape
+    tiles, seen_columns = height // plan.tile_rows, (width - 1) * sw + (plan.kernel[1] - 1) * dw + 1
+
+    def tap(n, tile, step, column, o, k):  # type: ignore[no-untyped-def]
+        row = tile * plan.tile_rows * sh + (step * plan.depth + k) * dh
+        i, j = (column, row) if plan.turned else (row, column)
+        channel = o if plan.multiplier == 1 else tirx.min(o // plan.multiplier, plan.channels - 1)
+        return x[n, i, j, channel]
+
+    taps_shape = plan.batch, tiles, plan.steps, seen_columns, plan.blocks * lanes, plan.depth
+    taps = te.compute(taps_shape, tap, name="taps")
+    step = te.reduce_axis((0, plan.steps), "step")
+    q = te.reduce_axis((0, plan.kernel[1]), "q")
+    k = te.reduce_axis((0, plan.depth), "k")
+
+    def product(n, i, j, o):  # type: ignore[no-untyped-def]
+        data = taps[n, i // plan.tile_rows, step, j * sw + q * dw, o, k]
+        weight = w[o // lanes, step, q, i % plan.tile_rows, o % lanes, k]
+        return te.sum(data.astype("int32") * weight.astype("int32"), axis=[step, q, k])
+
+    attrs = {
+        "qcompile.schedule": "depthwise_conv2d_int8",
+        "qcompile.layer": layer,
+        "qcompile.plan": plan.to_json(),
+    }
+    shape = plan.batch, height, width, plan.blocks * lanes
+    sums = te.compute(shape, product, name="sums", attrs=attrs)
+    out = plan.out_height, plan.out_width
+    return te.compute(
+        (plan.batch, *(reversed(out) if plan.turned else out), plan.out_channels),
+        lambda n, i, j, o: sums[n, *((j, i) if plan.turned else (i, j)), o] + bias[o],
+        name="biased",
+    )
+
+
+def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
+    """How it is computed: the sums of a tile stay in registers, its taps are interleaved once."""
+    plan = DepthwisePlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
+    register_lane_dots()
+    (taps,) = sch.get_producers(sums)
+    (output,) = sch.get_output_blocks(sch.get_sblock("root"))
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if sch.get(block) not in (sch.get(taps), sch.get(sums), sch.get(output)):
+            sch.compute_inline(block)
+
+    # TVM refuses to tensorize this block once it is inside of the tile.
+    channels = sch.get_loops(taps)[-2]
+    _, lane = sch.split(channels, [None, plan.lanes])
+    if plan.multiplier == 1:
+        taps = sch.blockize(lane)
+        sch.tensorize(taps, interleave_of(target))
+
+    n, i, j, o, step, q, k = sch.get_loops(sums)
+    io, ii = sch.split(i, [None, plan.tile_rows])
+    jo, ji = sch.split(j, [None, plan.tile_columns])
+    oo, lane = sch.split(o, [None, plan.lanes])
+    sch.reorder(n, io, oo, jo, step, q, ii, ji, lane, k)
+    sch.compute_at(taps, jo, preserve_unit_loops=True)
+    for loop in sch.get_loops(taps)[4:]:
+        sch.unroll(loop)
+    sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
+    if plan.parallel:
+        sch.parallel(sch.fuse(n, io, oo))
+    vectorize_epilogue(sch, output, 4, plan.lanes)
+
+    init = sch.decompose_reduction(sums, step)
+    *others, lanes = sch.get_loops(init)[-3:]
+    sch.vectorize(lanes)
+    for loop in others:
+        sch.unroll(loop)
+    sch.tensorize(lane, lane_dot_of(target))
+    for loop in (step, q, ii, ji):
+        sch.unroll(loop)
