@@ -1,0 +1,50 @@
+"""Read an ONNX file: from bytes to a model whose tensors all lie inside of it."""
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from qcompile.errors import InvalidModel, Unsupported
+from qcompile.frontend.external import load_external_data
+from qcompile.frontend.validate import validate
+
+MAX_BYTES = 2**31 - 1  # what protobuf can parse
+
+
+def load_model(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """A checked copy of the model, its nodes in topological order, its external data loaded."""
+    if isinstance(model, onnx.ModelProto):
+        loaded = onnx.ModelProto()
+        loaded.CopyFrom(model)
+        load_external_data(loaded, None)
+    else:
+        loaded = _parse(Path(model))
+        load_external_data(loaded, Path(model).parent)
+    validate(loaded)
+    return loaded
+
+
+def model_name(model: str | Path | onnx.ModelProto) -> str:
+    """The file's stem, or the graph's name."""
+    if isinstance(model, onnx.ModelProto):
+        return str(model.graph.name) or "model"
+    return Path(model).stem
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise Unsupported("files above 2 GB; store the weights as external data")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise InvalidModel("the file is empty")
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise InvalidModel("no ONNX file, or a damaged one: protobuf cannot decode it") from error
+    if not model.HasField("graph") and not model.opset_import:
+        raise InvalidModel("no ONNX file: it holds no graph")
+    return model
