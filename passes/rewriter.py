@@ -22,6 +22,7 @@ class BindingRewriter:
     def __init__(self) -> None:
         self.builder = relax.BlockBuilder()
         self.reading: relax.Var | None = None  # the binding that `rewrite` is asked about
+        self._names: set[str] = set()
         self._definitions: dict[relax.Var, relax.Expr] = {}
         self._replacements: dict[relax.Var, relax.Expr] = {}
         self._readers: defaultdict[relax.Var, list[str]] = defaultdict(list)
@@ -36,8 +37,17 @@ class BindingRewriter:
         return value
 
     def emit(self, expression: relax.Expr, name: str = "") -> relax.Var:
-        """Bind an expression of the rewritten function."""
-        var = self.builder.emit(expression, name_hint=name)
+        """Bind an expression of the rewritten function to a variable of exactly that name.
+
+        BlockBuilder.emit would turn dots into underscores. A name that is taken gets a number.
+        """
+        if not name or name in self._names:
+            var = self.builder.emit(expression, name_hint=name)
+        else:
+            self._names.add(name)
+            expression = self.builder.normalize(expression)
+            var = relax.DataflowVar(name, expression.ty)
+            self.builder.emit_normalized(relax.VarBinding(var, expression))
         self._definitions[var] = self.builder.lookup_binding(var)
         return var
 
