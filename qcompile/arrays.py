@@ -152,7 +152,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidInput(f"{path}: not an .npz or .npy file: {error}") from error
+        raise InvalidInput(f"{path}: not an .npz or .npy file of numbers, or damaged") from error
 
 
 def _fit(array: Array, spec: TensorSpec, batch: int | None) -> Array:

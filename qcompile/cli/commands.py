@@ -11,6 +11,7 @@ from typing import Any
 from qcompile.cli.answers import bench_answer, check_answer
 from qcompile.cli.progress import progress
 from qcompile.cli.show import (
+    dot_product,
     show_bench,
     show_bundle,
     show_check,
@@ -45,7 +46,7 @@ def compile_(arguments: argparse.Namespace) -> None:
 
     target = load_target(arguments.target)
     if target.name == "host":
-        print(f"host: {target.source}: {' '.join(target.features)}")
+        print(f"host: {target.source}; int8 dot product: {dot_product(target)}")
     with progress() as report:
         manifest = compile(
             arguments.model,
