@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,7 @@ NULL_POINTER = -1  # what a run returns for one, once it knows the processor
 
 
 class Bundle:
-    """A compiled network that runs in this process. Made by `load`.
-
-    One run at a time: threads that run at once need a Bundle each.
-    """
+    """A compiled network that runs in this process, from any of its threads. Made by `load`."""
 
     def __init__(self, manifest: Mapping[str, Any], library: ctypes.CDLL) -> None:
         self.manifest = manifest
@@ -34,8 +32,7 @@ class Bundle:
         self._run = library[f"{self.name}_run"]
         self._error = library[f"{self.name}_error"]
         self._error.restype = ctypes.c_char_p
-        memory = np.zeros(int(manifest["workspace_bytes"]) + ALIGNMENT, np.uint8)
-        self._workspace = memory[-memory.ctypes.data % ALIGNMENT :]
+        self._workspaces = threading.local()
 
     def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
         """The outputs of one run, in the manifest's order: one array, or a tuple of several.
@@ -53,7 +50,7 @@ class Bundle:
             raise InvalidInput(f"found the inputs {list(inputs)}; the model's are {expected}")
         operands = [_fit(inputs[spec.name], spec) for spec in self.inputs]
         outputs: list[Array] = [np.empty(spec.shape, spec.dtype) for spec in self.outputs]
-        pointers = [array.ctypes.data for array in (*operands, *outputs, self._workspace)]
+        pointers = [array.ctypes.data for array in (*operands, *outputs, self._workspace())]
         self._expect_success(self._run(*map(ctypes.c_void_p, pointers)))
         return outputs
 
@@ -75,6 +72,14 @@ class Bundle:
         nothing = [ctypes.c_void_p(None)] * (len(self.inputs) + len(self.outputs) + 1)
         if (status := self._run(*nothing)) != NULL_POINTER:
             self._expect_success(status)
+
+    def _workspace(self) -> Array:
+        """Aligned memory of the calling thread."""
+        found: Array | None = getattr(self._workspaces, "memory", None)
+        if found is None:
+            memory = np.empty(int(self.manifest["workspace_bytes"]) + ALIGNMENT, np.uint8)
+            found = self._workspaces.memory = memory[-memory.ctypes.data % ALIGNMENT :]
+        return found
 
     def _by_name(self, arrays: tuple[Array, ...], named: Mapping[str, Array]) -> dict[str, Array]:
         if len(arrays) > len(self.inputs):

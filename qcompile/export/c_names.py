@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-# Keywords of C23 and C++20, and the names that a generated header uses itself.
+# Keywords of C23 and C++20, and names that the generated C files or their headers use.
 RESERVED = """
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
     char32_t class co_await co_return co_yield compl concept const const_cast consteval constexpr
@@ -13,7 +13,8 @@ RESERVED = """
     return short signed sizeof static static_assert static_cast struct switch template this
     thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using
     virtual void volatile wchar_t while xor xor_eq linux unix errno stdin stdout stderr
-    workspace int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t
+    workspace memory status main printf fprintf NULL EOF
+    int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t
 """
 
 C_TYPES = {
@@ -33,11 +34,12 @@ def identifier(name: str) -> str:
     return f"{plain}_" if plain in RESERVED.split() else plain
 
 
-def identifiers(names: Sequence[str]) -> list[str]:
-    """Identifiers for `names`, each different from the others."""
+def identifiers(names: Sequence[str], prefix: str) -> list[str]:
+    """Identifiers for `names`, each different from the others; none begins with `prefix`."""
     taken: list[str] = []
     for name in names:
-        plain = candidate = identifier(name)
+        plain = identifier(name)
+        plain = candidate = f"of_{plain}" if plain.startswith(prefix) else plain
         number = 2
         while candidate in taken:
             candidate, number = f"{plain}_{number}", number + 1

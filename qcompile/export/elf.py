@@ -1,12 +1,12 @@
 """The symbol table of a 64-bit little-endian ELF object or library."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 SYMBOL_TABLE, DYNAMIC_SYMBOL_TABLE = 2, 11  # sh_type
-LOCAL, WEAK = 0, 2  # st_info >> 4
+LOCAL = 0  # st_info >> 4
 HIDDEN = 2  # st_other & 3
 SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
@@ -17,10 +17,11 @@ class Symbol:
     name: str
     defined: bool
     local: bool
-    weak: bool
     hidden: bool
     entry: int
-    """Its place in the file, in bytes."""
+    """Where its entry is in the file, in bytes."""
+    text: int
+    """Where its name is in the file, in bytes."""
 
     @property
     def exported(self) -> bool:
@@ -41,22 +42,31 @@ def read_symbols(
         names = headers[link][4]
         for entry in range(offset, offset + size, SYMBOL.size):
             name, info, other, section, _, _ = SYMBOL.unpack_from(content, entry)
-            text = _string(content, names + name)
-            if text:
-                binding, hidden = info >> 4, other & 3 == HIDDEN
-                symbol = Symbol(
-                    text, section != 0, binding == LOCAL, binding == WEAK, hidden, entry
-                )
-                symbols.append(symbol)
+            symbol = Symbol(
+                name=_string(content, names + name),
+                defined=section != 0,
+                local=info >> 4 == LOCAL,
+                hidden=other & 3 == HIDDEN,
+                entry=entry,
+                text=names + name,
+            )
+            symbols += [symbol] if symbol.name else []
     return symbols
 
 
-def hide_symbols(content: bytes) -> bytes:
-    """The object with hidden visibility for everything that it defines."""
+def hide_symbols(content: bytes, rename: Mapping[str, str]) -> bytes:
+    """The object with hidden visibility for all that it defines, some of it under a new name.
+
+    A new name is as long as the old one: it takes its place in the file.
+    """
     changed = bytearray(content)
     for symbol in read_symbols(content):
         if symbol.exported:
             changed[symbol.entry + 5] |= HIDDEN
+        if symbol.name in rename:
+            name = rename[symbol.name].encode()
+            assert len(name) == len(symbol.name)
+            changed[symbol.text : symbol.text + len(name)] = name
     return bytes(changed)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import tvm
 
+from qcompile.export.bench_source import write_bench
 from qcompile.export.c_names import identifier
 from qcompile.export.compile import compile_kernels
 from qcompile.export.folder import whole_folder
@@ -20,7 +21,7 @@ from qcompile.export.ports import Ports, read_ports
 from qcompile.export.program import Program, read_program
 from qcompile.export.source import write_source, write_weights
 from qcompile.export.symbols import check_library
-from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
+from qcompile.export.toolchain import LIBRARY_TRIPLE, PROGRAM_TRIPLE, Toolchain
 from qcompile.targets import Target
 
 
@@ -55,7 +56,7 @@ def export_bundle(
     say = progress or (lambda text: None)
     name = identifier(name)
     program = read_program(mod)
-    ports = read_ports(mod, program)
+    ports = read_ports(mod, program, name)
     with whole_folder(Path(output)) as folder, tempfile.TemporaryDirectory() as work:
         kernels, objects = compile_kernels(
             mod, program, name, target.tvm_target(), Path(work), say, jobs
@@ -109,3 +110,6 @@ def _link(
     tools.archive([f"{name}.o"], str(library.with_suffix(".a")))
     tools.link_library([f"{name}.o"], str(library))
     check_library(library, f"{name}_")
+    (tools.work / "bench.c").write_text(write_bench(name, ports, plan, target.features))
+    tools.compile("bench.c", "bench.o", PROGRAM_TRIPLE, include)
+    tools.link_program(["bench.o", "kernels.o"], str((folder / "bin" / f"{name}_bench").absolute()))

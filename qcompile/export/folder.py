@@ -1,8 +1,6 @@
 """A bundle's folder: written beside its place and renamed, so that it is whole or absent."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +13,23 @@ from qcompile.errors import BundleError
 def whole_folder(output: Path) -> Iterator[Path]:
     """A new folder that becomes `output` when the block ends, and is gone when it fails.
 
-    Replaces a bundle or an empty folder; raises BundleError for anything else at `output`.
+    Replaces a bundle or an empty folder. Raises BundleError when anything else is at `output`, or
+    when nothing can be written there.
     """
+    output = output.resolve()
     _expect_replaceable(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     try:
-        yield beside
-        umask = os.umask(0)
-        os.umask(umask)
-        beside.chmod(0o777 & ~umask)
-        _expect_replaceable(output)
-        _replace(beside, output)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as beside:
+            new, old = Path(beside) / "new", Path(beside) / "old"
+            new.mkdir()
+            yield new
+            _expect_replaceable(output)
+            if output.exists():
+                output.rename(old)
+            new.rename(output)
+    except OSError as error:
+        raise BundleError(f"{output}: cannot be written: {error.strerror or error}") from error
 
 
 def is_bundle(folder: Path) -> bool:
@@ -43,18 +44,5 @@ def is_bundle(folder: Path) -> bool:
 def _expect_replaceable(output: Path) -> None:
     if output.is_dir() and not is_bundle(output) and any(output.iterdir()):
         raise BundleError(f"{output}: holds other files than a bundle; choose a new folder")
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise BundleError(f"{output}: is a file or a link; choose a new folder")
-
-
-def _replace(beside: Path, output: Path) -> None:
-    """Rename `beside` to `output`; the folder that was there goes afterwards."""
-    if not output.exists():
-        beside.rename(output)
-        return
-    old = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
-        output.rename(old)
-        beside.rename(output)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    if output.exists() and not output.is_dir():
+        raise BundleError(f"{output}: is a file; choose a new folder")

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from qcompile.export.ports import Port, Ports, parameters
+from qcompile.export.ports import Port, Ports
 
+# What the functions of a bundle return: name, value, and what NAME_error tells.
 ERRORS = (
-    ("OK", 0, "done"),
+    ("OK", 0, "success"),
     ("ERROR_NULL_POINTER", -1, "an input, an output or the workspace is a null pointer"),
     ("ERROR_PROCESSOR", -2, "the processor lacks an instruction set of the target"),
     ("ERROR_WORKSPACE_ALIGNMENT", -3, "the workspace is not aligned to 64 bytes"),
@@ -90,7 +91,6 @@ def write_header(
     name: str, ports: Ports, target: str, features: tuple[str, ...], workspace_bytes: int
 ) -> str:
     """`include/NAME.h`."""
-    width = max(len(label) for label, _, _ in ERRORS)
     return HEADER.format(
         name=name,
         guard=f"{name}_H",
@@ -98,8 +98,8 @@ def write_header(
         features=f"It needs a processor with\n   {_wrapped(features)}.",
         workspace_bytes=workspace_bytes,
         lengths="\n".join(_macros(name, ports)),
-        errors="\n".join(
-            f"    {name}_{label:<{width}} = {value}, /* {text} */" for label, value, text in ERRORS
+        errors=",\n".join(
+            f"    /* {text} */\n    {name}_{label} = {value}" for label, value, text in ERRORS
         ),
         ports="\n".join(
             [
@@ -128,7 +128,13 @@ def write_example(name: str, ports: Ports) -> str:
 
 def _signature(name: str, ports: Ports) -> str:
     indent = ",\n" + " " * len(f"int32_t {name}_run(")
-    return indent.join(parameters(ports))
+    return indent.join(
+        [
+            *(f"const {port.c_type} *{port.c_name}" for port in ports.inputs),
+            *(f"{port.c_type} *{port.c_name}" for port in ports.outputs),
+            "void *workspace",
+        ]
+    )
 
 
 def _macros(name: str, ports: Ports) -> Iterator[str]:

@@ -57,7 +57,7 @@ def _passes(target: tvm.target.Target) -> list[Any]:
 
 
 def without_notes(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The function without its name and the annotations of `NOTES`: equal code, equal result."""
+    """The function with nothing but its code: equal code, equal result."""
 
     def strip(block: Any) -> Any:
         notes: Mapping[str, Any] = block.annotations
@@ -77,4 +77,6 @@ def without_notes(function: tirx.PrimFunc) -> tirx.PrimFunc:
         )
 
     body = tvm_ffi.structural_map(function.body, (s_tir.SBlock, strip))
-    return function.with_body(body).without_attr("global_symbol")
+    # Tensors of a plan that are in use at the same time never overlap.
+    attributes = tvm.ir.make_node("ir.DictAttrs", **{"s_tir": True, "tirx.noalias": True})
+    return tirx.PrimFunc(function.params, body, function.ret_type, attributes)

@@ -1,7 +1,7 @@
 """Split a lowered PrimFunc at its top-level loop nests, each a C function of its own.
 
-    for i in T.parallel(8): ...a...        int32_t p0(float *x, float *s, int32_t begin, int32_t end)
-    for i in range(3): ...b...         ->  int32_t p1(float *s, float *y, int32_t begin, int32_t end)
+    for i in T.parallel(8): ...a...       int32_t p0(float *x, float *s, int32_t begin, int32_t end)
+    for i in range(3): ...b...        ->  int32_t p1(float *s, float *y, int32_t begin, int32_t end)
     y[0] = ...c...
 
 A phase whose loop is parallel runs the iterations begin <= i < end; the statements between two
@@ -9,6 +9,7 @@ parallel loops are one phase of a single iteration. Buffers that phases share, o
 than the stack should hold, become arguments.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -42,7 +43,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A PrimFunc as phases. Scratch lives from its first user to its last, thread buffers in one."""
+    """A PrimFunc as phases. Scratch lives from first to last use, thread buffers in one phase."""
 
     phases: tuple[Phase, ...]
     scratch_bytes: tuple[int, ...]
@@ -202,8 +203,6 @@ def _variables(node: Any) -> list[Any]:
 
 def _bytes(buffer: Any) -> int:
     assert is_buffer_var(buffer)
-    elements = 1
-    for length in buffer.ty.shape:
-        elements *= int(length)
+    elements = math.prod(int(length) for length in buffer.ty.shape)
     dtype = tvm.DataType(str(buffer.ty.dtype.dtype))
-    return elements * ((dtype.bits * dtype.lanes + 7) // 8)
+    return elements * ((int(dtype.bits) * int(dtype.lanes) + 7) // 8)

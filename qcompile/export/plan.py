@@ -21,10 +21,10 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a phase's C function over `extent` iterations."""
+    """One use of a phase's C function, over `extent` iterations, by the kernel call `call`."""
 
     symbol: str
-    layer: str
+    call: int
     pointers: tuple[Pointer, ...]
     extent: int
 
@@ -40,9 +40,13 @@ class Copy:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run does, in order. The workspace is the arena, then the caller's own scratch."""
+    """All that a run does, in order, and the layer of each kernel call.
+
+    The workspace is the arena, then the scratch memory of the calling thread.
+    """
 
     steps: tuple[Step, ...]
+    layers: tuple[str, ...]
     copies: tuple[Copy, ...]
     constant_offsets: tuple[int, ...]
     weight_bytes: int
@@ -85,6 +89,7 @@ class _Planner:
         thread_sizes = [_stack(kernel.thread_bytes)[1] for kernel in self.kernels.values()]
         return Plan(
             steps=tuple(self._steps()),
+            layers=tuple(call.layer for call in self.program.calls),
             copies=tuple(self._copies()),
             constant_offsets=tuple(self.constant_offsets),
             weight_bytes=self.weight_bytes,
@@ -124,7 +129,7 @@ class _Planner:
         return [
             Step(
                 symbol=phase.symbol,
-                layer=call.layer,
+                call=number,
                 pointers=tuple(self._operand(number, call, o) for o in phase.operands),
                 extent=phase.extent,
             )

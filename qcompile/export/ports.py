@@ -1,7 +1,8 @@
 """The inputs and outputs of a network, as a manifest and a C header describe them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,7 @@ class Port:
     @property
     def length(self) -> int:
         """The number of elements."""
-        elements = 1
-        for n in self.type.shape:
-            elements *= n
-        return elements
+        return math.prod(self.type.shape)
 
     def fields(self) -> dict[str, Any]:
         """The port as a manifest tells it."""
@@ -45,7 +43,7 @@ class Ports:
     outputs: tuple[Port, ...]
 
 
-def read_ports(mod: tvm.IRModule, program: Program) -> Ports:
+def read_ports(mod: tvm.IRModule, program: Program, name: str) -> Ports:
     """Names and quantization from the attribute `qcompile.io`, types from the program itself.
 
     Without the attribute, inputs are named as in `main` and outputs `output_0`, `output_1`, ...
@@ -61,7 +59,7 @@ def read_ports(mod: tvm.IRModule, program: Program) -> Ports:
         }
     specs = [*told["inputs"], *told["outputs"]]
     types = [*program.inputs, *(type_ for _, type_ in program.outputs)]
-    names = identifiers([spec["name"] for spec in specs])
+    names = identifiers([spec["name"] for spec in specs], f"{name}_")
     ports = [_port(*port) for port in zip(specs, names, types, strict=True)]
     count = len(program.inputs)
     return Ports(tuple(ports[:count]), tuple(ports[count:]))
@@ -74,12 +72,3 @@ def _port(spec: Mapping[str, Any], c_name: str, type_: TensorType) -> Port:
         raise Unsupported(f"{spec['name']!r}: {type_.dtype} has no type in C")
     quantization = {k: spec[k] for k in ("scale", "zero_point", "bits") if spec.get(k) is not None}
     return Port(spec["name"], c_name, type_, quantization)
-
-
-def parameters(ports: Ports) -> Sequence[str]:
-    """The parameters of the run function in C, the workspace last."""
-    return [
-        *(f"const {port.c_type} *{port.c_name}" for port in ports.inputs),
-        *(f"{port.c_type} *{port.c_name}" for port in ports.outputs),
-        "void *workspace",
-    ]

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from importlib.resources import files
 
+from qcompile.export.header import ERRORS
 from qcompile.export.plan import Plan, Pointer
-from qcompile.export.ports import Ports, parameters
+from qcompile.export.ports import Ports
 from qcompile.export.processor import processor_check
 
 INCLUDES = """\
@@ -26,7 +27,15 @@ INCLUDES = """\
 #define STEPS {steps}
 #define ARENA_BYTES {arena_bytes}
 #define THREAD_BYTES {thread_bytes}
-#define FEATURES "{features}"
+
+{errors}
+
+static const char *message(int32_t status) {{
+    switch (status) {{
+{messages}
+        default: return "unknown status";
+    }}
+}}
 """
 
 FUNCTIONS = """\
@@ -63,13 +72,21 @@ def write_source(name: str, ports: Ports, plan: Plan, features: tuple[str, ...])
         steps=len(plan.steps),
         arena_bytes=plan.arena.bytes,
         thread_bytes=plan.thread_bytes,
-        features=" ".join(features),
+        errors="\n".join(f"#define {label} {name}_{label}" for label, _, _ in ERRORS),
+        messages="\n".join(f'        case {label}: return "{text}";' for label, _, text in ERRORS),
     )
+    inputs = [f"in{k}" for k in range(len(ports.inputs))]
+    outputs = [f"out{k}" for k in range(len(ports.outputs))]
+    parameters = [
+        *(f"const {p.c_type} *{k}" for k, p in zip(inputs, ports.inputs, strict=True)),
+        *(f"{p.c_type} *{k}" for k, p in zip(outputs, ports.outputs, strict=True)),
+        "void *workspace",
+    ]
     functions = FUNCTIONS.format(
         name=name,
-        parameters=", ".join(parameters(ports)),
-        inputs=", ".join([*(port.c_name for port in ports.inputs), "NULL"]),
-        outputs=", ".join([*(port.c_name for port in ports.outputs), "NULL"]),
+        parameters=", ".join(parameters),
+        inputs=", ".join([*inputs, "NULL"]),
+        outputs=", ".join([*outputs, "NULL"]),
     )
     parts = [
         head,

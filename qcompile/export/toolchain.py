@@ -50,34 +50,22 @@ class Toolchain:
 
     def link_library(self, objects: Sequence[str], output: str) -> None:
         """A shared library for the platform's libc."""
-        self._prepare(LIBRARY_TRIPLE, "15 s")
-        flags = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,noexecstack")
         name = f"-Wl,-soname,{Path(output).name}"
-        libraries = ("-lm", "-lpthread")
-        self._zig(
-            *("cc", "-target", LIBRARY_TRIPLE, *flags, name, *objects, *libraries, "-o", output)
-        )
+        flags = ("-shared", "-Wl,-z,defs", "-Wl,-z,noexecstack", name)
+        self._link(LIBRARY_TRIPLE, flags, objects, output)
 
     def link_program(self, objects: Sequence[str], output: str) -> None:
         """An executable that needs no library of the system."""
-        self._prepare(PROGRAM_TRIPLE, "40 s")
-        flags = ("-static", "-s", "-Wl,--gc-sections")
-        self._zig(
-            "cc", "-target", PROGRAM_TRIPLE, *flags, *objects, "-lm", "-lpthread", "-o", output
-        )
+        self._link(PROGRAM_TRIPLE, ("-static",), objects, output)
 
-    def _prepare(self, triple: str, duration: str) -> None:
-        """Announce that Zig builds a C library when it links for a triple the first time."""
-        mark = cache_folder() / f"{metadata.version('ziglang')}-{triple}"
+    def _link(self, triple: str, flags: Sequence[str], objects: Sequence[str], output: str) -> None:
+        mark = cache_folder() / f"linked-{metadata.version('ziglang')}-{triple}"
         if not mark.exists():
-            self.progress(f"preparing the C library of {triple} (first use only, about {duration})")
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            self._warm_up(triple)
-            mark.touch()
-
-    def _warm_up(self, triple: str) -> None:
-        (self.work / "empty.c").write_text("int main(void) { return 0; }\n")
-        self._zig("cc", "-target", triple, "empty.c", "-lm", "-lpthread", "-o", "empty")
+            self.progress(f"building the C library of {triple} (first use only, about 30 s)")
+        common = ("-s", "-Wl,--gc-sections")
+        libraries = ("-lm", "-lpthread")
+        self._zig("cc", "-target", triple, *common, *flags, *objects, *libraries, "-o", output)
+        mark.touch()
 
     def _zig(self, *arguments: str) -> None:
         environment = {

@@ -1,0 +1,173 @@
+"""Bundles of small modules, run in process and compared with NumPy."""
+
+import threading
+
+import numpy as np
+import pytest
+from export_modules import (
+    DEPTH,
+    ROWS,
+    classifier,
+    classify,
+    many_outputs,
+    many_results,
+    row_sums,
+)
+
+from qcompile.bundle import Bundle, load
+from qcompile.errors import BundleError
+from qcompile.export import export_bundle
+from qcompile.export.folder import is_bundle
+from qcompile.targets import Target, host_features, host_target, load_target
+
+
+def runnable(name: str) -> Target:
+    target = host_target() if name == "host" else load_target(name)
+    if not target.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {name}")
+    return target
+
+
+@pytest.fixture(scope="module", params=["x86-64-v3", "host"])
+def target(request):
+    return runnable(request.param)
+
+
+@pytest.fixture(scope="module")
+def classifier_folder(target, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier") / "bundle"
+    export_bundle(classifier(), name="classifier", target=target, output=folder)
+    return folder
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_runs_on_any_number_of_threads(classifier_folder, threads):
+    bundle = load(classifier_folder, threads=threads)
+    rng = np.random.default_rng(threads)
+    for _ in range(50):
+        x = rng.standard_normal((1, ROWS, DEPTH), dtype="float32")
+        # 24 products and an exponential in float32: errors of some 1e-6 of the largest.
+        np.testing.assert_allclose(bundle(x), classify(x), rtol=2e-5, atol=1e-7)
+
+
+def test_threads_of_the_program_run_at_once(classifier_folder):
+    bundle = load(classifier_folder, threads=2)
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((3, 100, 1, ROWS, DEPTH), dtype="float32")
+    alone = load(classifier_folder)
+    expected = [[alone(x) for x in xs] for xs in inputs]
+    found: list[list[np.ndarray]] = [[], [], []]
+
+    def run(k: int) -> None:
+        found[k] = [bundle(x) for x in inputs[k]]
+
+    workers = [threading.Thread(target=run, args=(k,)) for k in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_outputs_may_be_inputs_constants_and_doubles(target, tmp_path):
+    export_bundle(many_outputs(), name="many", target=target, output=tmp_path / "bundle")
+    x, y = np.random.default_rng(1).integers(-99, 99, (2, 4, 6), dtype="int32")
+    results = load(tmp_path / "bundle")(x=x, y=y)
+    for result, expected in zip(results, many_results(x, y), strict=True):
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_large_buffers_of_a_loop_belong_to_its_thread(target, tmp_path):
+    export_bundle(row_sums(), name="rows", target=target, output=tmp_path / "bundle")
+    x = np.random.default_rng(2).integers(-999, 999, (5, 3000), dtype="int32")
+    for threads in (1, 2, 3):
+        bundle = load(tmp_path / "bundle", threads=threads)
+        for _ in range(20):
+            np.testing.assert_array_equal(bundle(x), (3 * x + 1).sum(1))
+
+
+def test_neither_addresses_nor_the_workspace_matter(classifier_folder):
+    bundle = load(classifier_folder)
+    x = np.random.default_rng(3).standard_normal((1, ROWS, DEPTH), dtype="float32")
+    expected = bundle(x)
+    for shift in (1, 4, 17):
+        bundle._workspace()[:] = 0xFF  # NaN in every float
+        memory = np.zeros(x.nbytes + shift, "uint8")
+        shifted = memory[shift:].view("uint8")
+        shifted[:] = x.view("uint8").reshape(-1)
+        result = np.zeros(expected.nbytes + shift, "uint8")[shift:]
+        status = run_at(bundle, shifted.ctypes.data, result.ctypes.data)
+        assert status == 0
+        np.testing.assert_array_equal(result.tobytes(), expected.tobytes())
+
+
+def run_at(bundle: Bundle, *addresses: int) -> int:
+    import ctypes
+
+    pointers = [*addresses, bundle._workspace().ctypes.data]
+    return bundle._run(*map(ctypes.c_void_p, pointers))
+
+
+def test_refuses_null_pointers_and_a_crooked_workspace(classifier_folder):
+    import ctypes
+
+    bundle = load(classifier_folder)
+    x, y = (np.zeros(ROWS * n, "float32").ctypes.data for n in (DEPTH, 40))
+    assert run_at(bundle, 0, y) == -1
+    assert run_at(bundle, x, 0) == -1
+    assert bundle._run(*map(ctypes.c_void_p, (x, y, 0))) == -1
+    crooked = bundle._workspace().ctypes.data + 32
+    assert bundle._run(*map(ctypes.c_void_p, (x, y, crooked))) == -3
+    with pytest.raises(BundleError, match="threads"):
+        bundle.set_threads(257)
+
+
+def test_refuses_a_processor_that_lacks_an_instruction_set(tmp_path):
+    from dataclasses import replace
+
+    lacking = [f for f in ("avx512fp16", "avxvnni", "avx512vnni") if f not in host_features()]
+    if not lacking:
+        pytest.skip("this processor has everything")
+    base = load_target("x86-64-v3")
+    target = replace(base, features=(*base.features, lacking[0]))
+    export_bundle(many_outputs(), name="many", target=target, output=tmp_path / "bundle")
+    with pytest.raises(BundleError, match="lacks"):
+        load(tmp_path / "bundle")
+
+
+def test_equal_functions_share_a_kernel(tmp_path):
+    from export_modules import build, tensor
+    from tvm import relax
+    from tvm.relax import op
+
+    def body(bb, x):
+        for k in range(3):
+            x = bb.emit(
+                op.nn.relu(bb.emit(op.matmul(x, relax.const(np.eye(8, dtype="float32") - k))))
+            )
+        return [x]
+
+    messages: list[str] = []
+    export_bundle(
+        build([tensor("x", (2, 8))], body),
+        name="chain",
+        target=load_target("x86-64-v3"),
+        output=tmp_path / "bundle",
+        progress=messages.append,
+    )
+    assert messages[0] == "compiling 1 kernels for 3 calls"
+
+
+def test_replaces_bundles_only(tmp_path):
+    target = load_target("x86-64-v3")
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name in ("first", "second"):
+        export_bundle(many_outputs(), name=name, target=target, output=folder)
+        assert load(folder).name == name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "photo.jpg").touch()
+    with pytest.raises(BundleError, match="other files"):
+        export_bundle(many_outputs(), name="x", target=target, output=tmp_path / "other")
+    assert not is_bundle(tmp_path / "other")
