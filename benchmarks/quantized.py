@@ -1,0 +1,61 @@
+"""Static quantization to int8 by onnxruntime: QDQ, u8 activations, s8 weights per channel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+Inputs = Mapping[str, np.ndarray]
+
+
+class _Samples(CalibrationDataReader):
+    def __init__(self, samples: Sequence[Inputs]) -> None:
+        self._samples = iter(samples)
+
+    def get_next(self) -> Inputs | None:
+        return next(self._samples, None)
+
+
+def quantize_int8(
+    model: Path, output: Path, samples: Sequence[Inputs], excluded: Sequence[str] = ()
+) -> None:
+    """Write the int8 form of the float `model`, calibrated (min-max) on `samples`.
+
+    Nodes named in `excluded` stay float.
+    """
+    quantize_static(
+        model,
+        output,
+        _Samples(samples),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=list(excluded),
+    )
+
+
+def random_inputs(model: Path, count: int, seed: int) -> list[Inputs]:
+    """Normal floats for each input of a model whose inputs are float32 of fixed shapes."""
+    rng = np.random.default_rng(seed)
+    shapes = dict(_input_shapes(onnx.load(model, load_external_data=False)))
+    return [
+        {name: rng.standard_normal(shape).astype("float32") for name, shape in shapes.items()}
+        for _ in range(count)
+    ]
+
+
+def _input_shapes(model: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        if helper.tensor_dtype_to_np_dtype(tensor.elem_type) != np.float32:
+            raise ValueError(f"input {value.name!r} is not float32")
+        yield value.name, [d.dim_value for d in tensor.shape.dim]
