@@ -103,7 +103,7 @@ def _litert(model: str, threads: int, inputs: Inputs) -> Inference:
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], sample(detail["dtype"], detail["shape"]))
-    return interpreter.invoke  # type: ignore[no-any-return]
+    return interpreter.invoke
 
 
 FRAMEWORKS: dict[str, tuple[Callable[[str, int, Inputs], Inference], str]] = {
