@@ -16,7 +16,11 @@ from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.depthwise_plan import DepthwisePlan
 from qcompile.schedules.epilogue import vectorize_epilogue
-from qcompile.schedules.lane_dot_x86 import interleave_of, lane_dot_of, register_lane_dots
+from qcompile.schedules.lane_dot_x86 import (
+    lane_dot_of,
+    register_interleave,
+    register_lane_dots,
+)
 from qcompile.targets import Target
 
 
@@ -44,20 +48,23 @@ def depthwise_conv2d_int8(
     height, width = plan.tiled_shape
     tiles, seen_columns = height // plan.tile_rows, (width - 1) * sw + (plan.kernel[1] - 1) * dw + 1
 
-    def tap(n, tile, step, column, o, k):  # type: ignore[no-untyped-def]
+    def tap(n, tile, step, column, byte):  # type: ignore[no-untyped-def]
+        o, k = byte // plan.depth, byte % plan.depth
         row = tile * plan.tile_rows * sh + (step * plan.depth + k) * dh
         i, j = (column, row) if plan.turned else (row, column)
         channel = o if plan.multiplier == 1 else tirx.min(o // plan.multiplier, plan.channels - 1)
         return x[n, i, j, channel]
 
-    taps_shape = plan.batch, tiles, plan.steps, seen_columns, plan.blocks * lanes, plan.depth
+    # TVM cannot place an axis of one block at a tile; a second one is never computed.
+    tap_bytes = max(plan.blocks, 2) * lanes * plan.depth
+    taps_shape = plan.batch, tiles, plan.steps, seen_columns, tap_bytes
     taps = te.compute(taps_shape, tap, name="taps")
     step = te.reduce_axis((0, plan.steps), "step")
     q = te.reduce_axis((0, plan.kernel[1]), "q")
     k = te.reduce_axis((0, plan.depth), "k")
 
     def product(n, i, j, o):  # type: ignore[no-untyped-def]
-        data = taps[n, i // plan.tile_rows, step, j * sw + q * dw, o, k]
+        data = taps[n, i // plan.tile_rows, step, j * sw + q * dw, o * plan.depth + k]
         weight = w[o // lanes, step, q, i % plan.tile_rows, o % lanes, k]
         return te.sum(data.astype("int32") * weight.astype("int32"), axis=[step, q, k])
 
@@ -79,20 +86,13 @@ def depthwise_conv2d_int8(
 def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
     """How it is computed: the sums of a tile stay in registers, its taps are interleaved once."""
     plan = DepthwisePlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
-    register_lane_dots()
     (taps,) = sch.get_producers(sums)
-    (output,) = sch.get_output_blocks(sch.get_sblock("root"))
-    for block in sch.get_child_blocks(sch.get_sblock("root")):
-        if sch.get(block) not in (sch.get(taps), sch.get(sums), sch.get(output)):
-            sch.compute_inline(block)
+    output = _inline_others(sch, taps, sums)
 
-    # TVM refuses to tensorize this block once it is inside of the tile.
-    channels = sch.get_loops(taps)[-2]
-    _, lane = sch.split(channels, [None, plan.lanes])
+    # TVM divides the loops of a block wrongly once they overlap with those of the next tile.
+    _, byte = sch.split(sch.get_loops(taps)[-1], [None, plan.lanes * plan.depth])
     if plan.multiplier == 1:
-        taps = sch.blockize(lane)
-        sch.tensorize(taps, interleave_of(target))
-
+        taps = sch.blockize(byte)
     n, i, j, o, step, q, k = sch.get_loops(sums)
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, ji = sch.split(j, [None, plan.tile_columns])
@@ -101,6 +101,8 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     sch.compute_at(taps, jo, preserve_unit_loops=True)
     for loop in sch.get_loops(taps)[4:]:
         sch.unroll(loop)
+    if plan.multiplier == 1:
+        sch.tensorize(taps, register_interleave(plan.lanes, plan.dilation[0], plan.turned))
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     if plan.parallel:
         sch.parallel(sch.fuse(n, io, oo))
@@ -111,6 +113,16 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     sch.vectorize(lanes)
     for loop in others:
         sch.unroll(loop)
+    register_lane_dots()
     sch.tensorize(lane, lane_dot_of(target))
     for loop in (step, q, ii, ji):
         sch.unroll(loop)
+
+
+def _inline_others(sch: s_tir.Schedule, taps: SBlockRV, sums: SBlockRV) -> SBlockRV:
+    """Every other block, inlined into the last one, which is returned."""
+    (output,) = sch.get_output_blocks(sch.get_sblock("root"))
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if sch.get(block) not in (sch.get(taps), sch.get(sums), sch.get(output)):
+            sch.compute_inline(block)
+    return output

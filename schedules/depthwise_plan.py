@@ -1,4 +1,4 @@
-"""How an int8 depthwise convolution is laid out and tiled, decided from its shapes and the target."""
+"""How an int8 depthwise convolution is laid out and tiled, from its shapes and the target."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class DepthwisePlan:
 
     The kernel's rows are taken `depth` at a time, `steps` times: one int32 lane holds as many rows
     of one channel. A tile is `tile_rows` by `tile_columns` output pixels of `lanes` channels.
-    Data of one row is seen turned: then "rows" are columns, and the fields below that name rows
+    A kernel of one row is seen turned: then "rows" are columns, and the fields below that name rows
     and columns speak of what is computed, not of the prepared x.
     """
 
@@ -92,10 +92,8 @@ def plan_depthwise(
     """
     (n, h, w, c), (outputs, *size) = x_shape, w_shape
     padded = h + pads[0] + pads[2], w + pads[1] + pads[3]
-    out = [
-        (padded[a] - (size[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in (0, 1)
-    ]
-    turned = padded[0] == 1 and size[0] == 1
+    out = [(padded[a] - (size[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in (0, 1)]
+    turned = size[0] == 1
     a, b = (1, 0) if turned else (0, 1)
     lanes, depth = dot_shape(target)
     tile_rows, steps = _rows(size[a], out[a], strides[a], dilation[a], depth)

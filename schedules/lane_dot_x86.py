@@ -26,11 +26,6 @@ def lane_dot_of(target: Target) -> str:
     return f"{dot_of(target).name}_lane"
 
 
-def interleave_of(target: Target) -> str:
-    """The name of the interleaving for the target's vectors."""
-    return f"qcompile.interleave_{dot_of(target).lanes}"
-
-
 def register_lane_dots() -> None:
     """Make them known to `Schedule.tensorize`; calling it again is harmless."""
     for dot, sequence in (
@@ -40,9 +35,13 @@ def register_lane_dots() -> None:
         (WIDEN_256, widen("llvm.x86.avx2.pmadd.wd", 8)),
     ):
         TensorIntrin.register(f"{dot.name}_lane", meaning(dot.lanes), sequence, override=True)
-    for lanes in (8, 16):
-        name = f"qcompile.interleave_{lanes}"
-        TensorIntrin.register(name, *interleave(lanes, 1), override=True)
+
+
+def register_interleave(lanes: int, apart: int, turned: bool) -> str:
+    """The name of the interleaving of rows (turned: columns) so far apart, made known to TVM."""
+    name = f"qcompile.interleave_{lanes}_{apart}{'_turned' if turned else ''}"
+    TensorIntrin.register(name, *interleave(lanes, apart, turned), override=True)
+    return name
 
 
 def meaning(lanes: int) -> tirx.PrimFunc:
@@ -50,17 +49,17 @@ def meaning(lanes: int) -> tirx.PrimFunc:
 
     @T.prim_func(s_tir=True)
     def dot(
-        A: T.Buffer((lanes, 4), "uint8", offset_factor=1),
+        A: T.Buffer((4 * lanes,), "uint8", offset_factor=1),
         B: T.Buffer((lanes, 4), "int8", offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:lanes, 0:4], B[0:lanes, 0:4])
+            T.reads(C[0:lanes], A[0 : 4 * lanes], B[0:lanes, 0:4])
             T.writes(C[0:lanes])
             for i, k in T.grid(lanes, 4):
                 with T.sblock("update"):
                     vi, vk = T.axis.remap("SR", [i, k])
-                    C[vi] = C[vi] + T.Cast("int32", A[vi, vk]) * T.Cast("int32", B[vi, vk])
+                    C[vi] = C[vi] + T.Cast("int32", A[4 * vi + vk]) * T.Cast("int32", B[vi, vk])
 
     return dot
 
@@ -72,17 +71,17 @@ def vnni(instruction: str, lanes: int) -> tirx.PrimFunc:
 
     @T.prim_func(s_tir=True)
     def dot(
-        A: T.Buffer((lanes, 4), "uint8", offset_factor=1),
+        A: T.Buffer((4 * lanes,), "uint8", offset_factor=1),
         B: T.Buffer((lanes, 4), "int8", offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:lanes, 0:4], B[0:lanes, 0:4])
+            T.reads(C[0:lanes], A[0 : 4 * lanes], B[0:lanes, 0:4])
             T.writes(C[0:lanes])
             C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
                 T.llvm_lookup_intrinsic_id(instruction),
                 C.vload([0], dtype=sums),
-                T.reinterpret(A.vload([0, 0], dtype=unsigned), dtype=data),
+                T.reinterpret(A.vload([0], dtype=unsigned), dtype=data),
                 B.vload([0, 0], dtype=data),
                 dtype=sums,
             )
@@ -98,14 +97,14 @@ def widen(instruction: str, lanes: int) -> tirx.PrimFunc:
 
     @T.prim_func(s_tir=True)
     def dot(
-        A: T.Buffer((lanes, 4), "uint8", offset_factor=1),
+        A: T.Buffer((4 * lanes,), "uint8", offset_factor=1),
         B: T.Buffer((lanes, 4), "int8", offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:lanes, 0:4], B[0:lanes, 0:4])
+            T.reads(C[0:lanes], A[0 : 4 * lanes], B[0:lanes, 0:4])
             T.writes(C[0:lanes])
-            a = T.reinterpret(A.vload([0, 0], dtype=unsigned), dtype=words)
+            a = T.reinterpret(A.vload([0], dtype=unsigned), dtype=words)
             b = T.reinterpret(B.vload([0, 0], dtype=data), dtype=signed)
             eight, mask = T.broadcast(T.uint16(8), 2 * lanes), T.broadcast(T.uint16(255), 2 * lanes)
             shift = T.broadcast(T.int16(8), 2 * lanes)
@@ -126,36 +125,41 @@ def widen(instruction: str, lanes: int) -> tirx.PrimFunc:
     return dot
 
 
-def interleave(lanes: int, apart: int) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
-    """y[lane, row] = x[apart * row, 0, lane] for four rows: as loops, and as one permutation."""
+def interleave(lanes: int, apart: int, turned: bool) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
+    """y[4 * lane + row] = x[apart * row, 0, lane] for four rows: as loops, as one permutation.
+
+    Turned, the rows are columns: x[0, apart * row, lane].
+    """
     order = [row * lanes + lane for lane in range(lanes) for row in range(DEPTH)]
-    row_bytes, all_bytes, rows = f"uint8x{lanes}", DEPTH * lanes, 3 * apart + 1
+    row_bytes, all_bytes, reach = f"uint8x{lanes}", DEPTH * lanes, (DEPTH - 1) * apart + 1
+    height, width = (1, reach) if turned else (reach, 1)
+    down, right = (0, apart) if turned else (apart, 0)
 
     @T.prim_func(s_tir=True)
     def loops(
-        X: T.Buffer((rows, 1, lanes), "uint8", offset_factor=1),
-        Y: T.Buffer((lanes, 4), "uint8", offset_factor=1),
+        X: T.Buffer((height, width, lanes), "uint8", offset_factor=1),
+        Y: T.Buffer((all_bytes,), "uint8", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
-            T.reads(X[0:rows, 0, 0:lanes])
-            T.writes(Y[0:lanes, 0:4])
-            for i, k in T.grid(lanes, 4):
+            T.reads(X[0:height, 0:width, 0:lanes])
+            T.writes(Y[0:all_bytes])
+            for i in range(all_bytes):
                 with T.sblock("update"):
-                    vi, vk = T.axis.remap("SS", [i, k])
-                    Y[vi, vk] = X[vk * apart, 0, vi]
+                    vi = T.axis.spatial(all_bytes, i)
+                    Y[vi] = X[vi % 4 * down, vi % 4 * right, vi // 4]
 
     @T.prim_func(s_tir=True)
     def permutation(x: T.handle, y: T.handle) -> None:
-        row_stride, column_stride = T.int64(), T.int64()
+        row, column = T.int64(), T.int64()
         X = T.match_buffer(
-            x, (rows, 1, lanes), "uint8", strides=[row_stride, column_stride, 1], offset_factor=1
+            x, (height, width, lanes), "uint8", strides=[row, column, 1], offset_factor=1
         )
-        Y = T.match_buffer(y, (lanes, 4), "uint8", offset_factor=1)
+        Y = T.match_buffer(y, (all_bytes,), "uint8", offset_factor=1)
         with T.sblock("root"):
-            T.reads(X[0:rows, 0, 0:lanes])
-            T.writes(Y[0:lanes, 0:4])
-            Y[0, T.ramp(T.int32(0), 1, all_bytes)] = T.Shuffle(
-                [X.vload([apart * row, 0, 0], dtype=row_bytes) for row in range(4)], order
+            T.reads(X[0:height, 0:width, 0:lanes])
+            T.writes(Y[0:all_bytes])
+            Y[T.ramp(T.int32(0), 1, all_bytes)] = T.Shuffle(
+                [X.vload([down * k, right * k, 0], dtype=row_bytes) for k in range(4)], order
             )
 
     return loops, permutation

@@ -110,7 +110,9 @@ class _Window:
         for a, position in enumerate((row, column)):
             if self.first[a] > 0:
                 tests.append(position >= 0)
-            if (self.counts[a] - 1) * self.strides[a] + self.reach[a] - self.first[a] >= self.size[a]:
+            if (self.counts[a] - 1) * self.strides[a] + self.reach[a] - self.first[a] >= self.size[
+                a
+            ]:
                 tests.append(position < self.size[a])
         code = self.x[n, row, column, c]
         return tirx.if_then_else(tirx.all(*tests), code, outside) if tests else code

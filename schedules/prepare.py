@@ -57,7 +57,9 @@ def schedule_prepare(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> No
     block = inline_epilogue(sch, block)
     n, i, j, c = sch.get_loops(block)
     images, rows, columns, channels = (int(sch.get(loop).extent) for loop in (n, i, j, c))
-    lanes = min(store_lanes(inside, target.vector_bytes), store_lanes(channels, target.vector_bytes))
+    lanes = min(
+        store_lanes(inside, target.vector_bytes), store_lanes(channels, target.vector_bytes)
+    )
     vectors, lane = sch.split(c, [None, lanes])
     sch.vectorize(lane)
     hinted = [j, vectors] if images > 1 else [i, j, vectors]
