@@ -1,11 +1,13 @@
 """Run a bundle in this process: NumPy in, NumPy out."""
 
+import _ctypes
 import ctypes
 import hashlib
 import json
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ class Bundle:
         self.inputs = TensorSpec.read(manifest["inputs"])
         self.outputs = TensorSpec.read(manifest["outputs"])
         self._library = library
+        # Ends the library's threads, and frees what it takes.
+        weakref.finalize(self, _ctypes.dlclose, library._handle)
         self._run = library[f"{self.name}_run"]
         self._error = library[f"{self.name}_error"]
         self._error.restype = ctypes.c_char_p
@@ -101,23 +105,29 @@ def load(directory: str | Path, threads: int | None = None) -> Bundle:
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
-    path = folder / "lib" / f"lib{manifest['name']}.so"
     try:
-        content = path.read_bytes()
+        bundle = Bundle(manifest, _open_library(folder, manifest))
+        threads = threads or int(manifest["threads"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder}: damaged: {type(error).__name__}: {error}") from error
+    bundle.expect_processor()
+    bundle.set_threads(threads)
+    return bundle
+
+
+def _open_library(folder: Path, manifest: Mapping[str, Any]) -> ctypes.CDLL:
+    file = f"lib/lib{manifest['name']}.so"
+    path = folder / file
+    try:
         # From a copy of its own: the system takes a path that it has seen for the library that it
         # has loaded, even when the file was replaced.
         with tempfile.TemporaryDirectory() as private:
-            copy = shutil.copy(path, private)
-            checksum = hashlib.sha256(content).hexdigest()
-            if checksum != manifest["files"].get(f"lib/{path.name}"):
-                raise BundleError(f"{path}: damaged, its checksum is not the manifest's")
-            library = ctypes.CDLL(copy)
+            copy = Path(shutil.copy(path, private))
+            if hashlib.sha256(copy.read_bytes()).hexdigest() != manifest["files"][file]:
+                raise BundleError(f"{path}: damaged: its checksum is not the manifest's")
+            return ctypes.CDLL(str(copy))
     except OSError as error:
         raise BundleError(f"{path}: cannot be loaded: {error.strerror or error}") from error
-    bundle = Bundle(manifest, library)
-    bundle.expect_processor()
-    bundle.set_threads(threads or int(manifest["threads"]))
-    return bundle
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -126,7 +136,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{folder}: no bundle, {path.name}: {error.strerror}") from error
+        raise BundleError(f"{folder}: no bundle: {path.name}: {error.strerror}") from error
     except ValueError as error:
         raise BundleError(f"{path}: damaged: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -106,7 +106,7 @@ class _Reader:
         if isinstance(expression, relax.TupleGetItem):
             fields = self._value(expression.tuple_value)
             assert isinstance(fields, tuple)
-            return fields[int(expression.index)]  # type: ignore[no-any-return]
+            return fields[int(expression.index)]
         if isinstance(expression, tvm.ir.Call):
             return self._call(expression)
         return self.values[expression]

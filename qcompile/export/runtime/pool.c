@@ -115,7 +115,7 @@ static void share(const struct call *call, const struct step *step, unsigned cha
     pool.step = step;
     pool.count = count;
     __atomic_store_n(&pool.unfinished, count, __ATOMIC_RELAXED);
-    const uint64_t number = (pool.chunks >> 32) + 1;
+    const uint64_t number = (__atomic_load_n(&pool.chunks, __ATOMIC_RELAXED) >> 32) + 1;
     __atomic_store_n(&pool.chunks, number << 32 | (uint32_t)count, __ATOMIC_RELEASE);
     __atomic_add_fetch(&pool.signal, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool.sleepers, __ATOMIC_SEQ_CST) != 0) {

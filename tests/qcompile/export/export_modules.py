@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 from tvm import relax, s_tir, tirx
 from tvm.relax import op
-from tvm.script import tirx as T
+from tvm.script import tirx as T  # noqa: N812
 
 ROWS, DEPTH, COLUMNS = 12, 24, 40
 WEIGHTS = np.random.default_rng(7).standard_normal((DEPTH, COLUMNS)).astype("float32")
