@@ -1,0 +1,121 @@
+"""prepare against NumPy, alone and with what produces the codes computed on the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax, te, tirx
+from tvm.relax import op
+
+from qcompile.schedules.prepare import prepare
+from qcompile.targets import host_features, load_target
+from tests.schedules.kernels import build, run
+
+INJECTIVE = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """x (N, H, W, C); pads: (top, left, bottom, right); the channels and columns asked for."""
+
+    data: tuple[int, int, int, int]
+    pads: tuple[int, int, int, int]
+    channels: int
+    columns: int
+
+
+CASES = [
+    Case((1, 14, 14, 64), (1, 1, 1, 1), 64, 16),
+    Case((1, 7, 7, 20), (1, 1, 1, 1), 32, 9),
+    Case((2, 6, 5, 24), (1, 2, 0, 1), 24, 9),
+    Case((1, 13, 18, 3), (3, 3, 3, 3), 4, 24),
+    Case((1, 13, 19, 3), (3, 3, 2, 3), 3, 27),
+    Case((1, 9, 35, 1), (1, 1, 1, 1), 1, 37),
+    Case((2, 8, 33, 2), (1, 0, 1, 1), 2, 40),
+    Case((1, 9, 16, 4), (0, 0, 0, 0), 4, 16),
+    Case((1, 1, 50, 40), (0, 4, 3, 4), 48, 60),
+    Case((1, 5, 5, 8), (0, 0, 0, 0), 16, 5),
+]
+
+
+@pytest.fixture(params=["x86-64-v3", "znver4"])
+def target(request):
+    found = load_target(request.param)
+    if not found.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {found.name}")
+    return found
+
+
+def padded(codes, case, zero):
+    """What prepare makes of uint8 codes (N, H, W, C)."""
+    (top, left, bottom, _), (_, _, w, c) = case.pads, codes.shape
+    right = case.columns - left - w
+    padding = (0, 0), (top, bottom), (left, right), (0, case.channels - c)
+    return np.pad(codes, padding, constant_values=zero)
+
+
+def fused(shape, dtype, producer, case, zero):
+    """The PrimFunc of prepare(producer(x)), made by TVM's fusion."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType(shape, dtype))
+
+    def anchor(x: te.Tensor) -> te.Tensor:
+        return prepare(
+            x, pads=case.pads, channels=case.channels, columns=case.columns, zero=zero, layer="l"
+        )
+
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            codes = builder.emit(producer(x))
+            made = builder.emit_te(
+                anchor,
+                codes,
+                primfunc_name_hint="prepare",
+                primfunc_attrs={"op_pattern": INJECTIVE},
+            )
+            result = builder.emit_output(made)
+        builder.emit_func_output(result)
+    module = tvm.transform.Sequential(
+        [
+            relax.transform.LegalizeOps(),
+            relax.transform.AnnotateTIROpPattern(),
+            relax.transform.FuseOps(),
+            relax.transform.FuseTIR(),
+            relax.transform.DeadCodeElimination(),
+        ]
+    )(builder.get())
+    (func,) = [f for f in module.functions.values() if isinstance(f, tirx.PrimFunc)]
+    return func
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("case", CASES)
+def test_pads(case, dtype, target):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = np.random.default_rng(0).integers(low, high + 1, case.data, dtype=dtype)
+    expected = padded((x.astype("int32") - low).astype("uint8"), case, 130)
+    func = fused(x.shape, dtype, lambda x: op.maximum(x, x), case, 130)
+    np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("planar", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_quantizes_on_the_way(case, planar, dtype, target):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    n, h, w, c = case.data
+    x = np.random.default_rng(1).normal(0, 2, (n, c, h, w) if planar else case.data)
+    x = x.astype("float32")
+
+    def quantize(x):
+        real = op.divide(x, relax.const(0.03, "float32"))
+        real = op.clip(op.add(op.round(real), relax.const(3.0, "float32")), low, high)
+        codes = op.astype(op.astype(real, "int32"), dtype)
+        return op.permute_dims(codes, [0, 2, 3, 1]) if planar else codes
+
+    nhwc = x.transpose(0, 2, 3, 1) if planar else x
+    codes = np.clip(np.rint(nhwc / np.float32(0.03)) + 3, low, high).astype("int32") - low
+    expected = padded(codes.astype("uint8"), case, 7)
+    func = fused(x.shape, "float32", quantize, case, 7)
+    np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)

@@ -1,0 +1,50 @@
+"""table against NumPy, alone and between elementwise operators."""
+
+import numpy as np
+import pytest
+from tvm.relax import op
+
+from qcompile.schedules.table import table
+from qcompile.targets import host_features, load_target
+from tests.schedules.kernels import build, fused_function, run
+
+
+@pytest.fixture(params=["x86-64-v3", "znver4"])
+def target(request):
+    found = load_target(request.param)
+    if not found.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {found.name}")
+    return found
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 7, 64), (3, 5), (1, 1, 1, 1000), (1, 56, 56, 24)])
+@pytest.mark.parametrize("result", ["uint8", "int8"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_looks_up(shape, dtype, result, target):
+    rng = np.random.default_rng(0)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = rng.integers(low, high + 1, shape, dtype=dtype)
+    entries = rng.permutation(256).astype("uint8").view(result)
+    expected = entries[x.astype("int64") - low]
+    operands = [(x.shape, dtype), ((256,), result)]
+    func = fused_function(operands, table, lambda y: y, 2)
+    np.testing.assert_array_equal(run(build(func, target), [x, entries], expected), expected)
+
+
+def test_looks_up_every_code(target):
+    x = np.arange(256, dtype="uint8")
+    entries = np.random.default_rng(1).integers(0, 256, 256, dtype="uint8")
+    func = fused_function([(x.shape, "uint8"), ((256,), "uint8")], table, lambda y: y, 2)
+    np.testing.assert_array_equal(run(build(func, target), [x, entries], entries), entries)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 6, 48), (1, 3, 5, 7)])
+def test_fuses_what_follows(shape, target):
+    rng = np.random.default_rng(2)
+    x, other = (rng.integers(0, 256, shape, dtype="uint8") for _ in range(2))
+    entries = rng.integers(0, 256, 256, dtype="uint8")
+    expected = np.maximum(entries[x], other)
+    operands = [(x.shape, "uint8"), ((256,), "uint8"), (x.shape, "uint8")]
+    func = fused_function(operands, table, lambda y, other: op.maximum(y, other), 2)
+    y = run(build(func, target), [x, entries, other], expected)
+    np.testing.assert_array_equal(y, expected)
