@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import s_tir, tirx
 
+from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
@@ -20,6 +21,7 @@ ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], N
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
     "dense_int8": schedule_dense_int8,
+    "pack_columns": schedule_pack_columns,
     "table": schedule_table,
     "depthwise_conv2d_int8": schedule_depthwise_conv2d_int8,
     "prepare": schedule_prepare,

@@ -26,6 +26,7 @@ from qcompile.targets import Target
 class DensePlan:
     """Shapes of a product's operands, and the decisions on its tile and loops."""
 
+    batch: int  # products; 0: one, whose operands have no such axis, of a constant matrix
     rows: int
     steps: int
     columns: int
@@ -37,8 +38,8 @@ class DensePlan:
     parallel: bool
 
     @property
-    def input_shape(self) -> tuple[int, int]:
-        return self.rows, self.steps * self.depth
+    def input_shape(self) -> tuple[int, ...]:
+        return *self._batch, self.rows, self.steps * self.depth
 
     @property
     def vectors(self) -> int:
@@ -46,13 +47,17 @@ class DensePlan:
         return round_up(ceil(self.columns / self.lanes), self.tile_vectors)
 
     @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """(vectors, steps, lanes, depth)."""
-        return self.vectors, self.steps, self.lanes, self.depth
+    def weight_shape(self) -> tuple[int, ...]:
+        """(vectors, steps, lanes, depth), after the batch if there is one."""
+        return *self._batch, self.vectors, self.steps, self.lanes, self.depth
+
+    @property
+    def _batch(self) -> tuple[int, ...]:
+        return (self.batch,) if self.batch else ()
 
 
-def plan_dense(rows: int, depth: int, columns: int, target: Target) -> DensePlan:
-    """The default decisions for x (rows, depth) and w (columns, depth)."""
+def plan_dense(rows: int, depth: int, columns: int, target: Target, batch: int = 0) -> DensePlan:
+    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both."""
     lanes, step = dot_shape(target)
     steps, vectors = ceil(depth / step), ceil(columns / lanes)
 
@@ -65,6 +70,7 @@ def plan_dense(rows: int, depth: int, columns: int, target: Target) -> DensePlan
     best = min(tiles(target, rows, vectors), key=cost)
     weight_bytes = vectors * lanes * steps * step
     return DensePlan(
+        batch=batch,
         rows=rows,
         steps=steps,
         columns=columns,
@@ -73,7 +79,7 @@ def plan_dense(rows: int, depth: int, columns: int, target: Target) -> DensePlan
         tile_rows=best.rows,
         tile_vectors=best.vectors,
         weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(rows * weight_bytes, dot_of(target), target),
+        parallel=worth_threads(max(batch, 1) * rows * weight_bytes, dot_of(target), target),
     )
 
 
@@ -114,14 +120,14 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     sch.set_scope(sums, 0, "local")
     output = inline_epilogue(sch, sums)
 
-    i, o, k = sch.get_loops(sums)
+    *batch, i, o, k = sch.get_loops(sums)
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     ko, ki = sch.split(k, [None, plan.depth])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*outer, ko, ii, ov, lane, ki)
+    sch.reorder(*batch, *outer, ko, ii, ov, lane, ki)
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
-    tile = sch.fuse(*outer)
+    tile = sch.fuse(*batch, *outer)
     sch.annotate(tile, TILE, 1)
     if plan.parallel:
         sch.parallel(tile)

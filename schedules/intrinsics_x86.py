@@ -57,13 +57,15 @@ def dot_shape(target: Target) -> tuple[int, int]:
 
 def register_intrinsics() -> None:
     """Make the dot products known to `Schedule.tensorize`; calling it again is harmless."""
-    for dot, sequence in (
-        (VNNI_512, vnni("llvm.x86.avx512.vpdpbusd.512", 16)),
-        (VNNI_256, vnni("llvm.x86.avx512.vpdpbusd.256", 8)),
-        (WIDEN_512, widen("llvm.x86.avx512.pmaddw.d.512", 16)),
-        (WIDEN_256, widen("llvm.x86.avx2.pmadd.wd", 8)),
+    if TensorIntrin.get(VNNI_512.name, allow_missing=True) is not None:
+        return
+    for dot, sequence, instruction in (
+        (VNNI_512, vnni, "llvm.x86.avx512.vpdpbusd.512"),
+        (VNNI_256, vnni, "llvm.x86.avx512.vpdpbusd.256"),
+        (WIDEN_512, widen, "llvm.x86.avx512.pmaddw.d.512"),
+        (WIDEN_256, widen, "llvm.x86.avx2.pmadd.wd"),
     ):
-        TensorIntrin.register(dot.name, meaning(dot.lanes), sequence, override=True)
+        TensorIntrin.register(dot.name, meaning(dot.lanes), sequence(instruction, dot.lanes))
 
 
 def meaning(lanes: int) -> tirx.PrimFunc:
