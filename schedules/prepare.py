@@ -62,8 +62,9 @@ def schedule_prepare(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> No
     )
     vectors, lane = sch.split(c, [None, lanes])
     sch.vectorize(lane)
-    hinted = [j, vectors] if images > 1 else [i, j, vectors]
+    parallel = target.cores > 1 and images * rows * columns * channels >= SMALLEST_PARALLEL_BYTES
+    hinted = [j, vectors] if parallel or images > 1 else [i, j, vectors]
     for loop in hinted:
         sch.annotate(loop, PARTITION, 1)
-    if target.cores > 1 and images * rows * columns * channels >= SMALLEST_PARALLEL_BYTES:
+    if parallel:
         sch.parallel(sch.fuse(n, i))
