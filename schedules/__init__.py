@@ -11,6 +11,7 @@ from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.schedules.dense_int8 import schedule_dense_int8
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
+from qcompile.schedules.generic import schedule_generic
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.table import schedule_table
@@ -36,7 +37,7 @@ SCHEDULES: Mapping[str, ScheduleFunction] = {
 def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     """`func`, computed the way the annotation of its anchor block asks for; it computes the same.
 
-    A function without such a block is returned as it is.
+    A function without such a block is scheduled by what its blocks do (`schedule_generic`).
     """
     sch = s_tir.Schedule(tvm.IRModule({"main": func}))
     for block in sch.get_child_blocks(sch.get_sblock("root")):
@@ -44,4 +45,4 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         if name is not None:
             SCHEDULES[str(name)](sch, block, target)
             return cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
-    return func
+    return schedule_generic(func, target)

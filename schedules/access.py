@@ -5,7 +5,8 @@ from math import prod
 from typing import Any
 
 import tvm
-from tvm import s_tir, tirx
+import tvm_ffi
+from tvm import s_tir, sym, tirx
 
 # Operators that cost as much as tens of additions.
 EXPENSIVE = {f"tirx.{name}" for name in ("exp", "exp2", "erf", "tanh", "sigmoid", "log", "pow")}
@@ -33,6 +34,11 @@ def loads(block: s_tir.SBlock) -> list[Access]:
     ]
 
 
+def loads_of(block: s_tir.SBlock, buffer: Any) -> list[Any]:
+    """The nodes of the block's body that load from the buffer."""
+    return [load for load in _nodes(block.body, tvm.ir.TensorLoad) if load.source.same_as(buffer)]
+
+
 def stores(block: s_tir.SBlock) -> list[Access]:
     """Every store of the block's body."""
     found = _nodes(block.body, tirx.BufferStore)
@@ -53,6 +59,15 @@ def expensive_calls(block: s_tir.SBlock) -> int:
     """How many calls of the block cost as much as tens of additions."""
     calls = _nodes(block.body, tvm.ir.Call)
     return sum(getattr(call.op, "name", "") in EXPENSIVE for call in calls)
+
+
+def calls_functions(block: s_tir.SBlock) -> bool:
+    """Whether the block's body has loops or blocks of its own, or calls functions or addresses."""
+    inner = [*_nodes(block.body, tirx.For), *_nodes(block.body, s_tir.SBlock)]
+    names = {getattr(call.op, "name", "") for call in _nodes(block.body, tvm.ir.Call)}
+    return bool(inner) or any(
+        "call_" in name or "tvm_" in name or "address_of" in name for name in names
+    )
 
 
 def widest_bytes(block: s_tir.SBlock) -> int:
@@ -86,7 +101,7 @@ def conditional_on(block: s_tir.SBlock, axis: int) -> bool:
     variable = block.iter_vars[axis].var
     calls = _nodes(block.body, tvm.ir.Call)
     choices = [call for call in calls if getattr(call.op, "name", "") == "prim.if_then_else"]
-    return any(_uses(choice.args[0], variable) for choice in choices)
+    return any(uses(choice.args[0], variable) for choice in choices)
 
 
 def _access(block: s_tir.SBlock, buffer: Any, indices: Any) -> Access:
@@ -102,7 +117,7 @@ def _access(block: s_tir.SBlock, buffer: Any, indices: Any) -> Access:
 
 def _coefficient(index: Any, variable: Any) -> int | None:
     """How far `index` moves for each step of `variable`; None where that is not constant."""
-    if not _uses(index, variable):
+    if not uses(index, variable):
         return 0
     found = sym.detect_linear_equation(index, [variable])
     if len(found) != 2 or not isinstance(found[0], tirx.IntImm):
@@ -110,7 +125,8 @@ def _coefficient(index: Any, variable: Any) -> int | None:
     return int(found[0])
 
 
-def _uses(expression: Any, variable: Any) -> bool:
+def uses(expression: Any, variable: Any) -> bool:
+    """Whether the variable occurs in the expression."""
     return any(found.same_as(variable) for found in _nodes(expression, tirx.Var))
 
 

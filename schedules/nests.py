@@ -35,9 +35,31 @@ def group_nests(sch: s_tir.Schedule) -> list[Nest]:
         alone |= misfits
 
 
+def copy_reductions(sch: s_tir.Schedule) -> None:
+    """Let every leader be elementwise: sums that lead a nest get a block that copies them out.
+
+    A sum of one value stays a leader, as do blocks that reduce several values together.
+    """
+    copied: set[str] = set()
+    while True:
+        leaders = [nest.leader for nest in group_nests(sch)]
+        for leader in leaders:
+            block = sch.get(leader)
+            kinds = {axis.iter_type for axis in block.iter_vars}
+            sums = kinds == {tirx.IterVar.DataPar, tirx.IterVar.CommReduce}
+            if sums and len(block.writes) == 1:
+                if block.name_hint in copied:
+                    raise s_tir.ScheduleError(f"{block.name_hint} leads its nest again")
+                copied.add(block.name_hint)
+                sch.cache_write(leader, 0, "global")
+                break
+        else:
+            return
+
+
 @dataclass
 class _Draft:
-    """A nest while blocks join it, by their numbers; `axes` maps axes of a block to the leader's."""
+    """A nest while blocks join it, by number; `axes` maps the axes of each to the leader's."""
 
     leader: int
     members: list[int] = field(default_factory=list)
@@ -80,16 +102,16 @@ def _leader_axes(
     blocks: list[Any], number: int, readers: list[int], draft: _Draft
 ) -> dict[int, int]:
     """The axes of a block that are axes of the leader: every reader indexes them alike."""
-    buffer = blocks[number].writes[0].buffer
     axis_of_dimension = _store_axes(blocks[number])
     found: dict[int, set[int | None]] = {}
     for reader in readers:
         variables = [axis.var for axis in blocks[reader].iter_vars]
-        for load in access.loads_of(blocks[reader], buffer):
-            for dimension, index in enumerate(load.indices):
-                axis = next((k for k, v in enumerate(variables) if v.same_as(index)), None)
-                leader_axis = None if axis is None else draft.axes[reader].get(axis)
-                found.setdefault(dimension, set()).add(leader_axis)
+        for region in blocks[number].writes:
+            for load in access.loads_of(blocks[reader], region.source):
+                for dimension, index in enumerate(load.indices):
+                    axis = next((k for k, v in enumerate(variables) if v.same_as(index)), None)
+                    leader_axis = None if axis is None else draft.axes[reader].get(axis)
+                    found.setdefault(dimension, set()).add(leader_axis)
     axes = {}
     for dimension, candidates in found.items():
         axis = axis_of_dimension.get(dimension)
