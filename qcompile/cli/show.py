@@ -148,7 +148,10 @@ def _show_comparison(comparison: Comparison) -> None:
     if comparison.same_top1 is not None:
         facts.append(("same top-1", percent(comparison.same_top1)))
     facts += [
-        (f"largest difference, {name}", f"{difference:.6g}")
+        (
+            f"largest difference, {name}",
+            f"{difference:.3g} (values span {comparison.reference_range[name]:.3g})",
+        )
         for name, difference in comparison.max_difference.items()
     ]
     print_facts(facts)

@@ -25,6 +25,7 @@ class Comparison:
     """Our outputs beside onnxruntime's on the same samples.
 
     Accuracies are None without labels, `same_top1` when the first output is no classification.
+    By output: the largest difference, and the range of onnxruntime's values to hold it against.
     """
 
     samples: int
@@ -32,6 +33,7 @@ class Comparison:
     reference_accuracy: float | None
     same_top1: float | None
     max_difference: dict[str, float]
+    reference_range: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def compare_outputs(
         reference_accuracy=None if labels is None else accuracy(reference, labels),
         same_top1=same,
         max_difference={name: _difference(ours[name], theirs[name]) for name in ours},
+        reference_range={name: _range(theirs[name]) for name in ours},
     )
 
 
@@ -115,3 +118,8 @@ def _difference(a: Array, b: Array) -> float:
     difference = np.abs(a.astype("float64") - b.astype("float64"))
     difference = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, difference)
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+
+
+def _range(a: Array) -> float:
+    finite = a[np.isfinite(a)].astype("float64")
+    return float(finite.max() - finite.min()) if finite.size else 0.0

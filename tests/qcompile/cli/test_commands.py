@@ -44,6 +44,7 @@ def test_compares_with_the_reference(cli, calls, tmp_path, monkeypatch):
         "reference_accuracy": 0.0,
         "same_top1": 0.0,
         "max_difference": {"y": 2.0},
+        "reference_range": {"y": 2.0},
     }
 
 
