@@ -77,7 +77,7 @@ examples:
 
 DEMO = """\
 example:
-  qcompile demo -o demo       keep the compiled networks
+  qcompile demo -o demo       keep the networks, the images and the bundles in demo/
 """
 
 
@@ -95,7 +95,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
-    demo.add_argument("-o", dest="output", metavar="DIR", help="keep the bundles in DIR")
+    demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
     arguments = parser.parse_args(argv)
     if arguments.command == "bench":
         _expect_model(parser, arguments)

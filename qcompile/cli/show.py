@@ -221,9 +221,9 @@ def show_demo(found: Demo) -> None:
     if found.reference_missing:
         print(f"\n{found.reference_missing}")
     if found.folder is not None:
-        print(
-            f"\nbundles are in {found.folder}; try: qcompile bench {found.folder}/int8 --per-layer"
-        )
+        print(f"\n{found.folder} holds the networks, the images (test.npz) and the bundles; try:")
+        print(f"    qcompile check {found.folder}/int8.onnx --data {found.folder}/test.npz")
+        print(f"    qcompile bench {found.folder}/int8 --per-layer")
 
 
 def _caches(target: Target) -> tuple[int, int, int]:

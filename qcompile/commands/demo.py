@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from qcompile.arrays import Array, accuracy, run_samples, take_samples
+from qcompile.arrays import Array, accuracy, npz_bytes, run_samples, take_samples
 from qcompile.commands.compile import compile
 from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import Contender, race
 from qcompile.commands.reference import load_reference
+from qcompile.files import write_whole
 from qcompile.targets import Target, host_target
 
 # The name of the bundle, and the file of the network.
@@ -57,7 +58,10 @@ def demo(
     *,
     progress: Progress = silent,
 ) -> Demo:
-    """Compile each bundled network into a folder below `output` (or a temporary one) and run it."""
+    """Compile each bundled network into a folder below `output` (or a temporary one) and run it.
+
+    `output` also gets the networks themselves, as NAME.onnx, and the images, as test.npz.
+    """
     target = host_target()
     missing = _missing_reference()
     with ExitStack() as stack:
@@ -67,11 +71,8 @@ def demo(
             folder = Path(stack.enter_context(temporary))
         else:
             folder = Path(output)
-            folder.mkdir(parents=True, exist_ok=True)
-        with np.load(data / IMAGES) as arrays:
-            images, labels = arrays["x"], arrays["y"]
-        # The networks take pixels from 0 to 1, in one channel.
-        samples = {"input": images[:, None] / np.float32(255), "y": labels}
+            write_demo_data(folder)
+        samples = _samples(data)
         found = []
         for k, (name, file) in enumerate(NETWORKS.items()):
 
@@ -79,7 +80,22 @@ def demo(
                 progress(name, STEPS * k + done, STEPS * len(NETWORKS))
 
             found.append(_try(data / file, name, target, folder / name, samples, not missing, step))
-    return Demo(target, len(images), found, missing, Path(output) if output else None)
+    return Demo(target, len(samples["y"]), found, missing, Path(output) if output else None)
+
+
+def write_demo_data(folder: Path) -> None:
+    """Write each network as NAME.onnx, and images with labels as test.npz, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with as_file(files("qcompile") / "demo_data") as data:
+        for name, file in NETWORKS.items():
+            write_whole(folder / f"{name}.onnx", (data / file).read_bytes())
+        write_whole(folder / "test.npz", npz_bytes(_samples(data)))
+
+
+def _samples(data: Path) -> dict[str, Array]:
+    """Images as the networks take them, pixels from 0 to 1 in one channel, and their labels."""
+    with np.load(data / IMAGES) as arrays:
+        return {"input": arrays["x"][:, None] / np.float32(255), "y": arrays["y"]}
 
 
 def _missing_reference() -> str:
