@@ -87,17 +87,20 @@ def clamped(row: tirx.Expr, rows: int, tile: Tile) -> tirx.Expr:
 
 
 def keep_tile_in_registers(
-    sch: s_tir.Schedule, accumulator: SBlockRV, axes: int, target: Target
+    sch: s_tir.Schedule, accumulator: SBlockRV, axes: int, target: Target, groups: int = 1
 ) -> None:
     """Schedule a block of sums over `axes` axes, of which the last two are (rows, columns).
 
     A tile of sums stays in registers while the reduction streams past; the fused epilogue reads
-    it there. Column tiles are outermost: one panel of the packed operand serves all rows while
+    it there. The output's last axis holds `groups` of columns. Column tiles are outermost: one panel of the packed operand serves all rows while
     the cache holds it.
     """
     tile = Tile(*(int(size) for size in sch.get(accumulator).annotations["qcompile.tile"]))
     sch.set_scope(accumulator, 0, "local")
     output = inline_epilogue(sch, accumulator)
+    if groups > 1:
+        each = int(sch.get(output).iter_vars[-1].dom.extent) // groups
+        sch.transform_block_layout(output, lambda *i: (*i[:-1], i[-1] // each, i[-1] % each))
     loops = sch.get_loops(accumulator)
     *images, rows, columns = loops[:axes]
     row_tiles, row = sch.split(rows, [None, tile.rows])
