@@ -3,17 +3,30 @@
 Keys are ONNX operator names, `domain::Op` outside of the standard domain.
 """
 
-from qcompile.frontend import contractions, elementwise, layout, qdq
+from tvm import relax
+
+from qcompile.frontend import (
+    contractions,
+    contrib,
+    elementwise,
+    integer,
+    layout,
+    pools,
+    qdq,
+    qoperator,
+)
 from qcompile.frontend.dynamic import dynamic_quantize_linear
 from qcompile.frontend.node import Converter
 
 MICROSOFT = "com.microsoft"
 
 STANDARD: dict[str, Converter] = {
+    "AveragePool": pools.average_pool,
     "Clip": elementwise.clip,
     "Constant": elementwise.constant_node,
     "Conv": contractions.convolution,
     "ConvTranspose": contractions.transposed_convolution,
+    "ConvInteger": integer.conv_integer,
     "DequantizeLinear": qdq.dequantize_linear,
     "Dropout": elementwise.dropout,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
@@ -21,6 +34,10 @@ STANDARD: dict[str, Converter] = {
     "Gemm": contractions.gemm,
     "Identity": layout.identity,
     "MatMul": contractions.matmul,
+    "MatMulInteger": integer.matmul_integer,
+    "MaxPool": pools.max_pool,
+    "QLinearConv": qoperator.convolution,
+    "QLinearMatMul": qoperator.matmul,
     "QuantizeLinear": qdq.quantize_linear,
     "Reshape": layout.reshape,
     "Shape": elementwise.shape,
@@ -31,11 +48,42 @@ STANDARD: dict[str, Converter] = {
 }
 
 CONTRIBUTED: dict[str, Converter] = {
-    f"{MICROSOFT}::DequantizeLinear": qdq.dequantize_linear,
-    f"{MICROSOFT}::QuantizeLinear": qdq.quantize_linear,
+    "Attention": contrib.attention,
+    "BiasGelu": contrib.gelu,
+    "DequantizeLinear": qdq.dequantize_linear,
+    "DynamicQuantizeMatMul": integer.dynamic_quantize_matmul,
+    "FastGelu": contrib.fast_gelu,
+    "FusedConv": contrib.fused_conv,
+    "FusedGemm": contrib.fused_gemm,
+    "FusedMatMul": contrib.fused_matmul,
+    "Gelu": contrib.gelu,
+    "MatMulIntegerToFloat": integer.matmul_integer_to_float,
+    "MatMulNBits": contrib.matmul_n_bits,
+    "QGemm": qoperator.gemm,
+    "QLinearAdd": qoperator.binary(relax.op.add),
+    "QLinearAveragePool": qoperator.average_pool,
+    "QLinearConcat": qoperator.concat,
+    "QLinearGlobalAveragePool": qoperator.global_average_pool,
+    "QLinearLeakyRelu": qoperator.leaky_relu,
+    "QLinearMul": qoperator.binary(relax.op.multiply),
+    "QLinearReduceMean": qoperator.reduce_mean,
+    "QLinearSigmoid": qoperator.sigmoid,
+    "QLinearSoftmax": qoperator.softmax,
+    "QLinearWhere": qoperator.where,
+    "QuantizeLinear": qdq.quantize_linear,
+    "QuickGelu": contrib.quick_gelu,
+    "SkipLayerNormalization": contrib.skip_layer_normalization,
 }
 
-CONVERTERS = STANDARD | CONTRIBUTED
+CONVERTERS = STANDARD | {f"{MICROSOFT}::{name}": each for name, each in CONTRIBUTED.items()}
 
 # The contractions: each is bound to a variable of its node's name, which names a layer.
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+STANDARD_LAYERS = (
+    "Conv ConvInteger ConvTranspose Gemm MatMul MatMulInteger QLinearConv QLinearMatMul"
+)
+CONTRIBUTED_LAYERS = (
+    "DynamicQuantizeMatMul FusedConv FusedGemm FusedMatMul MatMulIntegerToFloat MatMulNBits QGemm"
+)
+LAYERS = frozenset(STANDARD_LAYERS.split()) | {
+    f"{MICROSOFT}::{name}" for name in CONTRIBUTED_LAYERS.split()
+}

@@ -4,8 +4,7 @@
     dequantize(q, s, z) -> float32(int32(q) - int32(z)) * s
     DynamicQuantizeLinear(x): s = (max(x, 0) - min(x, 0)) / 255, z = round(clip(-min / s))
 
-ONNX DynamicQuantizeLinear, opset 11. Where all of x is 0 the scale is 0; the division then gives
-NaN in the standard's own definition, and codes of 0 here.
+ONNX DynamicQuantizeLinear, opset 11. Where all of x is 0 the scale is 1, as in ONNX Runtime.
 """
 
 from tvm import relax
@@ -64,18 +63,25 @@ def dynamic_dequantize(emit: Emitter, node: Node, q: relax.Expr) -> relax.Expr:
 
 
 def dynamic_quantize_linear(emit: Emitter, node: Node) -> list[relax.Expr | Value]:
+    return list(quantized_dynamically(emit, node.expr(0), node.name))
+
+
+def quantized_dynamically(
+    emit: Emitter, x: relax.Expr, name: str = ""
+) -> tuple[relax.Expr, relax.Expr, relax.Expr]:
     """The codes (uint8), their scale (float32) and zero point (uint8), both 0-d."""
-    x = node.expr(0)
     if dtype_of(x) != "float32":
         raise InvalidModel(f"quantization of {dtype_of(x)} data")
     nought = relax.const(0.0, "float32")
     greatest = emit.emit(relax.op.maximum(emit.emit(relax.op.max(x)), nought))
     least = emit.emit(relax.op.minimum(emit.emit(relax.op.min(x)), nought))
     span = emit.emit(relax.op.subtract(greatest, least))
+    empty = emit.emit(relax.op.equal(span, nought))
     scale = emit.emit(relax.op.divide(span, relax.const(255.0, "float32")))
+    scale = emit.emit(relax.op.where(empty, relax.const(1.0, "float32"), scale))
     shift = emit.emit(relax.op.divide(emit.emit(relax.op.subtract(nought, least)), scale))
     zero = emit.emit(relax.op.round(emit.emit(relax.op.clip(shift, 0.0, 255.0))))
     code = emit.emit(relax.op.round(emit.emit(relax.op.divide(x, scale))))
     code = emit.emit(relax.op.clip(emit.emit(relax.op.add(code, zero)), 0.0, 255.0))
-    codes = emit.emit(relax.op.astype(code, "uint8"), node.name)
-    return [codes, scale, emit.emit(relax.op.astype(zero, "uint8"))]
+    codes = emit.emit(relax.op.astype(code, "uint8"), name)
+    return codes, scale, emit.emit(relax.op.astype(zero, "uint8"))

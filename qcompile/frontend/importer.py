@@ -7,13 +7,12 @@ never reach TVM's, which ignore the domain.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import onnx
 import tvm
 from tvm import relax
 from tvm.ir import IRModule
-from tvm.relax.frontend.onnx import onnx_frontend
 
 from qcompile.errors import InvalidModel, QCompileError, Unsupported
 from qcompile.frontend.converters import CONVERTERS, LAYERS
@@ -30,6 +29,7 @@ from qcompile.frontend.node import (
     shape_of,
 )
 from qcompile.frontend.shapes import real_inputs
+from qcompile.frontend.stock import stock
 from qcompile.frontend.tensors import PLAIN_TYPES, elements, to_array, type_name
 from qcompile.frontend.validate import STANDARD_DOMAINS, describe
 
@@ -37,12 +37,12 @@ GRAPH_OUTPUT = ""
 INPUT_TYPES = PLAIN_TYPES | {onnx.TensorProto.FLOAT16: "float16"}
 
 
-class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
+class Importer:
     """Builds one module; `layers` are the names of its contractions afterwards."""
 
     def __init__(self, opset: int, shapes: Mapping[str, tuple[int, ...]]):
-        super().__init__({}, "float32")
         self.opset = opset
+        self.bb = relax.BlockBuilder()
         self.layers: list[str] = []
         self._shapes = shapes
         self._emitter = Emitter(self.bb)
@@ -125,7 +125,7 @@ class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
         elif standard and known and foldable(node.operator, arrays):
             result = [constant(array) for array in evaluate(proto, arrays, self.opset)]
         elif standard:
-            result = self._stock(proto, node)
+            result = stock(self._emitter, node)
         else:
             raise Unsupported(f"the operator {node.operator} is unknown")
         self._bind(proto, node, result)
@@ -146,21 +146,6 @@ class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
 
     def _attributes(self, proto: onnx.NodeProto) -> dict[str, object]:
         return {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-
-    def _stock(self, proto: onnx.NodeProto, node: Node) -> relax.Expr:
-        """What TVM's own converter makes of a standard operator."""
-        if not onnx.defs.has(node.operator, self.opset):
-            raise InvalidModel(f"opset {self.opset} has no operator {node.operator}")
-        inputs = onnx_frontend.onnx_input()
-        inputs.extend(None if value is None else value.expr for value in node.inputs)
-        attributes = self._parse_attr(proto.attribute)
-        attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
-        try:
-            return self._convert_operator(node.operator, inputs, attributes, self.opset)
-        except NotImplementedError as error:
-            raise Unsupported("the operator has no lowering") from error
-        except Exception as error:  # TVM's converters raise whatever comes
-            raise Unsupported(f"TVM cannot convert it: {_first_line(error)}") from error
 
     def _bind(self, proto: onnx.NodeProto, node: Node, result: Result) -> None:
         results = result if isinstance(result, list) else self._unpacked(result)
@@ -208,8 +193,3 @@ def _consumers(graph: onnx.GraphProto) -> Mapping[str, set[str]]:
     for value in graph.output:
         consumers[value.name].add(GRAPH_OUTPUT)
     return consumers
-
-
-def _first_line(error: Exception) -> str:
-    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)

@@ -79,19 +79,20 @@ def zero_array(node: Node, index: int, codes: Codes, scale: Array) -> Array:
     low, high = code_range(codes.bits, codes.signed, False)
     if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
         raise InvalidModel(f"a zero point lies outside of {low}..{high}, the range of the codes")
-    array = array.reshape(()) if array.size == 1 and scale.ndim == 0 else array
+    if array.size == 1:
+        array = np.full(scale.shape, array.reshape(()))
     if array.shape != scale.shape:
         raise InvalidModel(f"{list(scale.shape)} scales but {list(array.shape)} zero points")
     return array.astype(dtype)
 
 
-def quantize_axis(node: Node, shape: tuple[int, ...], scale: Array) -> int:
-    """The axis that 1-d scales run along; 0 for a single scale."""
+def scale_axis(scale: Array, axis: int, shape: tuple[int, ...]) -> int:
+    """The axis of `shape` that 1-d scales run along; 0 for a single scale."""
     if scale.ndim == 0:
         return 0
     if scale.ndim != 1:
         raise InvalidModel(f"scales of shape {list(scale.shape)} need a block_size")
-    axis = normalized_axis(node.integer("axis", 1), len(shape))
+    axis = normalized_axis(axis, len(shape))
     if shape[axis] != len(scale):
         raise InvalidModel(f"{len(scale)} scales along axis {axis} of {list(shape)}")
     return axis
@@ -123,7 +124,7 @@ def quantize_linear(emit: Emitter, node: Node) -> Value:
     if node.integer("block_size", 0) or scale.ndim > 1:
         grouping = blocks.grouping(node, shape_of(x), scale.shape)
         return Value(blocks.quantize_blocks(emit, x, scale, zero, grouping, codes), codes)
-    axis = quantize_axis(node, shape_of(x), scale)
+    axis = scale_axis(scale, node.integer("axis", 1), shape_of(x))
     array = array_of(x)
     if array is not None:
         return Value(constant(quantized(array, scale, zero, axis, codes)), codes)
@@ -152,7 +153,7 @@ def dequantize_linear(emit: Emitter, node: Node) -> Value:
         grouping = blocks.grouping(node, shape_of(q.expr), scale.shape)
         result = blocks.dequantize_blocks(emit, q.expr, scale, zero, grouping, codes)
         return Value(emit.emit(result, node.name))
-    axis = quantize_axis(node, shape_of(q.expr), scale)
+    axis = scale_axis(scale, node.integer("axis", 1), shape_of(q.expr))
     call = dequantize(q.expr, constant(scale), constant(zero), axis=axis, **codes.attributes)
     return Value(emit.emit(call, node.name))
 

@@ -1,0 +1,50 @@
+"""TVM's own converters, for standard operators that need nothing special.
+
+`_get_convert_map` is a private name of TVM 0.27; the version is pinned.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend
+
+from qcompile.errors import InvalidModel, Unsupported
+from qcompile.frontend.node import Emitter, Node
+
+
+def stock(emit: Emitter, node: Node) -> relax.Expr:
+    """What TVM makes of a standard operator."""
+    if not onnx.defs.has(node.operator, node.opset):
+        raise InvalidModel(f"opset {node.opset} has no operator {node.operator}")
+    return converted(emit, node, node.operator)
+
+
+def converted(emit: Emitter, node: Node, operator: str) -> relax.Expr:
+    """What TVM's converter of `operator` makes of the node's inputs and attributes."""
+    known = onnx_frontend._get_convert_map()
+    if operator not in known:
+        raise Unsupported("the operator has no lowering")
+    inputs = onnx_frontend.onnx_input()
+    inputs.extend(None if value is None else value.expr for value in node.inputs)
+    converter = known[operator].get_converter(node.opset)
+    attributes = _attributes(node.attributes)
+    attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
+    try:
+        result = converter(emit.block_builder, inputs, attributes, [{}, {}])
+        return emit.block_builder.normalize(result) if isinstance(result, tvm.ir.Expr) else result
+    except Exception as error:  # TVM's converters raise whatever comes
+        raise Unsupported(f"TVM cannot convert it: {_first_line(error)}") from error
+
+
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """As TVM's converters expect them: lists are tuples, and empty ones are absent."""
+    pairs = ((k, tuple(v) if isinstance(v, list) else v) for k, v in attributes.items())
+    return {name: value for name, value in pairs if value != ()}
+
+
+def _first_line(error: Exception) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
