@@ -151,7 +151,7 @@ def test_a_full_disk_is_told():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no bundle, manifest.json: No such file"),
+        (None, "no bundle: manifest.json: No such file"),
         ("{", "damaged"),
         ("{}", "not the manifest"),
         ('{"format": 1}', "KeyError: 'name'"),
