@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,9 @@ def export_bundle(
     """Compile `mod` and write the bundle to the folder `output`, which appears whole or not at all.
 
     mod: `main` with calls of scheduled PrimFuncs, reshapes and constants. The bundle's name is
-    `name` as a C identifier. Raises Unsupported for another `main`, BundleError when `output` holds
-    something else than a bundle, ToolchainError when the C compiler fails.
+    `name` as a C identifier; `progress` is told what happens; `jobs` kernels are compiled at a
+    time. Raises Unsupported for another `main`, BundleError when `output` holds something else than
+    a bundle, ToolchainError when the C compiler fails.
     """
     start = time.monotonic()
     say = progress or (lambda text: None)
@@ -61,11 +62,11 @@ def export_bundle(
         kernels, objects = compile_kernels(
             mod, program, name, target.tvm_target(), Path(work), say, jobs
         )
-        plan = make_plan(program, kernels)
-        _write_papers(folder, name, target, ports, plan)
-        tools = Toolchain(Path(work), say)
-        _link(tools, folder, name, program, ports, plan, target, objects)
-        manifest = make_manifest(mod, name, target, ports, plan)
+        network = _Network(name, target, program, ports, make_plan(program, kernels))
+        _write_sources(network, folder, Path(work))
+        say("linking")
+        _link(Toolchain(Path(work), say), objects, name, folder.absolute())
+        manifest = make_manifest(mod, name, target, ports, network.plan)
         library = f"lib/lib{name}.so"
         manifest["files"] = checksums(folder, [library])
         papers = {"manifest": manifest, "report": report or {}, "certificate": certificate or {}}
@@ -76,40 +77,42 @@ def export_bundle(
     return ExportResult(Path(output), manifest, library_bytes, time.monotonic() - start)
 
 
-def _write_papers(folder: Path, name: str, target: Target, ports: Ports, plan: Plan) -> None:
+@dataclass(frozen=True)
+class _Network:
+    name: str
+    target: Target
+    program: Program
+    ports: Ports
+    plan: Plan
+
+
+def _write_sources(network: _Network, folder: Path, work: Path) -> None:
+    """The header and the example into the bundle, what is compiled into `work`."""
     for part in ("include", "lib", "bin", "src"):
         (folder / part).mkdir()
+    name, ports, plan, target = network.name, network.ports, network.plan, network.target
     header = write_header(name, ports, target.name, target.features, plan.workspace_bytes)
     (folder / "include" / f"{name}.h").write_text(header)
     (folder / "src" / "main.c").write_text(write_example(name, ports))
-
-
-def _link(
-    tools: Toolchain,
-    folder: Path,
-    name: str,
-    program: Program,
-    ports: Ports,
-    plan: Plan,
-    target: Target,
-    objects: list[str],
-) -> None:
-    tools.progress("linking")
     blob = bytearray(max(plan.weight_bytes, 1))
-    for offset, array in zip(plan.constant_offsets, program.constants, strict=True):
+    for offset, array in zip(plan.constant_offsets, network.program.constants, strict=True):
         blob[offset : offset + array.nbytes] = array.tobytes()
-    (tools.work / "weights.bin").write_bytes(blob)
-    (tools.work / "weights.s").write_text(write_weights(name, "weights.bin"))
-    (tools.work / f"{name}.c").write_text(write_source(name, ports, plan, target.features))
-    include = f"-I{(folder / 'include').absolute()}"
+    (work / "weights.bin").write_bytes(blob)
+    (work / "weights.s").write_text(write_weights(name, "weights.bin"))
+    (work / "run.c").write_text(write_source(name, ports, plan, target.features))
+    (work / "bench.c").write_text(write_bench(name, ports, plan, target.features))
+
+
+def _link(tools: Toolchain, objects: Sequence[str], name: str, folder: Path) -> None:
+    """The libraries and the bench program, of the kernels' objects and the C files."""
+    include = f"-I{folder / 'include'}"
     tools.assemble("weights.s", "weights.o", LIBRARY_TRIPLE)
     tools.merge([*objects, "weights.o"], "kernels.o")
-    tools.compile(f"{name}.c", "run.o", LIBRARY_TRIPLE, include)
+    tools.compile("run.c", "run.o", LIBRARY_TRIPLE, include)
     tools.merge(["run.o", "kernels.o"], f"{name}.o")
-    library = (folder / "lib" / f"lib{name}.so").absolute()
-    tools.archive([f"{name}.o"], str(library.with_suffix(".a")))
+    tools.archive([f"{name}.o"], str(folder / "lib" / f"lib{name}.a"))
+    library = folder / "lib" / f"lib{name}.so"
     tools.link_library([f"{name}.o"], str(library))
     check_library(library, f"{name}_")
-    (tools.work / "bench.c").write_text(write_bench(name, ports, plan, target.features))
     tools.compile("bench.c", "bench.o", PROGRAM_TRIPLE, include)
-    tools.link_program(["bench.o", "kernels.o"], str((folder / "bin" / f"{name}_bench").absolute()))
+    tools.link_program(["bench.o", "kernels.o"], str(folder / "bin" / f"{name}_bench"))

@@ -114,7 +114,7 @@ def write_weights(name: str, blob: str) -> str:
 
 def runtime(file: str) -> str:
     """A file of the C runtime."""
-    return (files("qcompile.export") / "runtime" / file).read_text(encoding="utf-8")
+    return (files("qcompile.export.runtime") / file).read_text(encoding="utf-8")
 
 
 def _kernels(name: str, plan: Plan) -> str:

@@ -51,7 +51,7 @@ class Toolchain:
     def link_library(self, objects: Sequence[str], output: str) -> None:
         """A shared library for the platform's libc."""
         name = f"-Wl,-soname,{Path(output).name}"
-        flags = ("-shared", "-Wl,-z,defs", "-Wl,-z,noexecstack", name)
+        flags = ("-shared", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,now", name)
         self._link(LIBRARY_TRIPLE, flags, objects, output)
 
     def link_program(self, objects: Sequence[str], output: str) -> None:

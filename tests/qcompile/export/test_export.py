@@ -1,23 +1,31 @@
 """Bundles of small modules, run in process and compared with NumPy."""
 
+import ctypes
+import subprocess
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from export_modules import (
     DEPTH,
     ROWS,
+    build,
     classifier,
     classify,
     many_outputs,
     many_results,
     row_sums,
+    tensor,
 )
+from tvm import relax
+from tvm.relax import op
 
 from qcompile.bundle import Bundle, load
-from qcompile.errors import BundleError
+from qcompile.errors import BundleError, ToolchainError, Unsupported
 from qcompile.export import export_bundle
 from qcompile.export.folder import is_bundle
+from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
 from qcompile.targets import Target, host_features, host_target, load_target
 
 
@@ -102,15 +110,11 @@ def test_neither_addresses_nor_the_workspace_matter(classifier_folder):
 
 
 def run_at(bundle: Bundle, *addresses: int) -> int:
-    import ctypes
-
     pointers = [*addresses, bundle._workspace().ctypes.data]
     return bundle._run(*map(ctypes.c_void_p, pointers))
 
 
 def test_refuses_null_pointers_and_a_crooked_workspace(classifier_folder):
-    import ctypes
-
     bundle = load(classifier_folder)
     x, y = (np.zeros(ROWS * n, "float32").ctypes.data for n in (DEPTH, 40))
     assert run_at(bundle, 0, y) == -1
@@ -123,8 +127,6 @@ def test_refuses_null_pointers_and_a_crooked_workspace(classifier_folder):
 
 
 def test_refuses_a_processor_that_lacks_an_instruction_set(tmp_path):
-    from dataclasses import replace
-
     lacking = [f for f in ("avx512fp16", "avxvnni", "avx512vnni") if f not in host_features()]
     if not lacking:
         pytest.skip("this processor has everything")
@@ -136,10 +138,6 @@ def test_refuses_a_processor_that_lacks_an_instruction_set(tmp_path):
 
 
 def test_equal_functions_share_a_kernel(tmp_path):
-    from export_modules import build, tensor
-    from tvm import relax
-    from tvm.relax import op
-
     def body(bb, x):
         for k in range(3):
             x = bb.emit(
@@ -171,3 +169,48 @@ def test_replaces_bundles_only(tmp_path):
     with pytest.raises(BundleError, match="other files"):
         export_bundle(many_outputs(), name="x", target=target, output=tmp_path / "other")
     assert not is_bundle(tmp_path / "other")
+
+
+def test_a_network_may_do_nothing(tmp_path):
+    def body(bb, x):
+        return [bb.emit(op.reshape(x, (6,)))]
+
+    target = runnable("x86-64-v3")
+    mod = build([tensor("x", (2, 3))], body)
+    result = export_bundle(mod, name="none", target=target, output=tmp_path / "bundle")
+    assert result.manifest["workspace_bytes"] == 64
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    np.testing.assert_array_equal(load(tmp_path / "bundle")(x), x.reshape(6))
+    subprocess.run([tmp_path / "bundle" / "bin" / "none_bench", "--per-layer"], check=True)
+
+
+def test_refuses_operators_that_are_no_kernels(tmp_path):
+    builder = relax.BlockBuilder()
+    x = tensor("x", (2, 3))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(op.nn.relu(x))
+        builder.emit_func_output(output)
+    with pytest.raises(Unsupported, match=r"relax.nn.relu was not lowered"):
+        export_bundle(builder.get(), name="x", target=host_target(), output=tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compiler_that_fails_is_told(tmp_path):
+    (tmp_path / "bad.c").write_text("int x = y;\n")
+    with pytest.raises(ToolchainError, match="undeclared identifier 'y'"):
+        Toolchain(tmp_path, print).compile("bad.c", "bad.o", LIBRARY_TRIPLE)
+
+
+def test_a_failed_export_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
+    target = load_target("x86-64-v3")
+    export_bundle(many_outputs(), name="first", target=target, output=tmp_path / "bundle")
+
+    def fail(self, *arguments: str) -> None:
+        raise ToolchainError("no zig")
+
+    monkeypatch.setattr(Toolchain, "link_program", fail)
+    with pytest.raises(ToolchainError):
+        export_bundle(many_outputs(), name="second", target=target, output=tmp_path / "bundle")
+    assert load(tmp_path / "bundle").name == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

@@ -1,0 +1,1 @@
+"""The C runtime of bundles: sources that every library gets a copy of."""
