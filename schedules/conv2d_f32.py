@@ -2,6 +2,8 @@
 
 y[n, i, j, o] = bias[o] + sum x[n, i*s + u*d, j*s + v*d, c] * w[o, u, v, c] over u, v, c; with
 groups, c runs over the channels of the group of o. x is already padded.
+
+Groups too narrow for a vector are computed as one wider group with zero weights between them.
 """
 
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from qcompile.schedules.tile_f32 import (
     choose_tile,
     clamped,
     keep_tile_in_registers,
+    lanes_of,
     pack_columns,
     padded_rows,
 )
@@ -31,7 +34,7 @@ class Conv2dF32Plan:
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilation: tuple[int, int]
-    groups: int
+    groups: int  # as computed: each a whole number of vectors, or only one
     tile: Tile
 
     @property
@@ -57,16 +60,24 @@ def plan_conv2d_f32(
 ) -> Conv2dF32Plan:
     """The plan for padded data (N, H, W, C) and weights (channels, C/groups, KH, KW)."""
     width = _outputs(data[2], kernel[1], strides[1], dilation[1])
-    tile = choose_tile(width, channels // groups, target)
-    return Conv2dF32Plan(data, channels, kernel, strides, dilation, groups, tile)
+    lanes = lanes_of(target)
+    wider = next(n for n in range(groups, 0, -1) if groups % n == 0 and _whole(channels, n, lanes))
+    tile = choose_tile(width, channels // wider, target, whole=wider > 1)
+    return Conv2dF32Plan(data, channels, kernel, strides, dilation, wider, tile)
 
 
 def pack_weights(weights: NDArray[np.float32], plan: Conv2dF32Plan) -> NDArray[np.float32]:
-    """weights (O, C/groups, KH, KW) as (groups, blocks, KH, KW, C/groups, lanes), zero padded."""
-    channels, depth, height, width = weights.shape
-    grouped = weights.reshape(plan.groups, channels // plan.groups, depth, height, width)
-    flat = grouped.transpose(0, 1, 3, 4, 2).reshape(plan.groups, channels // plan.groups, -1)
-    packed = pack_columns(flat, plan.tile)
+    """weights (O, C/groups, KH, KW) as (plan.groups, blocks, KH, KW, depth, lanes), zero padded."""
+    channels, narrow, height, width = weights.shape
+    depth = plan.data[3] // plan.groups
+    merged = depth // narrow  # groups of the weights in one group of the plan
+    outputs = channels // (plan.groups * merged)
+    shape = (plan.groups, merged, outputs, height, width)
+    wide = np.zeros((*shape, merged, narrow), "float32")
+    for k in range(merged):
+        part = weights.reshape(*shape[:3], narrow, height, width)[:, k]
+        wide[:, k, :, :, :, k] = part.transpose(0, 1, 3, 4, 2)
+    packed = pack_columns(wide.reshape(plan.groups, merged * outputs, -1), plan.tile)
     return packed.reshape(plan.groups, -1, height, width, depth, plan.tile.lanes)
 
 
@@ -109,3 +120,7 @@ def schedule_conv2d_f32(sch: s_tir.Schedule, block: SBlockRV, target: Target) ->
 
 def _outputs(size: int, kernel: int, stride: int, dilation: int) -> int:
     return (size - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def _whole(channels: int, groups: int, lanes: int) -> bool:
+    return groups == 1 or channels // groups % lanes == 0
