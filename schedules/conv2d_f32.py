@@ -3,10 +3,11 @@
 y[n, i, j, o] = bias[o] + sum x[n, i*s + u*d, j*s + v*d, c] * w[o, u, v, c] over u, v, c; with
 groups, c runs over the channels of the group of o. x is already padded.
 
-Groups too narrow for a vector are computed as one wider group with zero weights between them.
+Several groups narrower than a vector are computed as one, with zero weights between them.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Conv2dF32Plan:
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilation: tuple[int, int]
-    groups: int  # as computed: each a whole number of vectors, or only one
+    groups: int  # as computed; each may hold several of the weights' groups
     tile: Tile
 
     @property
@@ -60,10 +61,9 @@ def plan_conv2d_f32(
 ) -> Conv2dF32Plan:
     """The plan for padded data (N, H, W, C) and weights (channels, C/groups, KH, KW)."""
     width = _outputs(data[2], kernel[1], strides[1], dilation[1])
-    lanes = lanes_of(target)
-    wider = next(n for n in range(groups, 0, -1) if groups % n == 0 and _whole(channels, n, lanes))
-    tile = choose_tile(width, channels // wider, target, whole=wider > 1)
-    return Conv2dF32Plan(data, channels, kernel, strides, dilation, wider, tile)
+    groups = _merged(groups, channels, lanes_of(target))
+    tile = choose_tile(width, channels // groups, target)
+    return Conv2dF32Plan(data, channels, kernel, strides, dilation, groups, tile)
 
 
 def pack_weights(weights: NDArray[np.float32], plan: Conv2dF32Plan) -> NDArray[np.float32]:
@@ -122,5 +122,7 @@ def _outputs(size: int, kernel: int, stride: int, dilation: int) -> int:
     return (size - (kernel - 1) * dilation - 1) // stride + 1
 
 
-def _whole(channels: int, groups: int, lanes: int) -> bool:
-    return groups == 1 or channels // groups % lanes == 0
+def _merged(groups: int, channels: int, lanes: int) -> int:
+    """The fewest groups for the least work: vectors of outputs times inputs of each."""
+    divisors = [n for n in range(1, groups + 1) if groups % n == 0]
+    return min(divisors, key=lambda n: (ceil(channels / n / lanes), n))

@@ -40,12 +40,11 @@ def lanes_of(target: Target) -> int:
     return target.vector_bytes // FLOAT_BYTES
 
 
-def choose_tile(rows: int, columns: int, target: Target, *, whole: bool = False) -> Tile:
+def choose_tile(rows: int, columns: int, target: Target) -> Tile:
     """The tile with the least time for one reduction step of a (rows, columns) output.
 
     Time counts issue slots: multiply-adds and loads at two per cycle each, at least the latency
-    of one chain, with the rows and vectors beyond the output computed in vain. With `whole`, no
-    tile reaches beyond the vectors that hold the columns.
+    of one chain, with the rows and vectors beyond the output computed in vain.
     """
     lanes = lanes_of(target)
     blocks = ceil(columns / lanes)
@@ -93,8 +92,8 @@ def keep_tile_in_registers(
     """Schedule a block of sums over `axes` axes, of which the last two are (rows, columns).
 
     A tile of sums stays in registers while the reduction streams past; the fused epilogue reads
-    it there. The output's last axis holds `groups` of columns. Column tiles are outermost: one panel of the packed operand serves all rows while
-    the cache holds it.
+    it there. Column tiles are outermost: one panel of the packed operand serves all rows while
+    the cache holds it. The output's last axis holds the columns of all `groups`.
     """
     tile = Tile(*(int(size) for size in sch.get(accumulator).annotations["qcompile.tile"]))
     sch.set_scope(accumulator, 0, "local")
