@@ -17,6 +17,8 @@ from qcompile.passes.integer_bias import IntegerBias
 from qcompile.passes.integer_conv2d import IntegerConv2d
 from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_pool import IntegerPool
+from qcompile.passes.integer_sources import IntegerSources
+from qcompile.passes.lower_batch_matmul import LowerBatchMatmul
 from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_dense import LowerDense
 from qcompile.passes.lower_depthwise import LowerDepthwise
@@ -46,6 +48,7 @@ def integer_form_passes() -> Sequence[Pass]:
     return [
         FoldBatchNorm(),
         Conv1dAsConv2d(),
+        IntegerSources(),
         ChannelsLast(),
         UnsignedActivations(),
         SinkDequantize(),
@@ -68,6 +71,7 @@ def lower_passes(target: Target) -> Sequence[Pass]:
         LowerDepthwise(target),
         LowerConv2d(target),
         LowerDense(target),
+        LowerBatchMatmul(target),
         LowerPool(target),
         LowerTable(target),
         LowerFloat(target),
