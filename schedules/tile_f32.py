@@ -62,7 +62,7 @@ def choose_tile(rows: int, columns: int, target: Target) -> Tile:
         Tile(height, width, lanes)
         for width in range(1, min(blocks, target.vector_registers // 2) + 1)
         for height in range(1, min(rows, target.vector_registers) + 1)
-        if height * width + width + 1 <= target.vector_registers and not (whole and blocks % width)
+        if height * width + width + 1 <= target.vector_registers
     ]
     return min(candidates, key=cost)
 
