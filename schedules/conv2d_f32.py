@@ -3,11 +3,11 @@
 y[n, i, j, o] = bias[o] + sum x[n, i*s + u*d, j*s + v*d, c] * w[o, u, v, c] over u, v, c; with
 groups, c runs over the channels of the group of o. x is already padded.
 
-Several groups narrower than a vector are computed as one, with zero weights between them.
+Groups that are not whole vectors are computed as fewer that are, with zero weights between them:
+a tile that reached into the next group would write its outputs too.
 """
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def plan_conv2d_f32(
     """The plan for padded data (N, H, W, C) and weights (channels, C/groups, KH, KW)."""
     width = _outputs(data[2], kernel[1], strides[1], dilation[1])
     groups = _merged(groups, channels, lanes_of(target))
-    tile = choose_tile(width, channels // groups, target)
+    tile = choose_tile(width, channels // groups, target, whole=groups > 1)
     return Conv2dF32Plan(data, channels, kernel, strides, dilation, groups, tile)
 
 
@@ -114,8 +114,7 @@ def conv2d_f32(
 
 def schedule_conv2d_f32(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> None:
     """Schedule the block `conv2d_f32` and the epilogue fused behind it."""
-    groups = int(sch.get(block).iter_vars[0].dom.extent)
-    keep_tile_in_registers(sch, block, 5, target, groups)
+    keep_tile_in_registers(sch, block, 5, target)
 
 
 def _outputs(size: int, kernel: int, stride: int, dilation: int) -> int:
@@ -123,6 +122,6 @@ def _outputs(size: int, kernel: int, stride: int, dilation: int) -> int:
 
 
 def _merged(groups: int, channels: int, lanes: int) -> int:
-    """The fewest groups for the least work: vectors of outputs times inputs of each."""
+    """The most groups that are whole vectors; 1 if there are none such."""
     divisors = [n for n in range(1, groups + 1) if groups % n == 0]
-    return min(divisors, key=lambda n: (ceil(channels / n / lanes), n))
+    return max(n for n in divisors if n == 1 or channels // n % lanes == 0)

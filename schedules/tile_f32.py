@@ -40,11 +40,12 @@ def lanes_of(target: Target) -> int:
     return target.vector_bytes // FLOAT_BYTES
 
 
-def choose_tile(rows: int, columns: int, target: Target) -> Tile:
+def choose_tile(rows: int, columns: int, target: Target, *, whole: bool = False) -> Tile:
     """The tile with the least time for one reduction step of a (rows, columns) output.
 
     Time counts issue slots: multiply-adds and loads at two per cycle each, at least the latency
-    of one chain, with the rows and vectors beyond the output computed in vain.
+    of one chain, with the rows and vectors beyond the output computed in vain. With `whole`, no
+    tile reaches beyond the vectors that hold the columns.
     """
     lanes = lanes_of(target)
     blocks = ceil(columns / lanes)
@@ -62,7 +63,7 @@ def choose_tile(rows: int, columns: int, target: Target) -> Tile:
         Tile(height, width, lanes)
         for width in range(1, min(blocks, target.vector_registers // 2) + 1)
         for height in range(1, min(rows, target.vector_registers) + 1)
-        if height * width + width + 1 <= target.vector_registers
+        if height * width + width + 1 <= target.vector_registers and not (whole and blocks % width)
     ]
     return min(candidates, key=cost)
 
@@ -87,20 +88,17 @@ def clamped(row: tirx.Expr, rows: int, tile: Tile) -> tirx.Expr:
 
 
 def keep_tile_in_registers(
-    sch: s_tir.Schedule, accumulator: SBlockRV, axes: int, target: Target, groups: int = 1
+    sch: s_tir.Schedule, accumulator: SBlockRV, axes: int, target: Target
 ) -> None:
     """Schedule a block of sums over `axes` axes, of which the last two are (rows, columns).
 
     A tile of sums stays in registers while the reduction streams past; the fused epilogue reads
     it there. Column tiles are outermost: one panel of the packed operand serves all rows while
-    the cache holds it. The output's last axis holds the columns of all `groups`.
+    the cache holds it.
     """
     tile = Tile(*(int(size) for size in sch.get(accumulator).annotations["qcompile.tile"]))
     sch.set_scope(accumulator, 0, "local")
     output = inline_epilogue(sch, accumulator)
-    if groups > 1:
-        each = int(sch.get(output).iter_vars[-1].dom.extent) // groups
-        sch.transform_block_layout(output, lambda n, i, j, o: (n, i, j, o // each, o % each))
     loops = sch.get_loops(accumulator)
     *images, rows, columns = loops[:axes]
     row_tiles, row = sch.split(rows, [None, tile.rows])
