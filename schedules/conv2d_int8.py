@@ -10,29 +10,30 @@ contiguous, and `depth` of them are broadcast straight from x.
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import s_tir, te
+from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.conv2d_plan import Conv2dPlan
 from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
 from qcompile.schedules.intrinsics_x86 import dot_of, register_intrinsics
+from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
 
 def pack_weights(w: NDArray[np.int8], plan: Conv2dPlan) -> NDArray[np.int8]:
     """w (O, KH, KW, C / groups) as `plan.weight_shape`, filled up with zeros."""
-    groups, vectors, kh, kw, steps, lanes, depth = plan.weight_shape
-    if plan.flat:
-        w = w.reshape(w.shape[0], w.shape[1], 1, -1)
-    outputs, inputs = plan.out_channels // groups, w.shape[3]
-    merged = 1 if plan.flat else plan.group_channels // inputs
-    full = np.zeros((groups, vectors * lanes, kh, kw, steps * depth), "int8")
+    vectors, kh, kw, steps, lanes, depth = plan.weight_shape
+    outputs, inputs = plan.out_channels // plan.groups, w.shape[3]
+    merged = plan.group_channels // inputs
+    wide = np.zeros((*w.shape[:3], plan.group_channels), "int8")
     for o, kernel in enumerate(w):
-        group, output = divmod(o, outputs)
-        first = output // (outputs // merged) * inputs
-        full[group, output, :, :, first : first + inputs] = kernel
-    split = full.reshape(groups, vectors, lanes, kh, kw, steps, depth)
-    return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 5, 2, 6))
+        first = o % outputs // (outputs // merged) * inputs
+        wide[o, :, :, first : first + inputs] = kernel
+    wide = wide.reshape(len(w), kh, kw, -1)
+    full = np.zeros((vectors * lanes, kh, kw, steps * depth), "int8")
+    full[: len(w), :, :, : wide.shape[3]] = wide
+    split = full.reshape(vectors, lanes, kh, kw, steps, depth)
+    return np.ascontiguousarray(split.transpose(0, 2, 3, 4, 1, 5))
 
 
 def conv2d_int8(
@@ -45,27 +46,29 @@ def conv2d_int8(
     p = te.reduce_axis((0, plan.kernel[0]), "p")
     q = te.reduce_axis((0, plan.kernel[1]), "q")
     c = te.reduce_axis((0, plan.run), "c")
-    lanes, depth, outputs = plan.lanes, plan.depth, plan.out_channels // plan.groups
+    lanes, depth, outputs = plan.lanes, plan.depth, plan.vectors * plan.lanes
 
-    def product(n, i, j, g, o):  # type: ignore[no-untyped-def]
+    def product(n: tirx.Var, i: tirx.Var, j: tirx.Var, o: tirx.Var) -> tirx.Expr:
         row = i * plan.strides[0] + p * plan.dilation[0]
         column = j * plan.strides[1] + q * plan.dilation[1]
-        channel = g * plan.group_channels + c
-        data = x[n, row, column * plan.channels + c] if plan.flat else x[n, row, column, channel]
-        weight = w[g, o // lanes, p, q, c // depth, o % lanes, c % depth]
+        if plan.flat:
+            data = x[n, row, column * plan.channels + c]
+        else:
+            data = x[n, row, column, o // (outputs // plan.groups) * plan.group_channels + c]
+        weight = w[o // lanes, p, q, c // depth, o % lanes, c % depth]
         return te.sum(data.astype("int32") * weight.astype("int32"), axis=[p, q, c])
 
-    columns = -(-plan.out_width // plan.tile_columns) * plan.tile_columns
-    shape = plan.batch, plan.out_height, columns, plan.groups, plan.group_vectors * lanes
+    columns = round_up(plan.out_width, plan.tile_columns)
     attrs = {
         "qcompile.schedule": "conv2d_int8",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
     }
+    shape = plan.batch, plan.out_height, columns, outputs
     sums = te.compute(shape, product, name="sums", attrs=attrs)
     return te.compute(
         (plan.batch, plan.out_height, plan.out_width, plan.out_channels),
-        lambda n, i, j, o: sums[n, i, j, o // outputs, o % outputs] + bias[o],
+        lambda n, i, j, o: sums[n, i, j, o] + bias[o],
         name="biased",
     )
 
@@ -75,28 +78,23 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     plan = Conv2dPlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
     sch.set_scope(sums, 0, "local")
     output = inline_epilogue(sch, sums)
-    if plan.groups > 1:
-        each = plan.out_channels // plan.groups
-        sch.transform_block_layout(output, lambda n, i, j, o: (n, i, j, o // each, o % each))
 
-    n, i, j, g, o, p, q, c = sch.get_loops(sums)
+    n, i, j, o, p, q, c = sch.get_loops(sums)
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     co, ci = sch.split(c, [None, plan.depth])
-    outer = (g, oo, n, io) if plan.weights_stay else (n, io, g, oo)
+    outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
     sch.reorder(*outer, jo, p, q, co, ii, ji, ov, lane, ci)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     if plan.parallel:
         sch.parallel(sch.fuse(*outer))
-    vectorize_epilogue(sch, output, 5, plan.lanes)
+    vectorize_epilogue(sch, output, 3, plan.lanes)
 
     init = sch.decompose_reduction(sums, p)
-    *rows, vectors, lanes = sch.get_loops(init)[-4:]
+    *tile, lanes = sch.get_loops(init)[-4:]
     sch.vectorize(lanes)
-    for loop in (*rows, vectors):
-        sch.unroll(loop)
     register_intrinsics()
     sch.tensorize(lane, dot_of(target).name)
-    for loop in (ii, ji, ov):
+    for loop in (*tile, ii, ji, ov):
         sch.unroll(loop)

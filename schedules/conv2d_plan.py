@@ -1,7 +1,7 @@
 """How an int8 convolution is laid out and tiled, decided from its shapes and the target."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, prod
 
@@ -49,16 +49,14 @@ class Conv2dPlan:
         return self.batch, self.height, self.columns, self.channels
 
     @property
-    def group_vectors(self) -> int:
-        """Vectors of outputs in one group: whole tiles."""
-        vectors = ceil(self.out_channels // self.groups / self.lanes)
-        return round_up(vectors, self.tile_vectors)
+    def vectors(self) -> int:
+        """Vectors of outputs: whole tiles."""
+        return round_up(ceil(self.out_channels / self.lanes), self.tile_vectors)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(groups, vectors, kernel height, kernel width, steps, lanes, depth)."""
-        steps = self.run // self.depth
-        return self.groups, self.group_vectors, *self.kernel, steps, self.lanes, self.depth
+        """(vectors, kernel height, kernel width, steps, lanes, depth)."""
+        return self.vectors, *self.kernel, self.run // self.depth, self.lanes, self.depth
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -83,38 +81,30 @@ def plan_conv2d(
 
     pads: (top, left, bottom, right) in pixels.
     """
-    (n, h, w, c), (o, kh, kw, _) = x_shape, w_shape
+    (batch, h, w, c), (o, kh, kw, _) = x_shape, w_shape
     lanes, depth = dot_shape(target)
     height, width = h + pads[0] + pads[2], w + pads[1] + pads[3]
     out_height = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1
     out_width = (width - (kw - 1) * dilation[1] - 1) // strides[1] + 1
 
     merged = _merged_groups(groups, o // groups, c // groups, lanes, depth)
-    group_channels = c // groups * merged
-    flat = groups == merged and (dilation[1] == 1 or kw == 1) and c % depth != 0
-    kernel, run = ((kh, 1), kw * c) if flat else ((kh, kw), group_channels)
-    run = round_up(run, depth)
-    steps = prod(kernel) * run // depth
-    vectors = ceil(o // groups * merged / lanes)
-    panels = groups // merged
+    panels, group_channels = groups // merged, c // groups * merged
+    flat = panels == 1 and (dilation[1] == 1 or kw == 1) and c % depth != 0
+    kernel = (kh, 1) if flat else (kh, kw)
+    run = round_up(kw * c if flat else group_channels, depth)
+    steps, vectors = prod(kernel) * run // depth, ceil(o // panels / lanes)
+    tile = _tile(target, out_height, out_width, vectors, panels, steps)
 
-    tile_rows, tile_columns, tile_vectors = min(
-        _candidates(target, out_height, out_width, vectors),
-        key=lambda t: (
-            (out_height // t[0]) * ceil(out_width / t[1]) * ceil(vectors / t[2])
-            * tile_cost(Tile(t[0] * t[1], t[2]), steps, target)
-        ),
-    )  # fmt: skip
-    last_column = (round_up(out_width, tile_columns) - 1) * strides[1]
+    last_column = (round_up(out_width, tile[1]) - 1) * strides[1]
     if flat:
         channels, columns = c, ceil((last_column * c + run) / c)
     else:
         channels = (panels - 1) * group_channels + run
         columns = last_column + (kw - 1) * dilation[1] + 1
     weight_bytes = panels * vectors * lanes * steps * depth
-    products = n * out_height * out_width * weight_bytes
+    products = batch * out_height * out_width * weight_bytes
     return Conv2dPlan(
-        batch=n,
+        batch=batch,
         out_height=out_height,
         out_width=out_width,
         out_channels=o,
@@ -130,28 +120,49 @@ def plan_conv2d(
         channels=channels,
         lanes=lanes,
         depth=depth,
-        tile_rows=tile_rows,
-        tile_columns=tile_columns,
-        tile_vectors=tile_vectors,
+        tile_rows=tile[0],
+        tile_columns=tile[1],
+        tile_vectors=tile[2],
         weights_stay=weight_bytes > target.l2_bytes // 2,
         parallel=worth_threads(products, dot_of(target), target),
     )
 
 
-def _candidates(
-    target: Target, height: int, width: int, vectors: int
-) -> Iterator[tuple[int, int, int]]:
-    """(rows, columns, vectors) of every tile whose rows divide the height."""
-    for tile in tiles(target, height * width, vectors):
-        for rows in range(1, tile.rows + 1):
-            if height % rows == 0 and tile.rows % rows == 0 and tile.rows // rows <= width:
-                yield rows, tile.rows // rows, tile.vectors
-
-
 def _merged_groups(groups: int, outputs: int, inputs: int, lanes: int, depth: int) -> int:
-    """How many neighbouring groups to compute as one: the fewest dot products."""
+    """How many neighbouring groups to compute as one: the fewest dot products.
+
+    Their outputs are whole vectors unless all groups become one.
+    """
 
     def dots(merged: int) -> int:
         return groups // merged * ceil(merged * outputs / lanes) * ceil(merged * inputs / depth)
 
-    return min((m for m in range(1, groups + 1) if groups % m == 0), key=dots)
+    possible = [m for m in range(1, groups) if groups % m == 0 and m * outputs % lanes == 0]
+    return min([*possible, groups], key=dots)
+
+
+def _tile(
+    target: Target, height: int, width: int, vectors: int, panels: int, steps: int
+) -> tuple[int, int, int]:
+    """(rows, columns, vectors) of the tile that takes the least time for all outputs.
+
+    Several rows are whole ones and divide the height; the vectors divide those of a group, unless
+    there is only one.
+    """
+
+    def cost(tile: tuple[int, int, int]) -> float:
+        count = height // tile[0] * ceil(width / tile[1]) * ceil(vectors / tile[2])
+        return count * tile_cost(Tile(tile[0] * tile[1], tile[2]), steps, target)
+
+    return min(
+        (
+            (rows, tile.rows // rows, tile.vectors)
+            for tile in tiles(target, height * width, vectors)
+            for rows in range(1, tile.rows + 1)
+            if height % rows == 0
+            and tile.rows % rows == 0
+            and (tile.rows // rows == width or (rows == 1 and tile.rows <= width))
+            and (panels == 1 or vectors % tile.vectors == 0)
+        ),
+        key=cost,
+    )

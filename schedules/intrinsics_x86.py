@@ -5,6 +5,7 @@ shares, with four bytes of its own `b[lane]` (int8). The sums are exact: the seq
 VNNI widen to 16 bits and multiply with vpmaddwd; vpmaddubsw would saturate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -16,24 +17,34 @@ from qcompile.targets import Target
 
 DEPTH = 4  # bytes of `a` in one step
 
+Sequence = Callable[[tirx.Expr, tirx.Expr, tirx.Expr], tirx.Expr]
+
 
 @dataclass(frozen=True)
 class Dot:
     """An instruction sequence `sums[lane] += a[0:4] . b[lane, 0:4]`.
 
-    It keeps `held` registers for each vector of `b` that is in use, and needs `scratch` more.
+    It keeps `held` registers for each vector of `b` that is in use, and `spare` more must be free.
+    Costs are in units of the sequence itself: to bring four bytes of `a`, or a vector of `b`, into
+    registers. `in_flight` of them hide their latency.
     """
 
     name: str
     lanes: int
     held: int
-    scratch: int
+    spare: int
+    a_cost: float
+    b_cost: float
+    in_flight: int
 
 
-VNNI_512 = Dot("qcompile.dot_vnni_512", lanes=16, held=1, scratch=2)
-VNNI_256 = Dot("qcompile.dot_vnni_256", lanes=8, held=1, scratch=2)
-WIDEN_512 = Dot("qcompile.dot_widen_512", lanes=16, held=2, scratch=4)
-WIDEN_256 = Dot("qcompile.dot_widen_256", lanes=8, held=2, scratch=4)
+# `spare` as measured: with less, LLVM moves sums between registers or to the stack.
+_VNNI = {"held": 1, "a_cost": 0.15, "b_cost": 0.15, "in_flight": 10}
+_WIDEN = {"held": 2, "a_cost": 0.5, "b_cost": 0.75, "in_flight": 4}
+VNNI_512 = Dot("qcompile.dot_vnni_512", lanes=16, spare=5, **_VNNI)
+VNNI_256 = Dot("qcompile.dot_vnni_256", lanes=8, spare=1, **_VNNI)
+WIDEN_512 = Dot("qcompile.dot_widen_512", lanes=16, spare=13, **_WIDEN)
+WIDEN_256 = Dot("qcompile.dot_widen_256", lanes=8, spare=4, **_WIDEN)
 
 
 def dot_of(target: Target) -> Dot:
@@ -90,29 +101,14 @@ def meaning(lanes: int) -> tirx.PrimFunc:
 
 def vnni(instruction: str, lanes: int) -> tirx.PrimFunc:
     """One vpdpbusd. LLVM takes its operands as bytes."""
-    sums, data = f"int32x{lanes}", f"int8x{4 * lanes}"
 
-    @T.prim_func(s_tir=True)
-    def dot(
-        A: T.Buffer((4,), "uint8", offset_factor=1),
-        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
-    ) -> None:
-        with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
-            T.writes(C[0:lanes])
-            C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
-                T.llvm_lookup_intrinsic_id(instruction),
-                C.vload([0], dtype=sums),
-                T.reinterpret(
-                    T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes),
-                    dtype=data,
-                ),
-                B.vload([0, 0], dtype=data),
-                dtype=sums,
-            )
+    def sequence(a: tirx.Expr, b: tirx.Expr, sums: tirx.Expr) -> tirx.Expr:
+        data = T.reinterpret(T.broadcast(a, lanes), dtype=f"int8x{DEPTH * lanes}")
+        return T.call_llvm_pure_intrin(
+            T.llvm_lookup_intrinsic_id(instruction), sums, data, b, dtype=f"int32x{lanes}"
+        )
 
-    return dot
+    return implementation(sequence, lanes)
 
 
 def widen(instruction: str, lanes: int) -> tirx.PrimFunc:
@@ -120,8 +116,32 @@ def widen(instruction: str, lanes: int) -> tirx.PrimFunc:
 
     Shifts and masks widen in place; an unpacking instruction would need the one shuffle port.
     """
-    sums, data = f"int32x{lanes}", f"int8x{4 * lanes}"
-    words, signed = f"uint16x{2 * lanes}", f"int16x{2 * lanes}"
+    pairs = 2 * lanes
+    unsigned, signed = f"uint16x{pairs}", f"int16x{pairs}"
+
+    def products(a: tirx.Expr, b: tirx.Expr) -> tirx.Expr:
+        return T.call_llvm_pure_intrin(
+            T.llvm_lookup_intrinsic_id(instruction),
+            T.reinterpret(a, dtype=signed),
+            b,
+            dtype=f"int32x{lanes}",
+        )
+
+    def sequence(a: tirx.Expr, b: tirx.Expr, sums: tirx.Expr) -> tirx.Expr:
+        a = T.reinterpret(T.broadcast(a, lanes), dtype=unsigned)
+        b = T.reinterpret(b, dtype=signed)
+        byte, byte_mask = T.broadcast(T.uint16(8), pairs), T.broadcast(T.uint16(255), pairs)
+        shift = T.broadcast(T.int16(8), pairs)
+        odd = products(T.shift_right(a, byte), T.shift_right(b, shift))
+        even = products(T.bitwise_and(a, byte_mask), T.shift_right(T.shift_left(b, shift), shift))
+        return sums + odd + even
+
+    return implementation(sequence, lanes)
+
+
+def implementation(sequence: Sequence, lanes: int) -> tirx.PrimFunc:
+    """The dot product by `sequence(four bytes as int32, weights as bytes, sums)`."""
+    sums, data = f"int32x{lanes}", f"int8x{DEPTH * lanes}"
 
     @T.prim_func(s_tir=True)
     def dot(
@@ -132,25 +152,10 @@ def widen(instruction: str, lanes: int) -> tirx.PrimFunc:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
             T.writes(C[0:lanes])
-            a = T.reinterpret(
-                T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes),
-                dtype=words,
+            C[T.ramp(T.int32(0), 1, lanes)] = sequence(
+                T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"),
+                B.vload([0, 0], dtype=data),
+                C.vload([0], dtype=sums),
             )
-            b = T.reinterpret(B.vload([0, 0], dtype=data), dtype=signed)
-            eight, mask = T.broadcast(T.uint16(8), 2 * lanes), T.broadcast(T.uint16(255), 2 * lanes)
-            shift = T.broadcast(T.int16(8), 2 * lanes)
-            odd = T.call_llvm_pure_intrin(
-                T.llvm_lookup_intrinsic_id(instruction),
-                T.reinterpret(T.shift_right(a, eight), dtype=signed),
-                T.shift_right(b, shift),
-                dtype=sums,
-            )
-            even = T.call_llvm_pure_intrin(
-                T.llvm_lookup_intrinsic_id(instruction),
-                T.reinterpret(T.bitwise_and(a, mask), dtype=signed),
-                T.shift_right(T.shift_left(b, shift), shift),
-                dtype=sums,
-            )
-            C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=sums) + odd + even
 
     return dot

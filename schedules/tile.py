@@ -1,7 +1,7 @@
 """The tile of sums that an int8 kernel keeps in registers: `rows` of data by `vectors` of outputs.
 
 One step loads `vectors` registers of weights, broadcasts four bytes of each row and issues
-`rows * vectors` dot products.
+`rows * vectors` dot products, the unit of all costs here.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from math import ceil
 from qcompile.schedules.intrinsics_x86 import DEPTH, Dot, dot_of
 from qcompile.targets import Target
 
-# What a load costs, in dot products: nearly nothing from L1, more when weights come from L2.
-NEAR_LOAD, FAR_LOAD = 0.15, 0.5
-# Dot products that must be in flight to hide their latency: 5 cycles, 2 a cycle.
-IN_FLIGHT = 10
-# What a tile costs besides its steps, in dot products, and what the epilogue of a vector costs.
+# What loading a vector of weights costs more when they come from the second cache.
+FAR_LOAD = 0.35
+# Vectors of weights are as many streams from memory; hardware follows about so many.
+MAX_STREAMS = 8
+# What a tile costs besides its steps, and the epilogue of one vector.
 TILE_COST, EPILOGUE_COST = 20, 5
 # Work below which a second thread costs more than it brings.
 SMALLEST_PARALLEL_S = 20e-6
@@ -30,18 +30,19 @@ class Tile:
 def tiles(target: Target, rows: int, vectors: int) -> Iterator[Tile]:
     """The tiles that fit the register file, of at most so many rows and vectors."""
     dot = dot_of(target)
-    for v in range(1, vectors + 1):
-        room = target.vector_registers - v * dot.held - dot.scratch
+    for v in range(1, min(vectors, MAX_STREAMS) + 1):
+        room = target.vector_registers - v * dot.held - dot.spare
         for r in range(1, min(rows, room // v) + 1):
             yield Tile(r, v)
 
 
 def tile_cost(tile: Tile, steps: int, target: Target) -> float:
-    """About how long one tile takes for a reduction of `steps`, in dot products."""
+    """About how long one tile takes for a reduction of `steps`."""
     dot = dot_of(target)
     panel_bytes = steps * tile.vectors * dot.lanes * DEPTH
-    load = NEAR_LOAD if panel_bytes <= target.l1d_bytes // 2 else FAR_LOAD
-    step = max(tile.rows * tile.vectors, IN_FLIGHT) + NEAR_LOAD * tile.rows + load * tile.vectors
+    b_cost = dot.b_cost + (FAR_LOAD if panel_bytes > target.l1d_bytes // 2 else 0)
+    dots = max(tile.rows * tile.vectors, dot.in_flight)
+    step = dots + dot.a_cost * tile.rows + b_cost * tile.vectors
     return steps * step + TILE_COST + EPILOGUE_COST * tile.rows * tile.vectors
 
 
