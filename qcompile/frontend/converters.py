@@ -5,6 +5,7 @@ Keys are ONNX operator names, `domain::Op` outside of the standard domain.
 
 from tvm import relax
 
+from qcompile.errors import Unsupported
 from qcompile.frontend import (
     contractions,
     contrib,
@@ -87,3 +88,15 @@ CONTRIBUTED_LAYERS = (
 LAYERS = frozenset(STANDARD_LAYERS.split()) | {
     f"{MICROSOFT}::{name}" for name in CONTRIBUTED_LAYERS.split()
 }
+
+QONNX_OPERATORS = ("Quant", "BipolarQuant", "Trunc")
+
+
+def unknown_operator(operator: str) -> Unsupported:
+    """What to say of an operator of another domain that has no converter."""
+    domain, _, name = operator.rpartition("::")
+    if name in QONNX_OPERATORS:
+        return Unsupported("QONNX operators; convert the model to QCDQ (qonnx: ConvertQONNXtoQDQ)")
+    known = [each for each in CONVERTERS if each.startswith(f"{domain}::")]
+    hint = f"of {domain} these work: {', '.join(known)}" if known else "the domain is unknown"
+    return Unsupported(f"the operator {operator}; {hint}")

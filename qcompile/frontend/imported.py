@@ -8,10 +8,11 @@ import onnx
 from tvm import relax
 from tvm.ir import IRModule
 
-from qcompile.errors import QCompileError
-from qcompile.frontend.importer import Importer
+from qcompile.errors import InvalidModel, QCompileError
+from qcompile.frontend.importer import build_module
 from qcompile.frontend.load import load_model, model_name
 from qcompile.frontend.shapes import real_inputs, static_shapes
+from qcompile.frontend.skeleton import check_consistent
 from qcompile.frontend.validate import standard_opset
 
 
@@ -55,11 +56,13 @@ def import_onnx(
     try:
         loaded = load_model(model)
         fixed = static_shapes(loaded.graph, batch, shapes or {})
-        importer = Importer(standard_opset(loaded), fixed)
-        mod = importer.build(loaded.graph)
+        check_consistent(loaded, fixed)
+        opset = standard_opset(loaded)
+        mod, layers = build_module(loaded.graph, opset, fixed)
     except QCompileError as error:
-        where = "the model" if isinstance(model, onnx.ModelProto) else str(model)
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(f"{_where(model)}: {error}") from error
+    except RecursionError as error:
+        raise InvalidModel(f"{_where(model)}: functions or graphs nest too deeply") from error
     main = mod["main"]
     names = [value.name for value in real_inputs(loaded.graph)]
     results = _results(main)
@@ -70,9 +73,13 @@ def import_onnx(
         outputs=tuple(
             _spec(v.name, ty) for v, ty in zip(loaded.graph.output, results, strict=True)
         ),
-        opset=importer.opset,
-        layers=tuple(importer.layers),
+        opset=opset,
+        layers=tuple(layers),
     )
+
+
+def _where(model: str | Path | onnx.ModelProto) -> str:
+    return "the model" if isinstance(model, onnx.ModelProto) else str(model)
 
 
 def _results(main: relax.Function) -> list[relax.TensorType]:

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from qcompile.errors import InvalidModel, Unsupported
 from qcompile.frontend.external import load_external_data
+from qcompile.frontend.functions import expand_functions
 from qcompile.frontend.validate import validate
 
 MAX_BYTES = 2**31 - 1  # what protobuf can parse
@@ -22,7 +23,10 @@ def load_model(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         loaded = _parse(Path(model))
         load_external_data(loaded, Path(model).parent)
     validate(loaded)
-    return loaded
+    expanded = expand_functions(loaded)
+    if expanded is not loaded:
+        validate(expanded)
+    return expanded
 
 
 def model_name(model: str | Path | onnx.ModelProto) -> str:

@@ -2,28 +2,28 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 
 import onnx
 
 
-def layer_names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """A name for each node: its own, or `<OpType>_<k>`, where k counts the nodes of that type.
+class LayerNames:
+    """Gives every node a name: its own, or `<OpType>_<k>`, where k counts the nodes of that type.
 
-    Nodes in topological order. A name that another node has already gets a number behind it.
+    A name that another node has already gets a number behind it.
     """
-    nodes = list(nodes)
-    given = Counter(node.name for node in nodes)
-    seen: Counter[str] = Counter()
-    used: set[str] = set()
-    names = []
-    for node in nodes:
-        name = node.name or f"{node.op_type}_{seen[node.op_type]}"
-        seen[node.op_type] += 1
-        taken = used if node.name else used | given.keys()
-        names.append(unique(name, taken))
-        used.add(names[-1])
-    return names
+
+    def __init__(self, graph: onnx.GraphProto):
+        self._given = {node.name for node in graph.node}
+        self._seen: Counter[str] = Counter()
+        self._used: set[str] = set()
+
+    def next(self, node: onnx.NodeProto) -> str:
+        """The name of a node; nodes come in topological order."""
+        name = node.name or f"{node.op_type}_{self._seen[node.op_type]}"
+        self._seen[node.op_type] += 1
+        name = unique(name, self._used if node.name else self._used | self._given)
+        self._used.add(name)
+        return name
 
 
 def unique(name: str, taken: set[str]) -> str:

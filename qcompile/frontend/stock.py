@@ -15,6 +15,11 @@ from qcompile.errors import InvalidModel, Unsupported
 from qcompile.frontend.node import Emitter, Node
 
 
+def stock_operators() -> frozenset[str]:
+    """The operators that TVM converts."""
+    return frozenset(onnx_frontend._get_convert_map())
+
+
 def stock(emit: Emitter, node: Node) -> relax.Expr:
     """What TVM makes of a standard operator."""
     if not onnx.defs.has(node.operator, node.opset):

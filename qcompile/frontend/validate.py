@@ -94,9 +94,9 @@ def _refuse_repeated(names: Iterable[str], what: str) -> None:
 
 
 def sort_nodes(graph: onnx.GraphProto, outer: set[str]) -> None:
-    """Order the nodes so that each follows those it reads; `outer` are names from around.
+    """Order the nodes so that each follows those it reads, subgraphs likewise.
 
-    Sorted graphs keep their order.
+    `outer` are names from around. Sorted graphs keep their order.
     """
     outside = outer | {value.name for value in graph.input} | {t.name for t in graph.initializer}
     producer = _producers(graph, outside - outer)
@@ -123,6 +123,10 @@ def sort_nodes(graph: onnx.GraphProto, outer: set[str]) -> None:
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]
         graph.node.extend(copies)
+    inside = outside | producer.keys()
+    for node in graph.node:
+        for inner in subgraphs(node):
+            sort_nodes(inner, inside)
 
 
 def _ordered(waiting: list[int], readers: dict[int, list[int]]) -> list[int]:

@@ -280,7 +280,7 @@ def test_moves_codes_through_shapes():
         ({"scale": np.nan}, "above zero"),
         ({"scale": np.inf}, "above zero"),
         ({"zero": np.zeros(3, "int8")}, "zero points"),
-        ({"zero": np.float32(1)}, "float32"),
+        ({"zero": np.float32(1)}, "float"),
         ({"zero": np.int64(1)}, "int64"),
     ],
 )

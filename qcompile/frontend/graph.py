@@ -1,0 +1,151 @@
+"""Convert the nodes of an ONNX graph one by one.
+
+Every value is known as a constant or as a Relax variable of static type, so shape computations
+fold as they are met (folding.py) and nothing dynamic remains. A node goes to our own converter
+when converters.py has one, else to TVM's when it is a standard operator; operators of other domains
+never reach TVM's, which ignore the domain.
+"""
+
+from collections import ChainMap, defaultdict
+from collections.abc import Mapping
+
+import onnx
+import tvm
+from tvm import relax
+
+from qcompile.errors import QCompileError, Unsupported
+from qcompile.frontend.control import CONTROL
+from qcompile.frontend.converters import CONVERTERS, LAYERS, unknown_operator
+from qcompile.frontend.folding import evaluate, foldable
+from qcompile.frontend.names import LayerNames
+from qcompile.frontend.node import (
+    Emitter,
+    Node,
+    Result,
+    Value,
+    array_of,
+    constant,
+    dtype_of,
+    shape_of,
+)
+from qcompile.frontend.stock import stock
+from qcompile.frontend.tensors import elements, to_array
+from qcompile.frontend.validate import STANDARD_DOMAINS, describe, names_read
+
+GRAPH_OUTPUT = ""
+MAX_NODES = 100_000  # conversions, those of unrolled loops included
+
+Scope = ChainMap[str, Value]
+
+
+class GraphConverter:
+    """Emits nodes; `layers` are the names of the contractions met so far."""
+
+    def __init__(self, emitter: Emitter, opset: int, graph: onnx.GraphProto):
+        self.layers: list[str] = []
+        self._emitter = emitter
+        self._opset = opset
+        self._names = LayerNames(graph)
+        self._converted = 0
+
+    def convert(self, graph: onnx.GraphProto, scope: Scope) -> list[Value]:
+        """The graph's outputs; its initializers and results enter `scope`."""
+        for tensor in graph.initializer:
+            array, codes = to_array(tensor)
+            scope[tensor.name] = Value(constant(array), codes)
+        consumers = _consumers(graph)
+        for node in graph.node:
+            try:
+                self._convert_node(node, scope, consumers)
+            except QCompileError as error:
+                raise type(error)(f"{describe(node)}: {error}") from error
+        return [scope[value.name] for value in graph.output]
+
+    def emit(self, expr: relax.Expr) -> relax.Expr:
+        return self._emitter.emit(expr)
+
+    def _convert_node(
+        self, proto: onnx.NodeProto, scope: Scope, consumers: Mapping[str, set[str]]
+    ) -> None:
+        self._converted += 1
+        if self._converted > MAX_NODES:
+            raise Unsupported(f"more than {MAX_NODES} nodes, unrolled loops included")
+        node = self._node(proto, scope, consumers)
+        result: Result
+        if node.operator in CONTROL:
+            result = list(CONTROL[node.operator](self, node, scope))
+        elif node.operator in CONVERTERS:
+            result = CONVERTERS[node.operator](self._emitter, node)
+        elif proto.domain not in STANDARD_DOMAINS:
+            raise unknown_operator(node.operator)
+        else:
+            result = self._standard(proto, node)
+        self._bind(node, result, scope)
+        if node.operator in LAYERS:
+            self.layers.append(node.name)
+
+    def _standard(self, proto: onnx.NodeProto, node: Node) -> Result:
+        arrays = [None if value is None else array_of(value.expr) for value in node.inputs]
+        known = all(a is not None or v is None for a, v in zip(arrays, node.inputs, strict=True))
+        if known and foldable(node.operator, arrays):
+            return [constant(array) for array in evaluate(proto, arrays, self._opset)]
+        return stock(self._emitter, node)
+
+    def _node(self, proto: onnx.NodeProto, scope: Scope, consumers: Mapping[str, set[str]]) -> Node:
+        standard = proto.domain in STANDARD_DOMAINS
+        return Node(
+            name=self._names.next(proto),
+            operator=proto.op_type if standard else f"{proto.domain}::{proto.op_type}",
+            opset=self._opset,
+            inputs=tuple(scope[name] if name else None for name in proto.input),
+            attributes={a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute},
+            outputs=tuple(proto.output),
+            consumers=frozenset(consumers.get(proto.output[0], ()))
+            if proto.output
+            else frozenset(),
+        )
+
+    def _bind(self, node: Node, result: Result, scope: Scope) -> None:
+        results = result if isinstance(result, list) else self._unpacked(result)
+        if any(node.outputs[len(results) :]):
+            raise Unsupported(f"{len(node.outputs)} results; {len(results)} work")
+        for name, each in zip(node.outputs, results, strict=False):
+            value = each if isinstance(each, Value) else Value(each)
+            if name:
+                expr = self._emitter.emit(value.expr, node.name)
+                scope[name] = Value(self._static(expr), value.codes)
+
+    def _unpacked(self, result: relax.Expr | Value) -> list[relax.Expr | Value]:
+        """The fields of a tuple, or the one result."""
+        if isinstance(result, Value):
+            return [result]
+        if isinstance(result, relax.Tuple):
+            return list(result.fields)
+        if not isinstance(result.ty, relax.TupleType):
+            return [result]
+        whole = self._emitter.emit(result)
+        count = len(whole.ty.fields)
+        return [self._emitter.emit(relax.TupleGetItem(whole, i)) for i in range(count)]
+
+    def _static(self, expr: relax.Expr) -> relax.Expr:
+        """`expr`, proved to be a tensor of static and reasonable shape; float32 for float16."""
+        if not isinstance(expr.ty, relax.TensorType):
+            raise Unsupported("its result is no tensor")
+        shape = expr.ty.shape
+        if shape is None or not all(isinstance(extent, tvm.tirx.IntImm) for extent in shape):
+            raise Unsupported("the shape of its result depends on the data")
+        elements(list(shape_of(expr)), "its result")
+        if dtype_of(expr) in ("float16", "bfloat16"):
+            return self._emitter.emit(relax.op.astype(expr, "float32"))
+        return expr
+
+
+def _consumers(graph: onnx.GraphProto) -> Mapping[str, set[str]]:
+    """For each value the operators that read it, GRAPH_OUTPUT for the graph itself."""
+    consumers: defaultdict[str, set[str]] = defaultdict(set)
+    for node in graph.node:
+        for name in names_read(node):
+            consumers[name].add(node.op_type)
+    for value in graph.output:
+        consumers[value.name].add(GRAPH_OUTPUT)
+    return consumers
