@@ -21,6 +21,7 @@ from qcompile.targets import Target
 
 Arrays = Mapping[str, np.ndarray]
 
+PART = 300  # outputs compiled at once; ctypes passes at most 1024 pointers
 GIVEN = "_given"  # the name of a cut tensor as an input
 CODES = (np.dtype("int8"), np.dtype("uint8"))
 
@@ -47,17 +48,19 @@ def compare_layers(model: Path, inputs: Arrays, target: Target, folder: Path) ->
     whole = onnx.load(model)
     values = _every_tensor(whole, inputs)
     cut, given = cut_at_codes(whole, values)
-    path = folder / f"{model.stem}_cut.onnx"
-    onnx.save(cut, path)
-    compile_model(path, target, output=folder / f"{model.stem}_cut")
-    bundle = load(folder / f"{model.stem}_cut", threads=1)
     fed = {**inputs, **{name + GIVEN: values[name] for name in given}}
-    ours = bundle.run({spec.name: fed[spec.name] for spec in bundle.inputs})
-    names = [spec.name for spec in bundle.outputs]
-    return [
-        _layer(name, result, values[name], _real_values(whole, values, name))
-        for name, result in zip(names, ours, strict=True)
-    ]
+    names = [output.name for output in cut.graph.output]
+    layers = []
+    for start in range(0, len(names), PART):
+        path = folder / f"{model.stem}_cut_{start}.onnx"
+        onnx.save(_part(cut, names[start : start + PART]), path)
+        compile_model(path, target, output=path.with_suffix(""))
+        bundle = load(path.with_suffix(""), threads=1)
+        ours = bundle.run({spec.name: fed[spec.name] for spec in bundle.inputs})
+        for spec, result in zip(bundle.outputs, ours, strict=True):
+            real = _real_values(whole, values, spec.name)
+            layers.append(_layer(spec.name, result, values[spec.name], real))
+    return layers
 
 
 def cut_at_codes(model: onnx.ModelProto, values: Arrays) -> tuple[onnx.ModelProto, list[str]]:
@@ -78,6 +81,26 @@ def cut_at_codes(model: onnx.ModelProto, values: Arrays) -> tuple[onnx.ModelProt
     cut.graph.output.extend(_declare(n, values[n]) for n in given if n not in declared)
     del cut.graph.value_info[:]
     return cut, given
+
+
+def _part(model: onnx.ModelProto, outputs: list[str]) -> onnx.ModelProto:
+    """What some of the outputs need."""
+    needed, nodes = set(outputs), []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            nodes.append(node)
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    for field, kept in (
+        (part.graph.node, nodes[::-1]),
+        (part.graph.input, [i for i in model.graph.input if i.name in needed]),
+        (part.graph.output, [o for o in model.graph.output if o.name in outputs]),
+        (part.graph.initializer, [i for i in model.graph.initializer if i.name in needed]),
+    ):
+        del field[:]
+        field.extend(kept)
+    return part
 
 
 def _every_tensor(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarray]:
