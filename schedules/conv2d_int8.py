@@ -19,6 +19,8 @@ from qcompile.schedules.intrinsics_x86 import dot_of, register_intrinsics
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
+EVEN = 8  # pieces of work for each thread, so that all finish at about the same time
+
 
 def pack_weights(w: NDArray[np.int8], plan: Conv2dPlan) -> NDArray[np.int8]:
     """w (O, KH, KW, C / groups) as `plan.weight_shape`, filled up with zeros."""
@@ -88,7 +90,9 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     sch.reorder(*outer, jo, p, q, co, ii, ji, ov, lane, ci)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     if plan.parallel:
-        sch.parallel(sch.fuse(*outer))
+        rows = plan.out_height // plan.tile_rows
+        chunks = plan.batch * rows * plan.vectors // plan.tile_vectors
+        sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
     vectorize_epilogue(sch, output, 3, plan.lanes)
 
     init = sch.decompose_reduction(sums, p)

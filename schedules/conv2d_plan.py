@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, prod
+from typing import Any
 
 from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape
 from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
@@ -63,8 +64,10 @@ class Conv2dPlan:
 
     @staticmethod
     def from_json(text: str) -> "Conv2dPlan":
-        fields = json.loads(text)
-        return Conv2dPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        fields: dict[str, Any] = json.loads(text)
+        for name in ("kernel", "strides", "dilation"):
+            fields[name] = tuple(fields[name])
+        return Conv2dPlan(**fields)
 
 
 def plan_conv2d(

@@ -39,12 +39,12 @@ class Dot:
 
 
 # `spare` as measured: with less, LLVM moves sums between registers or to the stack.
-_VNNI = {"held": 1, "a_cost": 0.15, "b_cost": 0.15, "in_flight": 10}
-_WIDEN = {"held": 2, "a_cost": 0.5, "b_cost": 0.75, "in_flight": 4}
-VNNI_512 = Dot("qcompile.dot_vnni_512", lanes=16, spare=5, **_VNNI)
-VNNI_256 = Dot("qcompile.dot_vnni_256", lanes=8, spare=1, **_VNNI)
-WIDEN_512 = Dot("qcompile.dot_widen_512", lanes=16, spare=13, **_WIDEN)
-WIDEN_256 = Dot("qcompile.dot_widen_256", lanes=8, spare=4, **_WIDEN)
+VNNI_512 = Dot("qcompile.dot_vnni_512", 16, held=1, spare=5, a_cost=0.15, b_cost=0.15, in_flight=10)
+VNNI_256 = Dot("qcompile.dot_vnni_256", 8, held=1, spare=1, a_cost=0.15, b_cost=0.15, in_flight=10)
+WIDEN_512 = Dot(
+    "qcompile.dot_widen_512", 16, held=2, spare=13, a_cost=0.5, b_cost=0.75, in_flight=4
+)
+WIDEN_256 = Dot("qcompile.dot_widen_256", 8, held=2, spare=4, a_cost=0.5, b_cost=0.75, in_flight=4)
 
 
 def dot_of(target: Target) -> Dot:

@@ -8,13 +8,14 @@ from tvm import s_tir, te
 from qcompile.errors import Unsupported
 from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
 from qcompile.targets import Target, host_features, load_target
+from tests.schedules.kernels import INT8_TARGETS, int8_target
 
 TARGETS = ["x86-64-v3", "alderlake", "skylake-avx512", "cascadelake", "znver4"]
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(params=INT8_TARGETS)
 def target(request):
-    found = load_target(request.param)
+    found = int8_target(request.param)
     if not found.runs_on(host_features()):
         pytest.skip(f"this processor cannot run {found.name}")
     return found
