@@ -10,6 +10,7 @@ that are not listed here keep their layout and get a transposed operand.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tvm
@@ -73,12 +74,12 @@ class _ChannelsLast(BindingRewriter):
     def aligned(self, value: relax.Expr) -> relax.Expr:
         """An operand that broadcasts against images, in their layout."""
         shape = shape_of(value)
-        if not shape or (constant(value) is not None and constant(value).size == 1):
+        array = constant(value)
+        if not shape or (array is not None and array.size == 1):
             return value
         if len(shape) == IMAGE_RANK:
             return self.last(value)
         full = (1,) * (IMAGE_RANK - len(shape)) + shape
-        array = constant(value)
         if array is not None:
             return self.last(relax.const(array.reshape(full), str(array.dtype)))
         return self.last(self.emit(relax.op.reshape(value, full)))
@@ -185,7 +186,7 @@ def _elementwise(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax
 
 def _parametrized(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr:
     """quantize and dequantize, whose axis moves."""
-    attributes = {
+    attributes: dict[str, Any] = {
         "axis": AXIS[int(call.attrs["axis"]) % IMAGE_RANK],
         "bits": int(call.attrs["bits"]),
         "signed": bool(call.attrs["signed"]),

@@ -15,8 +15,15 @@ CONSTANT = "relax.constant"
 
 def constant(expression: relax.Expr) -> NDArray[Any] | None:
     """The array of a constant expression, or None."""
-    value = getattr(expression, "value", None)
+    value: Any = getattr(expression, "value", None)
     return value.numpy() if hasattr(value, "numpy") else None
+
+
+def array_of(expression: relax.Expr) -> NDArray[Any]:
+    """The array of an expression that is known to be constant."""
+    array = constant(expression)
+    assert array is not None
+    return array
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import dequantize
-from qcompile.passes.facts import codes_behind, constant, scalar, vector
+from qcompile.passes.facts import array_of, codes_behind, constant, scalar, vector
 from qcompile.passes.rewriter import (
     BindingRewriter,
     operator_name,
@@ -62,7 +62,7 @@ class _FoldAffine(BindingRewriter):
         inner = self.call_of(value, "relax.add")
         if inner is None:
             return None
-        total = constant(inner.args[1]).astype("float64") + array
+        total = array_of(inner.args[1]).astype("float64") + array
         return relax.op.add(inner.args[0], vector(total, "float32"))
 
     def _product(
@@ -73,7 +73,7 @@ class _FoldAffine(BindingRewriter):
             scaled = self._product(inner.args[0], array, name)
             if scaled is None:
                 return None
-            offset = constant(inner.args[1]).astype("float64") * array
+            offset = array_of(inner.args[1]).astype("float64") * array
             return relax.op.add(self.emit(scaled), vector(offset, "float32"))
         channels = shape_of(value)[_channel_axis(inner)]
         if not _along(array, len(shape_of(value)), _channel_axis(inner), channels):

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from qcompile.passes.facts import constant, vector
+from qcompile.passes.facts import array_of, constant, vector
 from qcompile.passes.rewriter import (
     ITEM,
     BindingRewriter,
@@ -27,10 +27,9 @@ class _FoldBatchNorm(BindingRewriter):
             return None
         if set(self.readers(self.reading)) != {ITEM}:
             return None
-        parameters = [constant(argument) for argument in call.args[1:]]
-        if any(parameter is None for parameter in parameters):
+        if any(constant(argument) is None for argument in call.args[1:]):
             return None
-        gamma, beta, mean, variance = (p.astype("float64") for p in parameters)
+        gamma, beta, mean, variance = (array_of(p).astype("float64") for p in call.args[1:])
         factor = gamma / np.sqrt(variance + float(call.attrs.epsilon))
         rank, axis = len(shape_of(call.args[0])), int(call.attrs.axis)
         spread = [-1 if i == axis % rank else 1 for i in range(rank)]

@@ -16,7 +16,7 @@ from tvm.ir import IRModule
 from qcompile.ops import dequantize
 from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.ops.registry import call_op
-from qcompile.passes.facts import Codes, codes_behind, codes_of, constant, vector
+from qcompile.passes.facts import Codes, array_of, codes_behind, codes_of, constant, vector
 from qcompile.passes.integer_weights import INT32_MAX
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -69,7 +69,7 @@ class _IntegerBias(BindingRewriter):
     def _with_bias(
         self, product: tvm.ir.Call, integers: NDArray[np.int64], codes: Codes, value: relax.Expr
     ) -> relax.Expr:
-        bias = vector(constant(product.args[2]) + integers, "int32")
+        bias = vector(array_of(product.args[2]) + integers, "int32")
         attributes = dict(product.attrs.items())
         total = self.emit(
             call_op(str(product.op.name), [*product.args[:2], bias], **attributes),

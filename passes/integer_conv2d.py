@@ -9,6 +9,8 @@ int8 codes cost a second convolution with ones: w - z_w = codes - z, and the win
 z are subtracted. Left alone: everything whose sums are not proved to fit an int32.
 """
 
+from typing import Any
+
 import numpy as np
 import tvm
 from tvm import relax
@@ -39,7 +41,7 @@ class _IntegerConv2d(BindingRewriter):
 
     def _product(self, call: tvm.ir.Call, x: Codes, weights: Weights, name: str) -> relax.Var:
         """The exact sums of (x - z_x) * (w - z_w): (N, OH, OW, O) int32."""
-        attributes = {
+        attributes: dict[str, Any] = {
             "strides": [int(value) for value in call.attrs.strides],
             "padding": [int(value) for value in call.attrs.padding],
             "dilation": [int(value) for value in call.attrs.dilation],

@@ -11,6 +11,8 @@ zero point cannot be taken into int8 codes cost the row sums of a. Left alone: e
 sums are not proved to fit an int32.
 """
 
+from typing import Any
+
 import numpy as np
 import tvm
 from tvm import relax
@@ -56,7 +58,11 @@ class _IntegerMatmul(BindingRewriter):
 
     def _product(self, a: Codes, weights: Weights, name: str) -> relax.Var:
         """The exact sums of (a - z_a) * (w - z_w): (..., M, N) int32."""
-        attributes = {"zero_point": a.zero_point, "bits": (a.bits, weights.bits), "layer": name}
+        attributes: dict[str, Any] = {
+            "zero_point": a.zero_point,
+            "bits": (a.bits, weights.bits),
+            "layer": name,
+        }
         bias = vector(np.zeros(len(weights.codes)), "int32")
         product = dense(a.data, vector(weights.codes, "int8"), bias, **attributes)
         total = self.emit(product, name)

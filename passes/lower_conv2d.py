@@ -11,7 +11,7 @@ import tvm
 from tvm import relax, te
 
 from qcompile.ops.contractions import CONV2D
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import array_of
 from qcompile.passes.layers import geometry_of, layer_of, unsigned_bias
 from qcompile.passes.lower_dense import dense_int8_kernel
 from qcompile.passes.lowering import Lowering, packed, passes_of
@@ -25,7 +25,7 @@ class _LowerConv2d(Lowering):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != CONV2D:
             return None
-        x, (weights, bias) = call.args[0], (constant(argument) for argument in call.args[1:])
+        x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
         geometry, bias = geometry_of(call), unsigned_bias(call, weights, bias)
         zero = unsigned_zero(x, int(call.attrs["zero_point"]))
         layer = str(call.attrs["layer"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tvm import relax, te
 
 from qcompile.ops.contractions import DENSE
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import array_of
 from qcompile.passes.layers import layer_of, unsigned_bias
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
@@ -49,7 +49,7 @@ class _LowerDense(Lowering):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != DENSE:
             return None
-        x, (weights, bias) = call.args[0], (constant(argument) for argument in call.args[1:])
+        x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
         layer = str(call.attrs["layer"])
         self.layers.append(layer_of(call, "dense_int8", weights))
         zero = unsigned_zero(x, int(call.attrs["zero_point"]))

@@ -9,7 +9,7 @@ import tvm
 from tvm import relax, te
 
 from qcompile.ops.contractions import CONV2D
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import array_of
 from qcompile.passes.layers import geometry_of, layer_of, unsigned_bias
 from qcompile.passes.lowering import Lowering, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
@@ -22,7 +22,7 @@ class _LowerDepthwise(Lowering):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != CONV2D or int(call.attrs["groups"]) != shape_of(call.args[0])[-1]:
             return None
-        x, (weights, bias) = call.args[0], (constant(argument) for argument in call.args[1:])
+        x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
         geometry, layer = geometry_of(call), str(call.attrs["layer"])
         if geometry.groups == 1 or weights.shape[3] != 1:
             return None

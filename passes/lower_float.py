@@ -91,8 +91,9 @@ class _LowerFloat(Lowering):
         self._note(call, "Conv", "conv2d_f32", weights[0].size, weights, name)
         if top or left or bottom or right:
             x = self.emit(relax.op.nn.pad(x, [0, 0, top, bottom, left, right, 0, 0]))
+        n, height, width, channels = shape_of(x)
         plan = convolution.plan_conv2d_f32(
-            shape_of(x),
+            (n, height, width, channels),
             len(weights),
             weights.shape[2:],
             self.target,

@@ -28,13 +28,14 @@ class _OwnQuantize(BindingRewriter):
         if operator not in ("relax.quantize", "relax.dequantize"):
             return None
         x, scale, zero = call.args
-        if constant(scale) is None or constant(zero) is None:
+        factor = constant(scale)
+        if factor is None or constant(zero) is None:
             return None
         axis = int(call.attrs.axis)
         integers = str(call.attrs.out_dtype) if operator == "relax.quantize" else dtype_of(x)
         if operator == "relax.dequantize" and integers == "int32":
             return dequantize(x, scale, zero, axis=axis, bits=32, signed=True)
-        if integers not in WIDTHS or constant(scale).dtype != "float32":
+        if integers not in WIDTHS or str(factor.dtype) != "float32":
             return None
         bits, signed = WIDTHS[integers]
         rewritten = quantize if operator == "relax.quantize" else dequantize

@@ -20,8 +20,13 @@ from tvm.ir import IRModule
 
 from qcompile.ops import table
 from qcompile.ops.quantize import code_range, stored_dtype
-from qcompile.passes.facts import Codes, codes_of, constant
-from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
+from qcompile.passes.facts import Codes, array_of, codes_of, constant
+from qcompile.passes.rewriter import (
+    BindingRewriter,
+    operator_name,
+    rewrite_functions,
+    shape_of,
+)
 
 Array = NDArray[Any]
 HALF = np.float32(0.5)
@@ -60,12 +65,13 @@ class _Tabulate(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > 8:
             return None
-        if any(
-            constant(argument) is None or constant(argument).size != 1 for argument in call.args[1:]
-        ):
+        parameters = [constant(argument) for argument in call.args[1:]]
+        if any(array is None or array.size != 1 for array in parameters):
             return None
         codes = self._source(call.args[0])
-        if codes is None or operator_name(self.definition(call.args[0])) == "qcompile.dequantize":
+        if codes is None or shape_of(codes.data) != shape_of(call):
+            return None
+        if operator_name(self.definition(call.args[0])) == "qcompile.dequantize":
             return None
         low = -128 if codes.dtype == "int8" else 0
         every = np.arange(low, low + 256)
@@ -93,9 +99,10 @@ class _Tabulate(BindingRewriter):
                 sources.append(self._source(argument))
             elif array is not None and array.size != 1:
                 return None
-        if not sources or any(s is None or not s.data.same_as(sources[0].data) for s in sources):
+        first = sources[0] if sources else None
+        if first is None or any(s is None or not s.data.same_as(first.data) for s in sources):
             return None
-        return sources[0]
+        return first
 
     def _evaluate(self, value: relax.Expr, leaf: Array) -> Array:
         call = self.definition(value)
@@ -113,7 +120,7 @@ class _Tabulate(BindingRewriter):
             return array.reshape(())
         if isinstance(argument, relax.Var):
             return self._evaluate(argument, leaf)
-        return np.float32(float(argument.value))
+        return np.asarray(float(argument.value), "float32")
 
 
 def _reachable(codes: Codes, every: Array) -> Array:
@@ -124,7 +131,7 @@ def _reachable(codes: Codes, every: Array) -> Array:
 def _codes(call: tvm.ir.Call, real: Array) -> Array:
     bits, signed = int(call.attrs["bits"]), bool(call.attrs["signed"])
     low, high = code_range(bits, signed, bool(call.attrs["narrow"]))
-    scale, zero = (constant(argument).reshape(()) for argument in call.args[1:])
+    scale, zero = (array_of(argument).reshape(()) for argument in call.args[1:])
     rounded = np.rint((real / scale).astype("float32")) + zero.astype("float32")
     return np.clip(rounded, low, high).astype(stored_dtype(bits, signed))
 

@@ -8,13 +8,14 @@ anything but a dequantize reads (they are somebody's integers), more than 8 bits
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import dequantize, quantize
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import array_of, constant
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
 MAX_BITS = 8
@@ -46,8 +47,12 @@ class _UnsignedActivations(BindingRewriter):
 
 def _unsigned(call: tvm.ir.Call, operator: Callable[..., tvm.ir.Call]) -> tvm.ir.Call:
     bits, narrow = int(call.attrs["bits"]), int(call.attrs["narrow"])
-    zero = constant(call.args[2]).astype("int64") + 2 ** (bits - 1) - narrow
-    attributes = {"axis": int(call.attrs["axis"]), "bits": bits, "narrow": bool(narrow)}
+    zero = array_of(call.args[2]).astype("int64") + 2 ** (bits - 1) - narrow
+    attributes: dict[str, Any] = {
+        "axis": int(call.attrs["axis"]),
+        "bits": bits,
+        "narrow": bool(narrow),
+    }
     if operator is quantize:
         attributes["rounding"] = str(call.attrs["rounding"])
     zero_point = relax.const(zero.astype("uint8"), "uint8")

@@ -1,6 +1,7 @@
 """The way of a module: plain lists of passes, in order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -34,7 +35,7 @@ from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.targets import Target, target_of
 
-Pass = tvm.transform.Pass
+Pass = Any  # tvm.transform.Pass; TVM is untyped
 
 
 def own_form_passes() -> Sequence[Pass]:

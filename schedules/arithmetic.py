@@ -18,9 +18,7 @@ def register_arithmetic() -> None:
     tirx.register_intrin_lowering(
         UNFUSED,
         target="llvm",
-        f=lambda call: tirx.call_llvm_pure_intrin(
-            call.ty, "llvm.arithmetic.fence", call.args[0]
-        ),
+        f=lambda call: tirx.call_llvm_pure_intrin(call.ty, "llvm.arithmetic.fence", call.args[0]),
     )
 
 
