@@ -15,6 +15,8 @@ from qcompile.frontend import (
     pools,
     qdq,
     qoperator,
+    resize,
+    standard,
 )
 from qcompile.frontend.dynamic import dynamic_quantize_linear
 from qcompile.frontend.node import Converter
@@ -23,29 +25,43 @@ MICROSOFT = "com.microsoft"
 
 STANDARD: dict[str, Converter] = {
     "AveragePool": pools.average_pool,
+    "BatchNormalization": standard.batch_normalization,
+    "Cast": standard.cast,
     "Clip": elementwise.clip,
     "Constant": elementwise.constant_node,
     "Conv": contractions.convolution,
-    "ConvTranspose": contractions.transposed_convolution,
     "ConvInteger": integer.conv_integer,
+    "ConvTranspose": contractions.transposed_convolution,
     "DequantizeLinear": qdq.dequantize_linear,
     "Dropout": elementwise.dropout,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
+    "EyeLike": standard.eye_like,
     "Flatten": layout.flatten,
     "Gemm": contractions.gemm,
     "Identity": layout.identity,
+    "IsInf": standard.is_infinite,
+    "LayerNormalization": standard.layer_normalization,
     "MatMul": contractions.matmul,
     "MatMulInteger": integer.matmul_integer,
     "MaxPool": pools.max_pool,
+    "NonMaxSuppression": standard.data_dependent,
+    "Pad": standard.pad,
+    "Pow": standard.power,
     "QLinearConv": qoperator.convolution,
     "QLinearMatMul": qoperator.matmul,
     "QuantizeLinear": qdq.quantize_linear,
+    "RMSNormalization": standard.rms_normalization,
     "Reshape": layout.reshape,
+    "Resize": resize.resize,
+    "RoiAlign": standard.roi_align,
     "Shape": elementwise.shape,
     "Size": elementwise.size,
+    "Slice": standard.cut,
+    "SpaceToDepth": standard.space_to_depth,
     "Squeeze": layout.squeeze,
     "Transpose": layout.transpose,
     "Unsqueeze": layout.unsqueeze,
+    "Upsample": resize.upsample,
 }
 
 CONTRIBUTED: dict[str, Converter] = {

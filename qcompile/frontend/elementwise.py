@@ -6,7 +6,6 @@ from tvm import relax
 
 from qcompile.errors import InvalidModel, Unsupported
 from qcompile.frontend.node import (
-    Array,
     Emitter,
     Node,
     Value,
@@ -15,7 +14,7 @@ from qcompile.frontend.node import (
     dtype_of,
     shape_of,
 )
-from qcompile.frontend.qdq import clip_codes
+from qcompile.frontend.qdq import PLAIN_CODES, clip_codes
 from qcompile.frontend.tensors import to_array
 
 
@@ -60,35 +59,36 @@ def dropout(emit: Emitter, node: Node) -> list[relax.Expr | Value]:
 def clip(emit: Emitter, node: Node) -> Value:
     """Clip, with its bounds as attributes (up to opset 10) or inputs."""
     x = node.value(0)
-    low, high = _bound(node, "min", 1), _bound(node, "max", 2)
-    if low is None and high is None:
+    bounds = [_bound(node, "min", 1), _bound(node, "max", 2)]
+    low, high = (None if bound is None else array_of(bound) for bound in bounds)
+    constant_bounds = all(bound is None or array_of(bound) is not None for bound in bounds)
+    dtype = dtype_of(x.expr)
+    if bounds == [None, None]:
         return x
-    if dtype_of(x.expr) in ("int8", "uint8", "int16", "uint16"):
-        info = np.iinfo(dtype_of(x.expr))
+    if constant_bounds and dtype in PLAIN_CODES:
+        info = np.iinfo(dtype)
         lowest = int(info.min if low is None else low)
         return clip_codes(emit, node, lowest, int(info.max if high is None else high))
+    if constant_bounds and dtype.startswith("float"):
+        least = -np.inf if low is None or np.isnan(low) else float(low)
+        most = np.inf if high is None or np.isnan(high) else float(high)
+        if least <= most:
+            call = relax.op.clip(x.expr, least, most)
+            return Value(emit.emit(call, node.name))
     y = x.expr
-    if dtype_of(y).startswith("float"):
-        numbers = [-np.inf if low is None else low, np.inf if high is None else high]
-        if numbers[0] <= numbers[1]:
-            return Value(emit.emit(relax.op.clip(y, *map(float, numbers)), node.name))
-    if low is not None:
-        y = emit.emit(relax.op.maximum(y, constant(low.astype(dtype_of(y)))))
-    if high is not None:
-        y = emit.emit(relax.op.minimum(y, constant(high.astype(dtype_of(y)))), node.name)
+    for bound, operator in zip(bounds, (relax.op.maximum, relax.op.minimum), strict=True):
+        y = y if bound is None else emit.emit(operator(y, bound))
     return Value(y)
 
 
-def _bound(node: Node, name: str, index: int) -> Array | None:
-    """A bound as a 0-d array, None when absent or NaN."""
+def _bound(node: Node, name: str, index: int) -> relax.Expr | None:
+    """A bound as a 0-d tensor of the data's type, None when absent."""
+    dtype = dtype_of(node.expr(0))
     if node.has(index):
-        array = array_of(node.expr(index))
-        if array is None:
-            raise Unsupported(f"the bound {name} is computed at run time; only a constant works")
-    elif name in node.attributes:
-        array = np.asarray(node.number(name, 0.0), "float32")
-    else:
-        return None
-    if array.size != 1:
-        raise InvalidModel(f"the bound {name} has {array.size} values")
-    return None if np.isnan(array).any() else array.reshape(())
+        expr = node.expr(index)
+        if shape_of(expr) != () or dtype_of(expr) != dtype:
+            raise InvalidModel(f"the bound {name}: {dtype_of(expr)} of shape {shape_of(expr)}")
+        return expr
+    if name in node.attributes:
+        return constant(np.asarray(node.number(name, 0.0), dtype))
+    return None

@@ -16,6 +16,7 @@ from qcompile.frontend.stock import stock_operators
 from qcompile.frontend.validate import STANDARD_DOMAINS, standard_opset, subgraphs
 
 MAX_NODES = 100_000
+MAX_DEPTH = 5  # of standard operators that are defined by others that are defined by ...
 
 Key = tuple[str, str]
 
@@ -28,16 +29,18 @@ def expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
             model = inliner.inline_local_functions(model)
         except Exception as error:  # the inliner raises RuntimeError and more
             raise InvalidModel(f"its functions cannot be written out: {error}") from error
-    wanted = {("", op) for op in _operators(model.graph) if _defined_by_others(model, op)}
-    if not wanted:
-        return model
-    try:
-        return inliner.inline_selected_functions(
-            model, sorted(wanted), exclude=False, inline_schema_functions=True
-        )
-    except Exception as error:
-        names = ", ".join(sorted(op for _, op in wanted))
-        raise Unsupported(f"{names} cannot be written out: {error}") from error
+    for _ in range(MAX_DEPTH):
+        wanted = {("", op) for op in _operators(model.graph) if _defined_by_others(model, op)}
+        if not wanted:
+            break
+        try:
+            model = inliner.inline_selected_functions(
+                model, sorted(wanted), exclude=False, inline_schema_functions=True
+            )
+        except Exception as error:
+            names = ", ".join(sorted(op for _, op in wanted))
+            raise Unsupported(f"{names} cannot be written out: {error}") from error
+    return model
 
 
 def _operators(graph: onnx.GraphProto) -> set[str]:

@@ -13,7 +13,7 @@ import onnx
 import tvm
 from tvm import relax
 
-from qcompile.errors import QCompileError, Unsupported
+from qcompile.errors import InvalidModel, QCompileError, Unsupported
 from qcompile.frontend.control import CONTROL
 from qcompile.frontend.converters import CONVERTERS, LAYERS, unknown_operator
 from qcompile.frontend.folding import evaluate, foldable
@@ -28,7 +28,7 @@ from qcompile.frontend.node import (
     dtype_of,
     shape_of,
 )
-from qcompile.frontend.stock import stock
+from qcompile.frontend.stock import first_line, stock
 from qcompile.frontend.tensors import elements, to_array
 from qcompile.frontend.validate import STANDARD_DOMAINS, describe, names_read
 
@@ -59,6 +59,8 @@ class GraphConverter:
                 self._convert_node(node, scope, consumers)
             except QCompileError as error:
                 raise type(error)(f"{describe(node)}: {error}") from error
+            except Exception as error:  # TVM's type inference raises whatever comes
+                raise InvalidModel(f"{describe(node)}: {first_line(error)}") from error
         return [scope[value.name] for value in graph.output]
 
     def emit(self, expr: relax.Expr) -> relax.Expr:
@@ -74,22 +76,25 @@ class GraphConverter:
         result: Result
         if node.operator in CONTROL:
             result = list(CONTROL[node.operator](self, node, scope))
+        elif (folded := self._folded(proto, node)) is not None:
+            result = folded
         elif node.operator in CONVERTERS:
             result = CONVERTERS[node.operator](self._emitter, node)
         elif proto.domain not in STANDARD_DOMAINS:
             raise unknown_operator(node.operator)
         else:
-            result = self._standard(proto, node)
+            result = stock(self._emitter, node)
         self._bind(node, result, scope)
         if node.operator in LAYERS:
             self.layers.append(node.name)
 
-    def _standard(self, proto: onnx.NodeProto, node: Node) -> Result:
+    def _folded(self, proto: onnx.NodeProto, node: Node) -> Result | None:
+        """The results of a cheap standard node whose inputs are all constants."""
         arrays = [None if value is None else array_of(value.expr) for value in node.inputs]
         known = all(a is not None or v is None for a, v in zip(arrays, node.inputs, strict=True))
-        if known and foldable(node.operator, arrays):
+        if proto.domain in STANDARD_DOMAINS and known and foldable(node.operator, arrays):
             return [constant(array) for array in evaluate(proto, arrays, self._opset)]
-        return stock(self._emitter, node)
+        return None
 
     def _node(self, proto: onnx.NodeProto, scope: Scope, consumers: Mapping[str, set[str]]) -> Node:
         standard = proto.domain in STANDARD_DOMAINS
@@ -132,9 +137,12 @@ class GraphConverter:
         if not isinstance(expr.ty, relax.TensorType):
             raise Unsupported("its result is no tensor")
         shape = expr.ty.shape
-        if shape is None or not all(isinstance(extent, tvm.tirx.IntImm) for extent in shape):
+        if not isinstance(shape, relax.ShapeExpr) or not all(
+            isinstance(extent, tvm.tirx.IntImm) for extent in shape
+        ):
             raise Unsupported("the shape of its result depends on the data")
-        elements(list(shape_of(expr)), "its result")
+        if not elements(list(shape_of(expr)), "its result") and array_of(expr) is None:
+            raise Unsupported(f"its result of shape {list(shape_of(expr))} is empty")
         if dtype_of(expr) in ("float16", "bfloat16"):
             return self._emitter.emit(relax.op.astype(expr, "float32"))
         return expr

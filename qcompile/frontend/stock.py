@@ -14,34 +14,35 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from qcompile.errors import InvalidModel, Unsupported
 from qcompile.frontend.node import Emitter, Node
 
+OTHERS = ("Attention",)  # TVM has com.microsoft's under the name of a standard operator
+
 
 def stock_operators() -> frozenset[str]:
-    """The operators that TVM converts."""
-    return frozenset(onnx_frontend._get_convert_map())
+    """The standard operators that TVM converts."""
+    return frozenset(onnx_frontend._get_convert_map()) - set(OTHERS)
 
 
 def stock(emit: Emitter, node: Node) -> relax.Expr:
     """What TVM makes of a standard operator."""
     if not onnx.defs.has(node.operator, node.opset):
         raise InvalidModel(f"opset {node.opset} has no operator {node.operator}")
+    if node.operator not in stock_operators():
+        raise Unsupported("the operator has no lowering")
     return converted(emit, node, node.operator)
 
 
 def converted(emit: Emitter, node: Node, operator: str) -> relax.Expr:
     """What TVM's converter of `operator` makes of the node's inputs and attributes."""
-    known = onnx_frontend._get_convert_map()
-    if operator not in known:
-        raise Unsupported("the operator has no lowering")
     inputs = onnx_frontend.onnx_input()
     inputs.extend(None if value is None else value.expr for value in node.inputs)
-    converter = known[operator].get_converter(node.opset)
+    converter = onnx_frontend._get_convert_map()[operator].get_converter(node.opset)
     attributes = _attributes(node.attributes)
     attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
     try:
         result = converter(emit.block_builder, inputs, attributes, [{}, {}])
         return emit.block_builder.normalize(result) if isinstance(result, tvm.ir.Expr) else result
     except Exception as error:  # TVM's converters raise whatever comes
-        raise Unsupported(f"TVM cannot convert it: {_first_line(error)}") from error
+        raise Unsupported(f"TVM cannot convert it: {first_line(error)}") from error
 
 
 def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in pairs if value != ()}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception of TVM says, without the trace that follows."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)

@@ -63,14 +63,20 @@ def transposed_window(node: Node, x: tuple[int, ...], w: tuple[int, ...]) -> Win
     strides = per_axis(node, "strides", axes, 1, 1)
     dilations = per_axis(node, "dilations", axes, 1, 1)
     extra = per_axis(node, "output_padding", axes, 0, 0)
-    if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        raise InvalidModel(f"output_padding {extra} is not below the strides {strides}")
     kernel = _kernel(node, w)
+    if any(not 0 <= w <= MAX_EXTENT for w in node.integers("output_shape", [])):
+        raise InvalidModel(f"output_shape is {node.integers('output_shape', [])}")
     full = [
         (i - 1) * s + (k - 1) * d + 1 + e
         for i, s, k, d, e in zip(x[2:], strides, kernel, dilations, extra, strict=True)
     ]
     pads = _transposed_pads(node, x[2:], full, strides)
+    # An output_shape beyond the reach of the windows is what output_padding is for.
+    missing = [max(-start - end, 0) for start, end in zip(pads[:axes], pads[axes:], strict=True)]
+    extra = [e + m for e, m in zip(extra, missing, strict=True)]
+    if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
+        raise InvalidModel(f"output_padding {extra} is not below the strides {strides}")
+    pads = [max(pad, 0) for pad in pads]
     return Window(kernel, strides, dilations, pads, groups, extra)
 
 
@@ -111,8 +117,6 @@ def _transposed_pads(
     else:
         wanted = [i * s for i, s in zip(extents, strides, strict=True)]
     totals = [f - w for f, w in zip(full, wanted, strict=True)]
-    if any(total < 0 for total in totals):
-        raise Unsupported(f"an output of {wanted} from windows that reach {full} only")
     # ONNX Runtime puts the odd pad at the start unless SAME_UPPER asks for the end.
     return _halves("SAME_UPPER" if mode == "SAME_UPPER" else "SAME_LOWER", totals)
 
