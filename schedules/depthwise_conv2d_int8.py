@@ -19,17 +19,19 @@ from qcompile.schedules.epilogue import vectorize_epilogue
 from qcompile.schedules.lane_dot_x86 import (
     lane_dot_of,
     register_interleave,
-    register_lane_dots,
+    register_lane_dot,
 )
 from qcompile.targets import Target
 
 
-def pack_weights(w: NDArray[np.int8], plan: DepthwisePlan) -> NDArray[np.int8]:
-    """w (O, KH, KW) as `plan.weight_shape`; rows that a tap does not meet have zeros."""
+def pack_weights(w: NDArray[np.int8], plan: DepthwisePlan) -> NDArray[np.integer]:
+    """w (O, KH, KW) as `plan.weight_shape` and type; rows that a tap does not meet have zeros."""
     if plan.turned:
         w = w.swapaxes(1, 2)
     blocks, steps, kw, tile_rows, lanes, depth = plan.weight_shape
-    full = np.zeros((blocks * lanes, tile_rows, steps * depth, kw), "int8")
+    full = np.zeros(
+        (blocks * lanes, tile_rows, steps * depth, kw), "int8" if plan.depth == 4 else "int16"
+    )
     for row in range(tile_rows):
         first = row * plan.strides[0]
         full[: len(w), row, first : first + plan.kernel[0]] = w
@@ -53,7 +55,7 @@ def depthwise_conv2d_int8(
         row = tile * plan.tile_rows * sh + (step * plan.depth + k) * dh
         i, j = (column, row) if plan.turned else (row, column)
         channel = o if plan.multiplier == 1 else tirx.min(o // plan.multiplier, plan.channels - 1)
-        return x[n, i, j, channel]
+        return x[n, i, j, channel].astype("uint8" if plan.depth == 4 else "int16")
 
     # TVM cannot place an axis of one block at a tile; a second one is never computed.
     tap_bytes = max(plan.blocks, 2) * lanes * plan.depth
@@ -86,6 +88,7 @@ def depthwise_conv2d_int8(
 def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
     """How it is computed: the sums of a tile stay in registers, its taps are interleaved once."""
     plan = DepthwisePlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
+    dot = lane_dot_of(target)
     (taps,) = sch.get_producers(sums)
     output = _inline_others(sch, taps, sums)
 
@@ -97,15 +100,16 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, lane = sch.split(o, [None, plan.lanes])
-    sch.reorder(n, io, oo, jo, step, q, ii, ji, lane, k)
-    sch.compute_at(taps, jo, preserve_unit_loops=True)
-    for loop in sch.get_loops(taps)[4:]:
+    outer = (n, io, oo, jo) if plan.pixels_inside else (n, io, jo, oo)
+    sch.reorder(*outer, step, q, ii, ji, lane, k)
+    sch.compute_at(taps, step, preserve_unit_loops=True)
+    for loop in sch.get_loops(taps)[5:]:
         sch.unroll(loop)
     if plan.multiplier == 1:
-        sch.tensorize(taps, register_interleave(plan.lanes, plan.dilation[0], plan.turned))
-    sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
+        sch.tensorize(taps, register_interleave(dot, plan.dilation[0], plan.turned))
+    sch.reverse_compute_at(output, outer[-1], preserve_unit_loops=True)
     if plan.parallel:
-        sch.parallel(sch.fuse(n, io, oo))
+        sch.parallel(sch.fuse(*outer[:-1]))
     vectorize_epilogue(sch, output, 4, plan.lanes)
 
     init = sch.decompose_reduction(sums, step)
@@ -113,9 +117,8 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     sch.vectorize(lanes)
     for loop in others:
         sch.unroll(loop)
-    register_lane_dots()
-    sch.tensorize(lane, lane_dot_of(target))
-    for loop in (step, q, ii, ji):
+    sch.tensorize(lane, register_lane_dot(dot))
+    for loop in (q, ii, ji):
         sch.unroll(loop)
 
 

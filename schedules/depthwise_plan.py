@@ -4,12 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
+from typing import Any
 
-from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape
+from qcompile.schedules.intrinsics_x86 import dot_of
+from qcompile.schedules.lane_dot_x86 import LaneDot, lane_dot_of
 from qcompile.schedules.tile import round_up, worth_threads
 from qcompile.targets import Target
 
 STACK_BYTES = 1024  # TVM puts smaller buffers on the stack, where they become registers
+# What it costs to interleave one row into a vector of taps, to keep that vector in memory, and to
+# begin a tile; in dot products.
+ROW_COST, FAR_COST, TILE_COST = 0.6, 2.5, 3.0
+VAIN = 4  # how much longer than its products alone, at the peak, such a convolution takes
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class DepthwisePlan:
     steps: int
     tile_rows: int
     tile_columns: int
+    pixels_inside: bool  # a row's tiles follow each other, with weights that stay in registers
     parallel: bool
 
     @property
@@ -69,10 +76,10 @@ class DepthwisePlan:
 
     @staticmethod
     def from_json(text: str) -> "DepthwisePlan":
-        fields = json.loads(text)
-        return DepthwisePlan(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        )
+        fields: dict[str, Any] = json.loads(text)
+        for key in ("kernel", "strides", "dilation"):
+            fields[key] = tuple(fields[key])
+        return DepthwisePlan(**fields)
 
 
 def plan_depthwise(
@@ -92,54 +99,78 @@ def plan_depthwise(
     """
     (n, h, w, c), (outputs, *size) = x_shape, w_shape
     padded = h + pads[0] + pads[2], w + pads[1] + pads[3]
-    out = [(padded[a] - (size[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in (0, 1)]
     turned = size[0] == 1
     a, b = (1, 0) if turned else (0, 1)
-    lanes, depth = dot_shape(target)
-    tile_rows, steps = _rows(size[a], out[a], strides[a], dilation[a], depth)
-    tile_columns = _columns(out[b], STACK_BYTES // (4 * lanes) - 1, tile_rows)
-
-    last_row = (round_up(out[a], tile_rows) - tile_rows) * strides[a]
-    last_column = (round_up(out[b], tile_columns) - 1) * strides[b]
-    rows = last_row + (steps * depth - 1) * dilation[a] + 1
-    columns = last_column + (size[b] - 1) * dilation[b] + 1
-    seen = (columns, rows) if turned else (rows, columns)
-    products = n * out[0] * out[1] * outputs * size[0] * size[1]
-    return DepthwisePlan(
-        batch=n,
-        out_height=out[a],
-        out_width=out[b],
-        out_channels=outputs,
-        multiplier=outputs // c,
+    window = _Window(
+        out=tuple((padded[x] - (size[x] - 1) * dilation[x] - 1) // strides[x] + 1 for x in (a, b)),
         kernel=(size[a], size[b]),
         strides=(strides[a], strides[b]),
         dilation=(dilation[a], dilation[b]),
+        dot=lane_dot_of(target),
+    )
+    vectors = min((STACK_BYTES - 1) // window.dot.vector_bytes, target.vector_registers - 2)
+    tile_rows, tile_columns = window.best_tile(vectors)
+    steps = window.steps(tile_rows)
+    held = tile_rows * (tile_columns + steps * window.kernel[1])
+    seen = window.seen(tile_rows, tile_columns)
+    products = n * window.out[0] * window.out[1] * outputs * size[0] * size[1]
+    return DepthwisePlan(
+        batch=n,
+        out_height=window.out[0],
+        out_width=window.out[1],
+        out_channels=outputs,
+        multiplier=outputs // c,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilation=window.dilation,
         turned=turned,
-        height=max(seen[0], padded[0]),
-        columns=max(seen[1], padded[1]),
-        channels=c if outputs > c else round_up(c, lanes),
-        lanes=lanes,
-        depth=depth,
+        height=max(seen[a], padded[0]),
+        columns=max(seen[b], padded[1]),
+        channels=c if outputs > c else round_up(c, window.dot.lanes),
+        lanes=window.dot.lanes,
+        depth=window.dot.depth,
         steps=steps,
         tile_rows=tile_rows,
         tile_columns=tile_columns,
-        parallel=worth_threads(3 * products, dot_of(target), target),
+        pixels_inside=max(strides) == 1 and held < target.vector_registers - 2,
+        parallel=worth_threads(VAIN * products, dot_of(target), target),
     )
 
 
-def _rows(kernel: int, out: int, stride: int, dilation: int, depth: int) -> tuple[int, int]:
-    """(output rows of a tile, steps of `depth` input rows it needs): the fewest dot products."""
-    if dilation > 1:
-        return 1, ceil(kernel / depth)
+@dataclass(frozen=True)
+class _Window:
+    """What slides over x, and the instruction that multiplies."""
 
-    def steps(rows: int) -> int:
-        return ceil(((rows - 1) * stride + kernel) / depth)
+    out: tuple[int, ...]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    dot: LaneDot
 
-    rows = min(range(1, depth + 1), key=lambda r: (ceil(out / r) * r * steps(r), -r))
-    return rows, steps(rows)
+    def steps(self, rows: int) -> int:
+        """Groups of `depth` input rows that so many output rows need."""
+        return ceil(((rows - 1) * self.strides[0] + self.kernel[0]) / self.dot.depth)
 
+    def columns(self, columns: int) -> int:
+        """Input columns that so many output columns need."""
+        return (columns - 1) * self.strides[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
 
-def _columns(out: int, vectors: int, rows: int) -> int:
-    """Output columns of a tile that computes few columns in vain, and is wide."""
-    widest = max(vectors // rows, 1)
-    return min(range(1, widest + 1), key=lambda columns: ceil(out / columns) * (columns + 1))
+    def seen(self, tile_rows: int, tile_columns: int) -> tuple[int, int]:
+        """Rows and columns of x that whole tiles read."""
+        last = (round_up(self.out[0], tile_rows) - tile_rows) * self.strides[0]
+        reach = (self.steps(tile_rows) * self.dot.depth - 1) * self.dilation[0]
+        return last + reach + 1, self.columns(round_up(self.out[1], tile_columns))
+
+    def best_tile(self, vectors: int) -> tuple[int, int]:
+        """(rows, columns) of the fastest tile with at most so many vectors of sums."""
+        highest = self.dot.depth if self.dilation[0] == 1 else 1
+
+        def cost(tile: tuple[int, int]) -> float:
+            rows, columns = tile
+            seen = self.columns(columns)
+            taps = seen * (ROW_COST * self.dot.depth + (FAR_COST if seen > vectors else 0))
+            work = self.steps(rows) * (rows * columns * self.kernel[1] + taps)
+            return ceil(self.out[0] / rows) * ceil(self.out[1] / columns) * (work + TILE_COST)
+
+        tiles = ((r, c) for r in range(1, highest + 1) for c in range(1, vectors // r + 1))
+        return min(tiles, key=cost)
