@@ -1,0 +1,125 @@
+"""Times of single kernels: the code that an exported bundle runs, called from C on one thread.
+
+Other programs share the machine, so a time is the least of many short bursts.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tvm import tirx
+
+from qcompile.export.lower import lower
+from qcompile.export.objects import write_object
+from qcompile.export.phases import Kernel, split_phases
+from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
+from qcompile.schedules import schedule
+from qcompile.schedules.intrinsics_x86 import DEPTH, VNNI_256, VNNI_512, Dot, dot_of
+from qcompile.targets import Target
+
+BURST_S = 3e-4
+BURSTS = 100
+CHAINS = 12  # independent accumulators: more than latency times throughput
+PEAK_STEPS = 20_000
+
+TIMER = """
+#define _POSIX_C_SOURCE 199309L
+#include <time.h>
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+#define LEAST(NAME, ARGUMENTS, STATEMENT) \\
+    __attribute__((visibility("default"))) double NAME ARGUMENTS { \\
+        double least = 1e9; \\
+        for (long burst = 0; burst < bursts; burst++) { \\
+            double begin = now(); \\
+            for (long k = 0; k < calls; k++) { STATEMENT } \\
+            double taken = (now() - begin) / (double)calls; \\
+            least = taken < least ? taken : least; \\
+        } \\
+        return least; \\
+    }
+"""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Kernels of one target, compiled in `folder`."""
+
+    target: Target
+    folder: Path
+
+    def seconds(
+        self, function: tirx.PrimFunc, operands: Sequence[np.ndarray], name: str
+    ) -> tuple[float, np.ndarray]:
+        """How long one call takes on inputs and output `operands`, and the output."""
+        llvm = self.target.tvm_target()
+        kernel = split_phases(lower(schedule(function, self.target), llvm), name)
+        write_object(kernel.phases, llvm, self.folder / f"{name}_kernel.o")
+        library = self._library(name, _source(kernel), [f"{name}_kernel.o"])
+        aligned = [_aligned(array) for array in operands]
+        pointers = (ctypes.c_void_p * len(aligned))(*(a.ctypes.data for a in aligned))
+        once = library.least(pointers, 1, 3)
+        return library.least(pointers, max(1, int(BURST_S / once)), BURSTS), aligned[-1]
+
+    def peak(self) -> float:
+        """Multiplications and additions a second of the target's dot product, in registers."""
+        dot = dot_of(self.target)
+        clobbered = ", ".join(f'"xmm{k}"' for k in range(16))
+        statement = f'__asm__ volatile("{"; ".join(_chains(dot))}" ::: {clobbered});'
+        source = TIMER + f"LEAST(least, (long calls, long bursts), {statement})"
+        library = self._library("peak", source, [])
+        taken = library.least(ctypes.c_long(PEAK_STEPS), ctypes.c_long(BURSTS))
+        return 2 * CHAINS * dot.lanes * DEPTH / taken
+
+    def _library(self, name: str, source: str, objects: Sequence[str]) -> ctypes.CDLL:
+        """The shared library of a C file and objects, made once for each name."""
+        if not (self.folder / f"{name}.so").exists():
+            tools = Toolchain(self.folder, print)
+            (self.folder / f"{name}.c").write_text(source)
+            flags = [f"-m{f}" for f in self.target.features if f.startswith("avx")]
+            tools.compile(f"{name}.c", f"{name}.o", LIBRARY_TRIPLE, *flags)
+            tools.link_library([f"{name}.o", *objects], f"{name}.so")
+        library = ctypes.CDLL(str(self.folder / f"{name}.so"))
+        library.least.restype = ctypes.c_double
+        return library
+
+
+def _chains(dot: Dot) -> list[str]:
+    """Instructions of `CHAINS` independent dot products, on registers alone."""
+    register = "zmm" if dot.lanes == VNNI_512.lanes else "ymm"
+    a, b, product = (f"%%{register}{k}" for k in (15, 14, 13))
+    sums = [f"%%{register}{k}" for k in range(CHAINS)]
+    if dot in (VNNI_512, VNNI_256):
+        return [f"vpdpbusd {a}, {b}, {c}" for c in sums]
+    return [
+        line
+        for c in sums * 2
+        for line in (f"vpmaddwd {a}, {b}, {product}", f"vpaddd {product}, {c}, {c}")
+    ]
+
+
+def _source(kernel: Kernel) -> str:
+    """A C function `least` that times the phases of a kernel, one after the other."""
+    prototypes, calls = [], []
+    for phase in kernel.phases:
+        assert all(operand.kind == "parameter" for operand in phase.operands)
+        count = len(phase.operands)
+        types, arguments = ["void *"] * count, [f"a[{o.index}]" for o in phase.operands]
+        prototypes.append(f"int {phase.symbol}({', '.join([*types, 'int', 'int'])});")
+        calls.append(f"{phase.symbol}({', '.join([*arguments, '0', str(phase.extent)])});")
+    signature = "(void **a, long calls, long bursts)"
+    return "\n".join([TIMER, *prototypes, f"LEAST(least, {signature}, {' '.join(calls)})"])
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy at a multiple of 64 bytes."""
+    memory = np.zeros(array.nbytes + 64, "uint8")
+    first = -memory.ctypes.data % 64
+    copy = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
