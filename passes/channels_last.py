@@ -256,7 +256,7 @@ def _resize2d(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Ex
         cubic_alpha=float(attributes.cubic_alpha),
         cubic_exclude=int(attributes.cubic_exclude),
         extrapolation_value=float(attributes.extrapolation_value),
-        out_dtype=str(attributes.out_dtype),
+        out_dtype=attributes.out_dtype,
     )
 
 

@@ -27,6 +27,7 @@ from qcompile.passes.lower_float import LowerFloat
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
 from qcompile.passes.own_quantize import OwnQuantize
+from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.sink_dequantize import SinkDequantize
@@ -92,6 +93,7 @@ def fuse_passes(target: Target) -> Sequence[Pass]:
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
         relax.transform.DeadCodeElimination(),
+        PolynomialMath(),
         ScheduleKernels(target),
     ]
 
