@@ -11,9 +11,10 @@ from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.schedules.dense_int8 import schedule_dense_int8
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
-from qcompile.schedules.generic import schedule_generic
+from qcompile.schedules.generic import PLAIN, has_blocks, schedule_generic
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
+from qcompile.schedules.rounding import convert_rounding
 from qcompile.schedules.table import schedule_table
 from qcompile.schedules.tails import cut_tails
 from qcompile.targets import Target
@@ -39,10 +40,13 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
 
     A function without such a block is scheduled by what its blocks do (`schedule_generic`).
     """
+    if not has_blocks(func):
+        return func.with_attr(PLAIN, True)
     sch = s_tir.Schedule(tvm.IRModule({"main": func}))
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         name = sch.get(block).annotations.get("qcompile.schedule")
         if name is not None:
             SCHEDULES[str(name)](sch, block, target)
-            return cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
-    return schedule_generic(func, target)
+            func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
+            return convert_rounding(func)
+    return convert_rounding(schedule_generic(func, target))
