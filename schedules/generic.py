@@ -15,6 +15,7 @@ twice) is computed inside, row by row; cheap elementwise blocks are inlined.
 from math import prod
 
 import tvm
+import tvm.error
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import SBlockRV, ScheduleError
 
@@ -41,17 +42,27 @@ def schedule_generic(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         return func.with_attr(PLAIN, True)
     try:
         _schedule(sch, target)
-    except ScheduleError:
+    except (ScheduleError, tvm.error.InternalError):
         return func.with_attr(PLAIN, True)
     return sch.mod["main"].with_attr("tirx.is_scheduled", True)
 
 
+def has_blocks(func: tirx.PrimFunc) -> bool:
+    """Whether the function's body is a root block around others, as TE computes have it."""
+    return isinstance(func.body, s_tir.SBlockRealize) and func.body.block.name_hint == "root"
+
+
 def _schedule(sch: s_tir.Schedule, target: Target) -> None:
     _inline(sch)
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if not sch.get_loops(block):
+            sch.add_unit_loop(block)  # TVM's rfactor fails beside a block without loops
     copy_reductions(sch)
     for nest in group_nests(sch):
         if nest.members:
             schedule_rows(sch, nest, target)
+        elif not sch.get(nest.leader).iter_vars:
+            continue
         elif not access.is_reduction(sch.get(nest.leader)):
             schedule_elementwise(sch, nest.leader, target)
         elif len(sch.get(nest.leader).writes) == 1:

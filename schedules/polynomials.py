@@ -1,7 +1,7 @@
 """exp, sigmoid, tanh, erf and log of float32 in additions, multiplications, at most one division.
 
 Largest errors in units of the last place of the float32 nearest to the exact result, where that
-is a normal number: exp 1.0, sigmoid 2.6, tanh 5.4, erf 6.0, log 0.9. Infinities, NaN and zeros
+is a normal number: exp 1.1, sigmoid 2.5, tanh 5.7, erf 5.9, log 0.9. Infinities, NaN and zeros
 come out as in C. Results below the normal numbers are within one unit; sigmoid's may be 0.
 
 The coefficients are least-maximum fits by reweighted least squares, made for this file.

@@ -126,7 +126,9 @@ def _schedule_member(sch: s_tir.Schedule, block: SBlockRV, place: int, target: T
     sums = [loop for loop, summed in kinds if summed]
     spatial = [loop for loop, summed in kinds if not summed]
     if not spatial:
-        sch.decompose_reduction(block, sums[0])
+        init = sch.decompose_reduction(block, sums[0])
+        if not sch.get_loops(init):
+            sch.add_unit_loop(init)  # TVM's rfactor fails beside a block without loops
         return
     *others, last = spatial
     lanes = lanes_of(sch, block, target)

@@ -1,0 +1,77 @@
+"""Float operators as TVM legalizes and fuses them, against NumPy in float64."""
+
+import numpy as np
+import pytest
+import tvm
+from float_operators import OPERATORS
+from tvm import relax, tirx
+
+from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.schedules import schedule
+from qcompile.schedules.generic import PLAIN
+from qcompile.targets import host_features, load_target
+
+FUSION = [
+    relax.backend.DispatchSortScan(),
+    relax.transform.LegalizeOps(),
+    relax.transform.AnnotateTIROpPattern(),
+    relax.transform.FoldConstant(),
+    relax.transform.FuseOps(),
+    relax.transform.FuseTIR(),
+    relax.transform.DeadCodeElimination(),
+]
+
+
+@pytest.fixture(params=["x86-64-v3", "znver4"])
+def target(request):
+    found = load_target(request.param)
+    if not found.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {found.name}")
+    return found
+
+
+def fused(operator) -> tvm.IRModule:
+    """The operator as Relax function `main`, legalized and fused."""
+    builder = relax.BlockBuilder()
+    inputs = [
+        relax.Var(f"x{k}", relax.TensorType(shape, operator.dtype))
+        for k, shape in enumerate(operator.shapes)
+    ]
+    with builder.function("main", inputs):
+        with builder.dataflow():
+            output = builder.emit_output(builder.normalize(operator.build(*inputs)))
+        builder.emit_func_output(output)
+    with tvm.target.Target("llvm"):  # DispatchSortScan asks for it
+        return tvm.transform.Sequential(FUSION)(builder.get())
+
+
+def scheduled(mod: tvm.IRModule, target) -> tvm.IRModule:
+    mod = PolynomialMath()(mod)
+    functions = {
+        var: schedule(function, target) if isinstance(function, tirx.PrimFunc) else function
+        for var, function in mod.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=mod.attrs)
+
+
+def data(operator) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    if operator.dtype == "float32":
+        return [rng.normal(size=shape).astype("float32") for shape in operator.shapes]
+    return [rng.integers(0, 9, shape).astype(operator.dtype) for shape in operator.shapes]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+def test_keeps_the_numbers(operator, target):
+    mod = scheduled(fused(operator), target)
+    inputs = data(operator)
+    machine = relax.VirtualMachine(tvm.compile(mod, target=target.tvm_target()), tvm.cpu())
+    result = machine["main"](*map(tvm.runtime.tensor, inputs)).numpy()
+    wide = [x.astype("float64") if x.dtype == "float32" else x for x in inputs]
+    expected = operator.expected(*wide)
+    if operator.dtype == "uint8" or "bytes" in operator.name:
+        np.testing.assert_array_equal(result, operator.expected(*inputs))
+    # The sums of at most a few thousand normal float32 numbers: far above their rounding errors.
+    np.testing.assert_allclose(result, expected, operator.tolerance, operator.tolerance)
+    plain = [f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc) and PLAIN in f.attrs]
+    assert bool(plain) == operator.plain
