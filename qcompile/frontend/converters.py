@@ -51,6 +51,7 @@ STANDARD: dict[str, Converter] = {
     "QLinearMatMul": qoperator.matmul,
     "QuantizeLinear": qdq.quantize_linear,
     "RMSNormalization": standard.rms_normalization,
+    "Range": standard.long_range,
     "Reshape": layout.reshape,
     "Resize": resize.resize,
     "RoiAlign": standard.roi_align,

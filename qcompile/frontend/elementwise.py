@@ -63,7 +63,7 @@ def clip(emit: Emitter, node: Node) -> Value:
     low, high = (None if bound is None else array_of(bound) for bound in bounds)
     constant_bounds = all(bound is None or array_of(bound) is not None for bound in bounds)
     dtype = dtype_of(x.expr)
-    if bounds == [None, None]:
+    if all(bound is None for bound in bounds):
         return x
     if constant_bounds and dtype in PLAIN_CODES:
         info = np.iinfo(dtype)

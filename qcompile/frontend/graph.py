@@ -28,7 +28,7 @@ from qcompile.frontend.node import (
     dtype_of,
     shape_of,
 )
-from qcompile.frontend.stock import first_line, stock
+from qcompile.frontend.stock import check_inputs, first_line, stock
 from qcompile.frontend.tensors import elements, to_array
 from qcompile.frontend.validate import STANDARD_DOMAINS, describe, names_read
 
@@ -73,6 +73,8 @@ class GraphConverter:
         if self._converted > MAX_NODES:
             raise Unsupported(f"more than {MAX_NODES} nodes, unrolled loops included")
         node = self._node(proto, scope, consumers)
+        if proto.domain in STANDARD_DOMAINS:
+            check_inputs(node)
         result: Result
         if node.operator in CONTROL:
             result = list(CONTROL[node.operator](self, node, scope))

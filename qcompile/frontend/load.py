@@ -1,9 +1,11 @@
 """Read an ONNX file: from bytes to a model whose tensors all lie inside of it."""
 
 from pathlib import Path
+from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from qcompile.errors import InvalidModel, Unsupported
 from qcompile.frontend.external import load_external_data
@@ -51,4 +53,29 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise InvalidModel("no ONNX file, or a damaged one: protobuf cannot decode it") from error
     if not model.HasField("graph") and not model.opset_import:
         raise InvalidModel("no ONNX file: it holds no graph")
+    _check_text(model)
     return model
+
+
+def _check_text(message: Message) -> None:
+    """Raises InvalidModel for text that is no UTF-8; protobuf hands it on as it is."""
+    try:
+        if isinstance(message, onnx.TensorProto):
+            texts, inner = [message.name], list(message.external_data)
+        else:
+            fields = message.ListFields()
+            texts = [text for field, value in fields for text in _entries(field, value, "STRING")]
+            inner = [each for field, value in fields for each in _entries(field, value, "MESSAGE")]
+    except UnicodeDecodeError as error:
+        raise InvalidModel("damaged: it holds text that is no UTF-8") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidModel("damaged: it holds text that is no UTF-8")
+    for each in inner:
+        _check_text(each)
+
+
+def _entries(field: FieldDescriptor, value: Any, kind: str) -> list[Any]:
+    """The values of a field, when they are of a kind of protobuf's."""
+    if field.type != getattr(FieldDescriptor, f"TYPE_{kind}"):
+        return []
+    return [value] if isinstance(value, str | bytes | Message) else list(value)

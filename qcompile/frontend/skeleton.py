@@ -35,7 +35,7 @@ def check_consistent(model: onnx.ModelProto, shapes: Shapes) -> None:
     skeleton = _skeleton(model, shapes, imports)
     try:
         onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError as error:
+    except Exception as error:  # InferenceError, and others for damaged types
         raise InvalidModel(f"ONNX's shape inference: {_one_line(error)}") from error
 
 
@@ -53,7 +53,7 @@ def _check_nodes(
                 inner.CopyFrom(onnx.GraphProto(name="checked apart"))
         try:
             onnx.checker.check_node(bare, context)
-        except onnx.checker.ValidationError as error:
+        except Exception as error:  # ValidationError, and others for damaged types
             message = f"{describe(node)}: ONNX's checker: {_one_line(error)}"
             raise InvalidModel(message) from error
         for inner in subgraphs(node):

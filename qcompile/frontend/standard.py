@@ -7,6 +7,7 @@ import numpy as np
 from tvm import relax
 
 from qcompile.errors import InvalidModel, Unsupported
+from qcompile.frontend.folding import MAX_FOLDED
 from qcompile.frontend.node import (
     Array,
     Emitter,
@@ -127,6 +128,13 @@ def roi_align(emit: Emitter, node: Node) -> relax.Expr:
     if node.text("mode", "avg") != "avg":
         raise Unsupported(f"the mode {node.text('mode', 'avg')}; avg works")
     return stock(emit, node)
+
+
+def long_range(_: Emitter, node: Node) -> relax.Expr:
+    """Range where it is not folded."""
+    if all(value is not None and array_of(value.expr) is not None for value in node.inputs):
+        raise Unsupported(f"a range of more than {MAX_FOLDED} numbers")
+    raise Unsupported("the shape of its result depends on the data")
 
 
 def data_dependent(_: Emitter, node: Node) -> relax.Expr:

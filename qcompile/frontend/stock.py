@@ -22,10 +22,19 @@ def stock_operators() -> frozenset[str]:
     return frozenset(onnx_frontend._get_convert_map()) - set(OTHERS)
 
 
-def stock(emit: Emitter, node: Node) -> relax.Expr:
-    """What TVM makes of a standard operator."""
+def check_inputs(node: Node) -> None:
+    """Raises InvalidModel for a standard operator that lacks an input; TVM crashes on some."""
     if not onnx.defs.has(node.operator, node.opset):
         raise InvalidModel(f"opset {node.opset} has no operator {node.operator}")
+    formal = onnx.defs.get_schema(node.operator, node.opset).inputs
+    for index, value in enumerate(node.inputs):
+        option = formal[min(index, len(formal) - 1)].option if formal else None
+        if value is None and option != onnx.defs.OpSchema.FormalParameterOption.Optional:
+            raise InvalidModel(f"input {index} is missing")
+
+
+def stock(emit: Emitter, node: Node) -> relax.Expr:
+    """What TVM makes of a standard operator."""
     if node.operator not in stock_operators():
         raise Unsupported("the operator has no lowering")
     return converted(emit, node, node.operator)
