@@ -41,7 +41,8 @@ def tile_cost(tile: Tile, steps: int, target: Target) -> float:
     dot = dot_of(target)
     panel_bytes = steps * tile.vectors * dot.lanes * DEPTH
     b_cost = dot.b_cost + (FAR_LOAD if panel_bytes > target.l1d_bytes // 2 else 0)
-    dots = max(tile.rows * tile.vectors, dot.in_flight)
+    # Processors load as often as they multiply.
+    dots = max(tile.rows * tile.vectors, dot.in_flight, tile.rows + tile.vectors)
     step = dots + dot.a_cost * tile.rows + b_cost * tile.vectors
     return steps * step + TILE_COST + EPILOGUE_COST * tile.rows * tile.vectors
 
