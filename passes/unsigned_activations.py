@@ -1,62 +1,92 @@
 """Store quantized activations as unsigned codes.
 
-    dequantize(quantize(x, s, z)), signed codes of b bits
-        -> dequantize(quantize(x, s, z + 2^(b-1))), unsigned codes of b bits
+    dequantize(quantize(x, s, z)), signed codes whose lowest is -l
+        -> dequantize(quantize(x, s, z + l)), unsigned codes of as many bits
 
 Dot product instructions of x86 take unsigned data; the values are the same. Left alone: codes that
-anything but a dequantize reads (they are somebody's integers), more than 8 bits.
+anything but a dequantize reads (they are somebody's integers), more than 8 bits, zero points that
+would not be uint8.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import tvm
+from numpy.typing import NDArray
 from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import dequantize, quantize
-from qcompile.passes.facts import array_of, constant
+from qcompile.ops.quantize import code_range
+from qcompile.passes.facts import array_of, constant, is_dequantize
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
 MAX_BITS = 8
+UINT8_MAX = 255
 
 
 class _UnsignedActivations(BindingRewriter):
     def __init__(self) -> None:
         super().__init__()
-        self._shifted: set[relax.Var] = set()
+        self._shifts: dict[relax.Expr, int] = {}
+        self._dequantizes: defaultdict[relax.Var, list[tvm.ir.Call]] = defaultdict(list)
+
+    def transform(self, function: relax.Function) -> relax.Function:
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                if isinstance(binding, relax.VarBinding) and is_dequantize(binding.value):
+                    self._dequantizes[binding.value.args[0]].append(binding.value)
+        return super().transform(function)
 
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         operator = operator_name(call)
         if operator == "qcompile.quantize" and self._may_shift(call):
-            var = self.emit(_unsigned(call, quantize), name)
-            self._shifted.add(var)
+            shift = _shift(call)
+            var = self.emit(quantize(*_shifted(call, shift), **_attributes(call)), name)
+            self._shifts[var] = shift
             return var
-        if operator == "qcompile.dequantize" and call.args[0] in self._shifted:
-            return _unsigned(call, dequantize)
+        if operator == "qcompile.dequantize" and call.args[0] in self._shifts:
+            shift = self._shifts[call.args[0]]
+            return dequantize(*_shifted(call, shift), **_attributes(call))
         return None
 
     def _may_shift(self, call: tvm.ir.Call) -> bool:
-        return (
-            bool(call.attrs["signed"])
-            and int(call.attrs["bits"]) <= MAX_BITS
-            and constant(call.args[2]) is not None
-            and set(self.readers(self.reading)) == {"qcompile.dequantize"}
-        )
+        if not bool(call.attrs["signed"]) or int(call.attrs["bits"]) > MAX_BITS:
+            return False
+        if self.reading is None or set(self.readers(self.reading)) != {"qcompile.dequantize"}:
+            return False
+        zeros = (constant(c.args[2]) for c in (call, *self._dequantizes[self.reading]))
+        return all(zero is not None and _is_uint8(zero, _shift(call)) for zero in zeros)
 
 
-def _unsigned(call: tvm.ir.Call, operator: Callable[..., tvm.ir.Call]) -> tvm.ir.Call:
-    bits, narrow = int(call.attrs["bits"]), int(call.attrs["narrow"])
-    zero = array_of(call.args[2]).astype("int64") + 2 ** (bits - 1) - narrow
+def _shift(call: tvm.ir.Call) -> int:
+    """What makes the lowest signed code of a quantize 0."""
+    low, _ = code_range(int(call.attrs["bits"]), True, bool(call.attrs["narrow"]))
+    return -low
+
+
+def _is_uint8(zero: NDArray[np.integer[Any]], shift: int) -> bool:
+    shifted = zero.astype("int64") + shift
+    return bool(shifted.min() >= 0 and shifted.max() <= UINT8_MAX)
+
+
+def _shifted(call: tvm.ir.Call, shift: int) -> tuple[relax.Expr, relax.Expr, relax.Expr]:
+    zero = (array_of(call.args[2]).astype("int64") + shift).astype("uint8")
+    return call.args[0], call.args[1], relax.const(zero, "uint8")
+
+
+def _attributes(call: tvm.ir.Call) -> dict[str, Any]:
+    """The attributes of quantize or dequantize, for unsigned codes."""
     attributes: dict[str, Any] = {
         "axis": int(call.attrs["axis"]),
-        "bits": bits,
-        "narrow": bool(narrow),
+        "bits": int(call.attrs["bits"]),
+        "narrow": bool(call.attrs["narrow"]),
+        "signed": False,
     }
-    if operator is quantize:
+    if operator_name(call) == "qcompile.quantize":
         attributes["rounding"] = str(call.attrs["rounding"])
-    zero_point = relax.const(zero.astype("uint8"), "uint8")
-    return operator(call.args[0], call.args[1], zero_point, signed=False, **attributes)
+    return attributes
 
 
 @tvm.transform.module_pass(opt_level=0, name="UnsignedActivations")
