@@ -9,6 +9,7 @@ never reach TVM's, which ignore the domain.
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import tvm
 from tvm import relax
@@ -135,7 +136,10 @@ class GraphConverter:
         return [self._emitter.emit(relax.TupleGetItem(whole, i)) for i in range(count)]
 
     def _static(self, expr: relax.Expr) -> relax.Expr:
-        """`expr`, proved to be a tensor of static and reasonable shape; float32 for float16."""
+        """`expr`, proved to be a tensor of static and reasonable shape.
+
+        float16 becomes float32, and what has no elements a constant.
+        """
         if not isinstance(expr.ty, relax.TensorType):
             raise Unsupported("its result is no tensor")
         shape = expr.ty.shape
@@ -143,8 +147,8 @@ class GraphConverter:
             isinstance(extent, tvm.tirx.IntImm) for extent in shape
         ):
             raise Unsupported("the shape of its result depends on the data")
-        if not elements(list(shape_of(expr)), "its result") and array_of(expr) is None:
-            raise Unsupported(f"its result of shape {list(shape_of(expr))} is empty")
+        if not elements(list(shape_of(expr)), "its result"):
+            return constant(np.zeros(shape_of(expr), dtype_of(expr)))
         if dtype_of(expr) in ("float16", "bfloat16"):
             return self._emitter.emit(relax.op.astype(expr, "float32"))
         return expr

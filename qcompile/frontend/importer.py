@@ -52,15 +52,18 @@ def _parameters(
     for value in real_inputs(graph):
         elem_type = value.type.tensor_type.elem_type
         if elem_type not in INPUT_TYPES:
-            known = ", ".join(type_name(each) for each in INPUT_TYPES)
-            raise Unsupported(
-                f"input '{value.name}' holds {type_name(elem_type)}; inputs can hold {known}"
-            )
+            raise Unsupported(f"input '{value.name}' holds {type_name(elem_type)}; {_known()}")
+        if 0 in shapes[value.name]:
+            raise Unsupported(f"input '{value.name}' is empty: {list(shapes[value.name])}")
         name = identifier(value.name, taken)
         taken.add(name)
         ty = relax.TensorType(shapes[value.name], INPUT_TYPES[elem_type])
         parameters[value.name] = relax.Var(name, ty)
     return parameters
+
+
+def _known() -> str:
+    return f"{', '.join(type_name(each) for each in INPUT_TYPES)} work"
 
 
 def _entered(builder: relax.BlockBuilder, parameter: relax.Var) -> Value:
@@ -74,10 +77,8 @@ def _output(builder: relax.BlockBuilder, declared: onnx.ValueInfoProto, value: V
     expr, wanted = value.expr, declared.type.tensor_type.elem_type
     if wanted == onnx.TensorProto.FLOAT16 and dtype_of(expr) == "float32":
         return builder.emit(relax.op.astype(expr, "float16"))
-    if value.codes is not None and wanted not in PLAIN_TYPES:
-        raise Unsupported(
-            f"output '{declared.name}' holds {type_name(wanted)}; outputs need at least 8 bits"
-        )
+    if wanted and wanted not in INPUT_TYPES:
+        raise Unsupported(f"output '{declared.name}' holds {type_name(wanted)}; {_known()}")
     if wanted and PLAIN_TYPES.get(wanted) != dtype_of(expr):
         raise InvalidModel(
             f"output '{declared.name}' is declared {type_name(wanted)} and computed as "

@@ -30,6 +30,9 @@ def resize(emit: Emitter, node: Node) -> relax.Expr:
     shape = np.array(shape_of(node.expr(0)))
     full = shape.astype("float64") if sizes_known else np.ones(len(shape))
     axes = node.integers("axes", list(range(len(shape))))
+    crops = node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if crops and "axes" in node.attributes:
+        raise Unsupported("tf_crop_and_resize with axes; name all axes")
     if len(given) != len(axes):
         raise InvalidModel(f"{len(given)} of {what} for {len(axes)} axes")
     for axis, value in zip(axes, given, strict=True):

@@ -16,6 +16,7 @@ from qcompile.errors import InvalidModel
 from qcompile.frontend.shapes import declared_shape, real_inputs
 from qcompile.frontend.validate import describe, standard_opset, subgraphs
 
+NOT_INFERRED = ("MeanVarianceNormalization",)  # the inference of ONNX 1.23 refuses its own body
 SMALL = 1024  # elements of initializers that stay: shapes, axes, bounds
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -32,6 +33,8 @@ def check_consistent(model: onnx.ModelProto, shapes: Shapes) -> None:
     context = onnx.checker.C.CheckerContext()
     context.ir_version = max(model.ir_version, 4)
     _check_nodes(model.graph, context, imports)
+    if any(node.op_type in NOT_INFERRED for node in model.graph.node):
+        return
     skeleton = _skeleton(model, shapes, imports)
     try:
         onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)

@@ -137,6 +137,48 @@ def long_range(_: Emitter, node: Node) -> relax.Expr:
     raise Unsupported("the shape of its result depends on the data")
 
 
+def one_hot(emit: Emitter, node: Node) -> relax.Expr:
+    """Ones along a new axis where the index is, counted from the back when negative."""
+    indices = node.expr(0)
+    depth = int(node.array(1, "the depth").reshape(-1)[:1].sum())
+    rank = len(shape_of(indices)) + 1
+    axis = normalized_axis(node.integer("axis", -1), rank)
+    values = node.array(2, "the off and on values").reshape(-1)
+    if not 1 <= depth <= MAX_FOLDED or values.size != 2:
+        raise InvalidModel(f"a depth of {depth} with {values.size} values")
+    index = emit.emit(relax.op.astype(indices, "int64"))
+    shape = tuple(depth if i == axis else 1 for i in range(rank))
+    index = emit.emit(relax.op.expand_dims(index, axis))
+    places = np.arange(depth, dtype="int64").reshape(shape)
+    here = emit.emit(relax.op.equal(index, constant(places)))
+    from_back = emit.emit(relax.op.equal(index, constant(places - depth)))
+    here = emit.emit(relax.op.logical_or(here, from_back))
+    off, on = (constant(value.reshape(())) for value in values)
+    return emit.emit(relax.op.where(here, on, off), node.name)
+
+
+def concat(emit: Emitter, node: Node) -> Value | relax.Expr:
+    """Concat; empty parts are left out."""
+    if "axis" not in node.attributes:
+        raise InvalidModel("the attribute axis is missing")
+    values = [node.value(index) for index in range(len(node.inputs))]
+    axis = normalized_axis(node.integer("axis", 0), len(shape_of(values[0].expr)))
+    parts = [value for value in values if 0 not in shape_of(value.expr)] or values[:1]
+    codes = parts[0].codes if all(part.codes == parts[0].codes for part in parts) else None
+    if any(part.codes != codes for part in parts):
+        raise Unsupported("codes of different widths")
+    if len(parts) == 1:
+        return parts[0]
+    joined = relax.op.concat([part.expr for part in parts], axis)
+    return Value(emit.emit(joined, node.name), codes)
+
+
+def extreme(emit: Emitter, node: Node) -> relax.Expr:
+    if dtype_of(node.expr(0)) == "bool":
+        raise Unsupported("bool data; cast them to uint8 before")
+    return stock(emit, node)
+
+
 def data_dependent(_: Emitter, node: Node) -> relax.Expr:
     raise Unsupported("the shape of its result depends on the data")
 
