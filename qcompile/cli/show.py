@@ -34,11 +34,18 @@ def show_targets(targets: Sequence[Target], features: Sequence[str]) -> None:
             dot_product(target),
             str(8 * target.vector_bytes),
             f"{target.cores} x {target.clock_hz / 1e9:.1f} GHz",
-            " / ".join(kibibytes(size).replace(".0", "") for size in _caches(target)),
+            "/".join(str(size // 1024) for size in _caches(target)),
         )
         for target in targets
     ]
-    columns = ["target", "runs here", "int8 dot product", ">vector bits", "cores", "L1d / L2 / L3"]
+    columns = [
+        "target",
+        "runs here",
+        "int8 dot product",
+        ">vector bits",
+        "cores",
+        ">L1d/L2/L3 KiB",
+    ]
     print_table(columns, rows)
     print("\n`host` is this machine as detected; a path to a TOML file is a target of your own.")
 
@@ -67,7 +74,7 @@ def dot_product(target: Target) -> str:
         return "AVX512-VNNI"
     if "avxvnni" in target.features:
         return "AVX-VNNI"
-    return "none (16-bit products)"
+    return "16-bit products"
 
 
 def show_bundle(manifest: Manifest) -> None:
@@ -95,19 +102,17 @@ def show_check(found: Check) -> None:
         (
             layer.name,
             layer.op,
-            f"{layer.a_bits} ({layer.a_format})",
-            f"{layer.w_bits} ({layer.w_format})",
+            f"{code(layer.a_format, layer.a_bits)} x {code(layer.w_format, layer.w_bits)}",
             count(layer.macs),
             kibibytes(layer.weight_bytes).removesuffix(" KiB"),
             "integer" if layer.integer else "float",
             layer.kernel,
-            layer.reason,
         )
         for layer in analysis.layers
     ]
-    columns = ["layer", "operator", "activation bits", "weight bits", ">MACs", ">KiB"]
+    columns = ["layer", "operator", "data x weights", ">MACs", ">KiB", "runs as", "kernel"]
     print(f"{printable(str(found.model))} on {found.target.name}: {found.target.source}\n")
-    print_table([*columns, "runs as", "kernel", "why"], rows)
+    print_table(columns, rows)
     _show_float_ops(found)
     macs = sum(layer.macs for layer in analysis.layers)
     integers = [layer for layer in analysis.layers if layer.integer]
@@ -120,6 +125,11 @@ def show_check(found: Check) -> None:
     if found.comparison is not None:
         print()
         _show_comparison(found.comparison)
+
+
+def code(stored: str, bits: int) -> str:
+    """u8, s4, f32: signedness and width of the codes, whatever they are stored in."""
+    return f"{'f' if 'float' in stored else 'u' if stored.startswith('u') else 's'}{bits}"
 
 
 def _show_float_ops(found: Check) -> None:

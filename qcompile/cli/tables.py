@@ -1,4 +1,4 @@
-"""Tables and numbers for people: boxed on a terminal, plain columns elsewhere."""
+"""Tables and numbers for people; columns wrap on a terminal only."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -6,27 +6,33 @@ from collections.abc import Iterable, Sequence
 PLAIN_WIDTH = 1000  # a file or a pipe has no width to keep to
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print rows of cells; a column whose name starts with `>` is flush right."""
-    from rich import box
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells; a column whose name starts with `>` is flush right.
+
+    Columns without a single entry are left out.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in rows]
+    used = [k for k in range(len(columns)) if not cells or any(row[k] for row in cells)]
     terminal = sys.stdout.isatty()
     table = Table(
-        box=box.SIMPLE_HEAD if terminal else None,
-        title=Text(title) if title else None,
-        title_justify="left",
-        pad_edge=terminal,
+        box=None,
+        header_style="bold underline",
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
     )
-    for name in columns:
-        right = name.startswith(">")
+    for k in used:
         table.add_column(
-            Text(name.removeprefix(">")), justify="right" if right else "left", overflow="fold"
+            Text(columns[k].removeprefix(">")),
+            justify="right" if columns[k].startswith(">") else "left",
+            overflow="fold",
+            no_wrap=k not in used[-2:],
         )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for row in cells:
+        table.add_row(*(Text(row[k]) for k in used))
     console = Console(width=None if terminal else PLAIN_WIDTH, highlight=False)
     with console.capture() as captured:
         console.print(table)

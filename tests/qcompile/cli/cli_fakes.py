@@ -47,9 +47,21 @@ class FloatOp:
 class Analysis:
     layers: list = field(
         default_factory=lambda: [
-            Layer("Conv_0", "Conv", 8, 8, "u8", "s8", 2_000_000, 2048, "conv2d_int8", True, ""),
             Layer(
-                "Gemm_0\x1b[31m", "Gemm", 32, 32, "f32", "f32", 20, 80, "dense_f32", False, "float"
+                "Conv_0", "Conv", 8, 8, "uint8", "int8", 2_000_000, 2048, "conv2d_int8", True, ""
+            ),
+            Layer(
+                "Gemm_0\x1b[31m",
+                "Gemm",
+                32,
+                32,
+                "float32",
+                "float32",
+                20,
+                80,
+                "dense_f32",
+                False,
+                "float",
             ),
         ]
     )

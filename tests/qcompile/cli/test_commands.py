@@ -13,7 +13,7 @@ from qcompile import check, compile, list_targets
 def test_checks(cli, calls):
     code, out, err = cli("check", "model.onnx", "--target", "znver4")
     assert (code, err) == (0, "")
-    assert re.search(r"Conv_0 +Conv +8 \(u8\) +8 \(s8\) +2 M +2\.0 +integer +conv2d_int8", out)
+    assert re.search(r"Conv_0 +Conv +u8 x s8 +2 M +2\.0 +integer +conv2d_int8", out)
     assert "Gemm_0\\x1b[31m" in out  # names cannot colour the terminal
     assert re.search(r"Erf +3 +Erf_0, Erf_1, \.\.\. +no integer form", out)
     assert "1 of 2 layers integer, 100.00 % of 2 M multiply-adds; weights 2.1 KiB" in out
