@@ -42,7 +42,7 @@ def show_targets(targets: Sequence[Target], features: Sequence[str]) -> None:
         "target",
         "runs here",
         "int8 dot product",
-        ">vector bits",
+        ">bits",
         "cores",
         ">L1d/L2/L3 KiB",
     ]
