@@ -1,0 +1,143 @@
+"""ResNet-18 in int8 against onnxruntime, and its 3x3 layers against the processor's peak.
+
+    python benchmarks/x86_int8.py [--threads 1 2] [--cache FOLDER] [--json] [--record]
+
+Both run batch 1 in processes of their own, in alternating blocks, the other one stopped. A layer's
+time includes its epilogue (bias, requantization, residual, activation) and the padding of its
+input. The peak is that of the VNNI dot product on registers, measured between the blocks.
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+
+import onnx
+from kernel_clock import Clock
+from models import model_file
+from results import Report, Table, add_options, finish
+
+from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.commands.own_bench import OwnBench
+from qcompile.commands.peers import Peer
+from qcompile.commands.race import Latency, race
+from qcompile.compiler import compile_model
+from qcompile.targets import host_features, host_target
+
+NETWORK = "resnet18"
+VNNI = ("avx512vnni", "avxvnni")
+LAYER_ROUNDS = 7
+LAYER_INFERENCES = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="ResNet-18 int8 against onnxruntime.")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    add_options(parser)
+    options = parser.parse_args()
+    if not set(VNNI) & set(host_features()):
+        print(f"skipped: this processor has none of {', '.join(VNNI)}")
+        return
+    with _folder(options.cache) as folder:
+        model = model_file(NETWORK, "int8", folder)
+        compile_model(model, host_target(), output=folder / NETWORK)
+        manifest = read_manifest(folder / NETWORK)
+        latencies = {
+            threads: against_onnxruntime(manifest, model, threads)
+            for threads in options.threads
+            if threads <= (os.cpu_count() or 1)
+        }
+        layers, peak = layer_table(manifest, model, Clock(host_target(), folder))
+    finish(Report("x86_int8", [latency_table(latencies), layers], [peak]), options)
+
+
+def against_onnxruntime(manifest: Manifest, model: Path, threads: int) -> list[Latency]:
+    """Our latency, then onnxruntime's."""
+    with closing(Peer("onnxruntime", model, threads, manifest.inputs)) as peer:
+        return race([OwnBench(manifest, threads), peer])
+
+
+def latency_table(latencies: dict[int, list[Latency]]) -> Table:
+    rows = [
+        [threads, f"{one.name} {one.version}", *_milliseconds(one), round(one.ratio, 2)]
+        for threads, both in latencies.items()
+        for one in both
+    ]
+    columns = ["threads", "framework", "median ms", "p10 ms", "p90 ms", "time over ours"]
+    return Table("ResNet-18 int8, batch 1", columns, rows)
+
+
+def _milliseconds(latency: Latency) -> list[float]:
+    return [round(s * 1e3, 3) for s in (latency.median_s, latency.p10_s, latency.p90_s)]
+
+
+def layer_table(manifest: Manifest, model: Path, clock: Clock) -> tuple[Table, str]:
+    """Each layer on one thread, and what the 3x3 layers reach of the peak."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    peaks = [clock.peak()]
+    for _ in range(LAYER_ROUNDS):
+        for name, taken in layer_seconds(manifest, OwnBench(manifest, 1)):
+            seconds[name].append(taken)
+        peaks.append(clock.peak())
+    peak, kernels = median(peaks), _kernel_sizes(model)
+    rows, shares = [], []
+    for layer in manifest.layers:
+        name, taken = layer["name"], median(seconds[layer["name"]])
+        rate = 2 * layer["macs"] / taken
+        rows.append(
+            [name, kernels.get(name, ""), f"{taken * 1e6:.1f}", f"{rate / 1e9:.0f}",
+             f"{rate / peak:.1%}"]
+        )  # fmt: skip
+        if kernels.get(name) == "3x3":
+            shares.append(rate / peak)
+    remark = (
+        f"VNNI peak of one core: {peak / 1e9:.0f} GOPS ({min(peaks) / 1e9:.0f} to "
+        f"{max(peaks) / 1e9:.0f}). The {len(shares)} 3x3 layers reach {min(shares):.1%} to "
+        f"{max(shares):.1%} of it."
+    )
+    columns = ["layer", "kernel", "us", "GOPS", "of the peak"]
+    return Table("Layers, one thread", columns, rows), remark
+
+
+def layer_seconds(manifest: Manifest, bench: OwnBench) -> Iterator[tuple[str, float]]:
+    """Each layer's seconds, with those of the calls before it that prepare its input."""
+    layers = {layer["name"] for layer in manifest.layers}
+    waiting = 0.0
+    for name, taken in bench.layers(LAYER_INFERENCES):
+        waiting += taken
+        if name in layers:
+            yield name, waiting
+            waiting = 0.0
+
+
+def _kernel_sizes(model: Path) -> dict[str, str]:
+    """The size of each convolution's kernel, by the node's name."""
+    sizes: dict[str, Sequence[int]] = {
+        node.name: attribute.ints
+        for node in onnx.load(model).graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "kernel_shape"
+    }
+    return {name: "x".join(map(str, size)) for name, size in sizes.items()}
+
+
+def _folder(cache: Path | None) -> contextlib.AbstractContextManager[Path]:
+    """The folder to work in: given, or a temporary one."""
+    if cache is None:
+        return _temporary()
+    return contextlib.nullcontext(cache)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+if __name__ == "__main__":
+    main()
