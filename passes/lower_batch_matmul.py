@@ -13,7 +13,7 @@ from tvm import relax, te
 
 from qcompile.ops.contractions import BATCH_MATMUL
 from qcompile.passes.facts import scalar
-from qcompile.passes.lowering import Layer, Lowering, passes_of
+from qcompile.passes.lowering import INJECTIVE, Layer, Lowering, passes_of
 from qcompile.passes.prepared import SIGN_SHIFT, prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules import batch_matmul_int8 as kernel
@@ -70,7 +70,7 @@ class _LowerBatchMatmul(Lowering):
         def multiply(a: te.Tensor, b: te.Tensor) -> te.Tensor:
             return kernel.batch_matmul_int8(a, b, plan, layer)
 
-        packed = self.kernel(pack, [b], "pack_columns")
+        packed = self.kernel(pack, [b], "pack_columns", pattern=INJECTIVE)
         return self.kernel(multiply, [a, packed], "batch_matmul_int8", layer)
 
     def _rows(self, a: relax.Expr, depth: int) -> relax.Var:

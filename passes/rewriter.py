@@ -7,6 +7,7 @@ the model's layers.
 
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import count
 
 import tvm
 from tvm import relax
@@ -41,15 +42,21 @@ class BindingRewriter:
 
         BlockBuilder.emit would turn dots into underscores. A name that is taken gets a number.
         """
-        if not name or name in self._names:
-            var = self.builder.emit(expression, name_hint=name)
+        if not name:
+            var = self.builder.emit(expression)
         else:
-            self._names.add(name)
             expression = self.builder.normalize(expression)
-            var = relax.DataflowVar(name, expression.ty)
+            var = relax.DataflowVar(self._free(name), expression.ty)
             self.builder.emit_normalized(relax.VarBinding(var, expression))
         self._definitions[var] = self.builder.lookup_binding(var)
         return var
+
+    def _free(self, name: str) -> str:
+        """`name`, or with a number behind it where it is taken."""
+        numbered = (name if n == 0 else f"{name}_{n}" for n in count())
+        free = next(candidate for candidate in numbered if candidate not in self._names)
+        self._names.add(free)
+        return free
 
     def definition(self, expression: relax.Expr) -> relax.Expr:
         """The call or constant behind a variable of the rewritten function."""
@@ -67,12 +74,15 @@ class BindingRewriter:
         return self._readers[var]
 
     def transform(self, function: relax.Function) -> relax.Function:
-        """The rewritten function; one with control flow is returned as it is."""
+        """The rewritten function; one with control flow or effects is returned as it is."""
         blocks = function.body.blocks
-        if not all(isinstance(binding, relax.VarBinding) for b in blocks for binding in b.bindings):
+        if not function.is_pure or not all(_plain(b) for block in blocks for b in block.bindings):
             return function
         self._note_readers(function)
-        with self.builder.function("main", list(function.params), attrs=dict(function.attrs or {})):
+        attributes = dict(function.attrs or {})
+        private = "global_symbol" not in attributes
+        symbol = str(attributes.get("global_symbol", "main"))
+        with self.builder.function(symbol, list(function.params), attributes, private=private):
             with self.builder.dataflow():
                 for block in blocks:
                     for binding in block.bindings:
@@ -80,7 +90,7 @@ class BindingRewriter:
                 result = self.result(self._substitute(function.body.body))
                 output = self.builder.emit_output(result)
             self.builder.emit_func_output(output)
-        return self.builder.get()["main"]
+        return self.builder.get()[symbol]
 
     def _rebind(self, binding: relax.VarBinding) -> None:
         value = self._substitute(binding.value)
@@ -132,6 +142,13 @@ class BindingRewriter:
                 else:
                     note(value, OUTPUT)
         note(function.body.body, OUTPUT)
+
+
+def _plain(binding: relax.Binding) -> bool:
+    """Whether a binding names the value of a call, tuple or constant."""
+    return isinstance(binding, relax.VarBinding) and not isinstance(
+        binding.value, (relax.If, relax.Function)
+    )
 
 
 def operator_name(expression: relax.Expr) -> str:

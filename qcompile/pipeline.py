@@ -9,6 +9,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
 
 from qcompile.ops import register_ops
 from qcompile.passes.channels_last import ChannelsLast
+from qcompile.passes.compose_tables import ComposeTables
 from qcompile.passes.conv1d_as_conv2d import Conv1dAsConv2d
 from qcompile.passes.dequantize_per_reader import DequantizePerReader
 from qcompile.passes.fold_affine import FoldAffine
@@ -62,6 +63,7 @@ def integer_form_passes() -> Sequence[Pass]:
         FoldAffine(),
         Requantize(),
         Tabulate(),
+        ComposeTables(),
         DequantizePerReader(),
         relax.transform.DeadCodeElimination(),
     ]
