@@ -14,9 +14,10 @@ from math import ceil
 from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.epilogue import inline_epilogue, store_lanes
+from qcompile.schedules.epilogue import inline_epilogue
 from qcompile.targets import Target
 
+MOST_IN_INT16 = (2**15 - 1) // (2**8 - 1)  # codes whose sum fits
 LARGEST_UNROLLED_WINDOW = 25
 SMALLEST_PARALLEL_BYTES = 1 << 19  # codes that one core pools in about 20 us
 
@@ -54,12 +55,16 @@ def sum_pool2d_int8(
 ) -> te.Tensor:
     """The sums of the codes, (N, OH, OW, C) int32. pads: (top, left, bottom, right)."""
     window = _Window(x, kernel, strides, pads, dilation, ceil_mode)
+    sum_type = "int16" if kernel[0] * kernel[1] <= MOST_IN_INT16 else "int32"
 
     def entry(n: tirx.Var, i: tirx.Var, j: tirx.Var, c: tirx.Var) -> tirx.Expr:
         code = window.code(n, i, j, c, tirx.const(zero, str(x.dtype)))
-        return te.sum(code.astype("int32"), axis=window.axes)
+        return te.sum(code.astype(sum_type), axis=window.axes)
 
-    return te.compute(window.shape, entry, name="pooled", attrs=_attrs(layer))
+    sums = te.compute(window.shape, entry, name="pooled", attrs=_attrs(layer))
+    if sum_type == "int32":
+        return sums
+    return te.compute(window.shape, lambda *index: sums(*index).astype("int32"), name="sums")
 
 
 def global_sum_int8(x: te.Tensor, *, layer: str = "") -> te.Tensor:
@@ -142,8 +147,7 @@ def schedule_pool2d_int8(sch: s_tir.Schedule, pooled: SBlockRV, target: Target) 
     codes = window
     for axis in (n, i, j, c):
         codes *= int(sch.get(axis).extent)
-    lanes = store_lanes(int(sch.get(c).extent), target.vector_bytes)
-    vectors, lane = sch.split(c, [None, lanes])
+    vectors, lane = sch.split(c, [None, target.vector_bytes])
     sch.reorder(n, i, j, vectors, p, q, lane)
     sch.reverse_compute_at(output, vectors, preserve_unit_loops=True)
     if target.cores > 1 and codes >= SMALLEST_PARALLEL_BYTES:
@@ -153,5 +157,4 @@ def schedule_pool2d_int8(sch: s_tir.Schedule, pooled: SBlockRV, target: Target) 
     if unrolled:
         sch.unroll(p)
         sch.unroll(q)
-    init = sch.decompose_reduction(pooled, p)
-    assert init is not None
+    sch.decompose_reduction(pooled, p)

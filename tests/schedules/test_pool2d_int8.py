@@ -37,6 +37,7 @@ CASES = [
     Case((1, 9, 9, 130), dilation=(2, 2), strides=(1, 1)),
     Case((1, 13, 13, 16), kernel=(5, 5), strides=(1, 1), pads=(2, 2, 2, 2)),
     Case((1, 9, 8, 3), kernel=(9, 8), strides=(1, 1), pads=(0, 0, 0, 0)),
+    Case((1, 42, 40, 64), strides=(1, 1)),
     Case((1, 7, 7, 96), kernel=(7, 7), strides=(7, 7), pads=(0, 0, 0, 0)),
 ]
 
@@ -126,7 +127,7 @@ def test_fuses_a_requantization(case, target):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 7, 128), (2, 4, 9, 21), (1, 8, 8, 1280)])
+@pytest.mark.parametrize("shape", [(1, 7, 7, 128), (2, 4, 9, 21), (1, 24, 24, 1000)])
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_sums_whole_images(shape, dtype, target):
     x = codes(shape, dtype, 1)
