@@ -3,6 +3,7 @@
 Keys are ONNX operator names, `domain::Op` outside of the standard domain.
 """
 
+import onnx
 from tvm import relax
 
 from qcompile.errors import Unsupported
@@ -20,6 +21,7 @@ from qcompile.frontend import (
 )
 from qcompile.frontend.dynamic import dynamic_quantize_linear
 from qcompile.frontend.node import Converter
+from qcompile.frontend.validate import STANDARD_DOMAINS, describe, subgraphs
 
 MICROSOFT = "com.microsoft"
 
@@ -113,11 +115,20 @@ LAYERS = frozenset(STANDARD_LAYERS.split()) | {
 QONNX_OPERATORS = ("Quant", "BipolarQuant", "Trunc")
 
 
-def unknown_operator(operator: str) -> Unsupported:
-    """What to say of an operator of another domain that has no converter."""
-    domain, _, name = operator.rpartition("::")
-    if name in QONNX_OPERATORS:
-        return Unsupported("QONNX operators; convert the model to QCDQ (qonnx: ConvertQONNXtoQDQ)")
-    known = [each for each in CONVERTERS if each.startswith(f"{domain}::")]
-    hint = f"of {domain} these work: {', '.join(known)}" if known else "the domain is unknown"
-    return Unsupported(f"the operator {operator}; {hint}")
+def check_known(graph: onnx.GraphProto) -> None:
+    """Raises Unsupported for the first operator of another domain that has no converter."""
+    for node in graph.node:
+        operator = f"{node.domain}::{node.op_type}"
+        if node.domain not in STANDARD_DOMAINS and operator not in CONVERTERS:
+            raise Unsupported(f"{describe(node)}: {_advice(node)}")
+        for inner in subgraphs(node):
+            check_known(inner)
+
+
+def _advice(node: onnx.NodeProto) -> str:
+    """What would work instead of an unknown operator."""
+    if node.op_type in QONNX_OPERATORS:
+        return "QONNX operators; QCDQ works (qonnx converts with ConvertQONNXtoQDQ)"
+    prefix = f"{node.domain}::"
+    known = [each.removeprefix(prefix) for each in CONVERTERS if each.startswith(prefix)]
+    return f"of this domain {', '.join(known)} work" if known else "the domain is unknown"

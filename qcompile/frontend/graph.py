@@ -16,7 +16,7 @@ from tvm import relax
 
 from qcompile.errors import InvalidModel, QCompileError, Unsupported
 from qcompile.frontend.control import CONTROL
-from qcompile.frontend.converters import CONVERTERS, LAYERS, unknown_operator
+from qcompile.frontend.converters import CONVERTERS, LAYERS
 from qcompile.frontend.folding import evaluate, foldable
 from qcompile.frontend.names import LayerNames
 from qcompile.frontend.node import (
@@ -83,8 +83,6 @@ class GraphConverter:
             result = folded
         elif node.operator in CONVERTERS:
             result = CONVERTERS[node.operator](self._emitter, node)
-        elif proto.domain not in STANDARD_DOMAINS:
-            raise unknown_operator(node.operator)
         else:
             result = stock(self._emitter, node)
         self._bind(node, result, scope)

@@ -9,6 +9,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.errors import InvalidModel, QCompileError
+from qcompile.frontend.converters import check_known
 from qcompile.frontend.importer import build_module
 from qcompile.frontend.load import load_model, model_name
 from qcompile.frontend.shapes import real_inputs, static_shapes
@@ -56,6 +57,7 @@ def import_onnx(
     try:
         loaded = load_model(model)
         fixed = static_shapes(loaded.graph, batch, shapes or {})
+        check_known(loaded.graph)
         check_consistent(loaded, fixed)
         opset = standard_opset(loaded)
         mod, layers = build_module(loaded.graph, opset, fixed)

@@ -16,9 +16,7 @@ from qcompile.frontend.graph import GraphConverter
 from qcompile.frontend.names import identifier
 from qcompile.frontend.node import Emitter, Value, dtype_of
 from qcompile.frontend.shapes import real_inputs
-from qcompile.frontend.tensors import PLAIN_TYPES, type_name
-
-INPUT_TYPES = PLAIN_TYPES | {onnx.TensorProto.FLOAT16: "float16"}
+from qcompile.frontend.tensors import io_dtype
 
 
 def build_module(
@@ -50,20 +48,13 @@ def _parameters(
     taken: set[str] = set()
     parameters = {}
     for value in real_inputs(graph):
-        elem_type = value.type.tensor_type.elem_type
-        if elem_type not in INPUT_TYPES:
-            raise Unsupported(f"input '{value.name}' holds {type_name(elem_type)}; {_known()}")
         if 0 in shapes[value.name]:
             raise Unsupported(f"input '{value.name}' is empty: {list(shapes[value.name])}")
         name = identifier(value.name, taken)
         taken.add(name)
-        ty = relax.TensorType(shapes[value.name], INPUT_TYPES[elem_type])
-        parameters[value.name] = relax.Var(name, ty)
+        dtype = io_dtype(value.type.tensor_type.elem_type, f"input '{value.name}'")
+        parameters[value.name] = relax.Var(name, relax.TensorType(shapes[value.name], dtype))
     return parameters
-
-
-def _known() -> str:
-    return f"{', '.join(type_name(each) for each in INPUT_TYPES)} work"
 
 
 def _entered(builder: relax.BlockBuilder, parameter: relax.Var) -> Value:
@@ -75,13 +66,13 @@ def _entered(builder: relax.BlockBuilder, parameter: relax.Var) -> Value:
 def _output(builder: relax.BlockBuilder, declared: onnx.ValueInfoProto, value: Value) -> relax.Expr:
     """The value in its declared type."""
     expr, wanted = value.expr, declared.type.tensor_type.elem_type
-    if wanted == onnx.TensorProto.FLOAT16 and dtype_of(expr) == "float32":
+    if not wanted:
+        return expr
+    dtype = io_dtype(wanted, f"output '{declared.name}'")
+    if dtype == "float16" and dtype_of(expr) == "float32":
         return builder.emit(relax.op.astype(expr, "float16"))
-    if wanted and wanted not in INPUT_TYPES:
-        raise Unsupported(f"output '{declared.name}' holds {type_name(wanted)}; {_known()}")
-    if wanted and PLAIN_TYPES.get(wanted) != dtype_of(expr):
+    if dtype != dtype_of(expr):
         raise InvalidModel(
-            f"output '{declared.name}' is declared {type_name(wanted)} and computed as "
-            f"{dtype_of(expr)}"
+            f"output '{declared.name}' is declared {dtype} and computed as {dtype_of(expr)}"
         )
     return expr

@@ -59,6 +59,10 @@ def _check_nodes(
         except Exception as error:  # ValidationError, and others for damaged types
             message = f"{describe(node)}: ONNX's checker: {_one_line(error)}"
             raise InvalidModel(message) from error
+        # ONNX's inference allocates as many results as the attribute says.
+        claimed = [a.i for a in node.attribute if a.name == "num_outputs"]
+        if any(count != len(node.output) for count in claimed):
+            raise InvalidModel(f"{describe(node)}: num_outputs {claimed}, {len(node.output)} named")
         for inner in subgraphs(node):
             _check_nodes(inner, context, imports)
 

@@ -35,12 +35,21 @@ PLAIN_TYPES = {
     TensorProto.UINT64: "uint64",
     TensorProto.BOOL: "bool",
 }
+IO_TYPES = PLAIN_TYPES | {TensorProto.FLOAT16: "float16"}  # of inputs and outputs
 TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def type_name(elem_type: int) -> str:
     names: dict[int, str] = {number: name for name, number in TensorProto.DataType.items()}
     return names.get(elem_type, f"type {elem_type}")
+
+
+def io_dtype(elem_type: int, what: str) -> str:
+    """The dtype of an input or output. Raises Unsupported for what the C interface has not."""
+    if elem_type not in IO_TYPES:
+        known = ", ".join(type_name(each) for each in IO_TYPES)
+        raise Unsupported(f"{what} holds {type_name(elem_type)}; {known} work")
+    return IO_TYPES[elem_type]
 
 
 def element_bits(elem_type: int) -> int:

@@ -12,7 +12,7 @@ import onnx
 
 from qcompile.errors import InvalidModel, QCompileError, Unsupported
 from qcompile.frontend.external import all_tensors
-from qcompile.frontend.tensors import check_tensor, element_bits, elements
+from qcompile.frontend.tensors import check_tensor, elements, io_dtype
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 OLDEST_OPSET = 7  # older opsets give the same operators other broadcasting rules
@@ -62,10 +62,7 @@ def _check_inputs(graph: onnx.GraphProto) -> None:
 
 def _check_declared(value: onnx.ValueInfoProto, what: str) -> None:
     tensor = value.type.tensor_type
-    try:
-        element_bits(tensor.elem_type)
-    except Unsupported as error:
-        raise Unsupported(f"{what}: {error}") from error
+    io_dtype(tensor.elem_type, what)
     elements([dim.dim_value for dim in tensor.shape.dim if dim.dim_value not in (0, -1)], what)
 
 
