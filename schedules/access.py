@@ -106,20 +106,21 @@ def conditional_on(block: s_tir.SBlock, axis: int) -> bool:
 
 def _access(block: s_tir.SBlock, buffer: Any, indices: Any) -> Access:
     shape = [int(length) for length in buffer.ty.shape]
-    steps = [prod(shape[k + 1 :]) for k in range(len(shape))]
-    strides = []
+    analyzer = sym.Analyzer()
     for axis in block.iter_vars:
-        parts = [_coefficient(index, axis.var) for index in indices]
-        linear = [part * step for part, step in zip(parts, steps, strict=True) if part is not None]
-        strides.append(sum(linear) if len(linear) == len(parts) else None)
-    return Access(buffer, tuple(strides))
+        analyzer.bind(axis.var, axis.dom)
+    position = tirx.const(0, "int32")
+    for dimension, index in enumerate(indices):
+        position = position + index * prod(shape[dimension + 1 :])
+    position = analyzer.simplify(position)
+    return Access(buffer, tuple(_coefficient(position, axis.var) for axis in block.iter_vars))
 
 
-def _coefficient(index: Any, variable: Any) -> int | None:
-    """How far `index` moves for each step of `variable`; None where that is not constant."""
-    if not uses(index, variable):
+def _coefficient(position: Any, variable: Any) -> int | None:
+    """How far `position` moves for each step of `variable`; None where that is not constant."""
+    if not uses(position, variable):
         return 0
-    found = sym.detect_linear_equation(index, [variable])
+    found = sym.detect_linear_equation(position, [variable])
     if len(found) != 2 or not isinstance(found[0], tirx.IntImm):
         return None
     return int(found[0])

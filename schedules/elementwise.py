@@ -11,6 +11,7 @@ from tvm import s_tir
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from qcompile.schedules import access
+from qcompile.schedules.conditions import CUT
 from qcompile.targets import Target
 
 EXPENSIVE_OPERATIONS = 30  # arithmetic operations in place of one exponential
@@ -48,12 +49,16 @@ def lanes_of(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> int:
 
 
 def vectorize_last(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> None:
-    """Vectorize the block's last loop where whole vectors divide it."""
+    """Vectorize the block's last loop where whole vectors divide it.
+
+    A loop along which conditions change is cut where they do instead.
+    """
     last = sch.get_loops(block)[-1]
     lanes = lanes_of(sch, block, target)
     extent = int(sch.get(last).extent)
-    axis = len(sch.get(block).iter_vars) - 1
-    if lanes > 1 and extent % lanes == 0 and not access.conditional_on(sch.get(block), axis):
+    if access.conditional_on(sch.get(block), len(sch.get(block).iter_vars) - 1):
+        sch.annotate(last, CUT, 1)
+    elif lanes > 1 and extent % lanes == 0:
         _, lane = sch.split(last, [None, lanes])
         sch.vectorize(lane)
 
@@ -76,7 +81,8 @@ def _merge_runs(sch: s_tir.Schedule, block: SBlockRV) -> None:
     loops = list(sch.get_loops(block))
     merged = loops[-1:]
     for axis in range(len(loops) - 2, -1, -1):
-        if all(_one_run(found, axis, sizes[axis + 1]) for found in strides):
+        runs = all(_one_run(found, axis, sizes[axis + 1]) for found in strides)
+        if runs and not access.conditional_on(node, axis):
             merged[0] = sch.fuse(loops[axis], merged[0])
         else:
             merged.insert(0, loops[axis])

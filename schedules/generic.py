@@ -20,9 +20,11 @@ from tvm import s_tir, tirx
 from tvm.s_tir.schedule import SBlockRV, ScheduleError
 
 from qcompile.schedules import access
+from qcompile.schedules.conditions import cut_conditions
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.nests import copy_reductions, group_nests
 from qcompile.schedules.reduction import schedule_rows, schedule_total
+from qcompile.schedules.whole_sums import cut_sums
 from qcompile.targets import Target
 
 PLAIN = "qcompile.plain_loops"
@@ -37,14 +39,14 @@ def schedule_generic(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     Left alone are functions with blocks that are more than a loop nest around one statement, and
     those that a schedule primitive refuses.
     """
-    sch = s_tir.Schedule(tvm.IRModule({"main": func}))
-    if not _simple(sch):
+    if not _simple(s_tir.Schedule(tvm.IRModule({"main": func}))):
         return func.with_attr(PLAIN, True)
+    sch = s_tir.Schedule(tvm.IRModule({"main": cut_sums(func, target)}))
     try:
         _schedule(sch, target)
     except (ScheduleError, tvm.error.InternalError):
         return func.with_attr(PLAIN, True)
-    return sch.mod["main"].with_attr("tirx.is_scheduled", True)
+    return cut_conditions(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
 
 
 def has_blocks(func: tirx.PrimFunc) -> bool:
@@ -61,7 +63,7 @@ def _schedule(sch: s_tir.Schedule, target: Target) -> None:
     for nest in group_nests(sch):
         if nest.members:
             schedule_rows(sch, nest, target)
-        elif not sch.get(nest.leader).iter_vars:
+        elif prod(access.extents(sch.get(nest.leader))) == 1:
             continue
         elif not access.is_reduction(sch.get(nest.leader)):
             schedule_elementwise(sch, nest.leader, target)
@@ -94,8 +96,12 @@ def _simple(sch: s_tir.Schedule) -> bool:
 def _is_loop_nest(sch: s_tir.Schedule, handle: SBlockRV) -> bool:
     """Whether each axis of the block is one loop, in order, and its body only stores."""
     block, loops = sch.get(handle), [sch.get(loop) for loop in sch.get_loops(handle)]
-    if len(loops) != len(block.iter_vars) or not loops or access.calls_functions(block):
-        return len(loops) == 0 == len(block.iter_vars) and not access.calls_functions(block)
+    if access.calls_functions(block):
+        return False
+    if not loops:
+        return prod(access.extents(block)) == 1
+    if len(loops) != len(block.iter_vars):
+        return False
     values = loops[-1].body.iter_values
     return all(
         isinstance(loop.extent, tirx.IntImm) and loop.loop_var.same_as(value)

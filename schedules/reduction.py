@@ -14,9 +14,12 @@ from qcompile.schedules.elementwise import (
     worth_parallel,
 )
 from qcompile.schedules.nests import Nest
+from qcompile.schedules.whole_sums import sums_along_memory
 from qcompile.targets import Target
 
 PARTIAL_VECTORS = (4, 3, 2, 1)  # vectors of partial sums: as many chains of additions at once
+UNROLLED_VECTORS = 8  # of neighbouring sums at once
+REDUCE = tirx.IterVar.CommReduce
 LAST_PARTIALS = 2  # partial sums that the last block adds one by one
 
 
@@ -71,14 +74,8 @@ def vector_partials(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> lis
 def _along(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> bool:
     """Whether a block sums along memory, over whole vectors."""
     node = sch.get(block)
-    if not access.is_reduction(node):
-        return False
-    last = len(node.iter_vars) - 1
-    if node.iter_vars[last].iter_type != tirx.IterVar.CommReduce:
-        return False
-    steps = [load.strides[last] for load in access.loads(node)]
-    whole = access.extents(node)[last] % lanes_of(sch, block, target) == 0
-    return whole and 1 in steps and all(step in (0, 1) for step in steps)
+    lanes = lanes_of(sch, block, target)
+    return sums_along_memory(node) and access.extents(node)[-1] % lanes == 0
 
 
 def _order_loops(sch: s_tir.Schedule, nest: Nest, along: bool, target: Target) -> int:
@@ -104,16 +101,19 @@ def _chunk(extent: int, lanes: int) -> int:
 
 def _reduction_loops(sch: s_tir.Schedule, block: SBlockRV) -> list[LoopRV]:
     """The loops over which a block sums."""
-    loops = sch.get_loops(block)
-    return [loop for loop, sums in zip(loops, _sums(sch, block), strict=True) if sums]
+    kinds = [axis.iter_type for axis in sch.get(block).iter_vars]
+    pairs = zip(sch.get_loops(block), _axes(sch, block), strict=True)
+    return [loop for loop, axis in pairs if axis is not None and kinds[axis] == REDUCE]
 
 
-def _sums(sch: s_tir.Schedule, block: SBlockRV) -> list[bool]:
-    """For each loop above a block, whether the block sums over it."""
+def _axes(sch: s_tir.Schedule, block: SBlockRV) -> list[int | None]:
+    """For each loop above a block, the axis of the block whose position it moves, if any."""
     loops = [sch.get(loop) for loop in sch.get_loops(block)]
-    pairs = zip(sch.get(block).iter_vars, loops[-1].body.iter_values, strict=True)
-    summed = [value for axis, value in pairs if axis.iter_type == tirx.IterVar.CommReduce]
-    return [any(access.uses(value, loop.loop_var) for value in summed) for loop in loops]
+    values = loops[-1].body.iter_values
+    return [
+        next((k for k, value in enumerate(values) if access.uses(value, loop.loop_var)), None)
+        for loop in loops
+    ]
 
 
 def _schedule_member(sch: s_tir.Schedule, block: SBlockRV, place: int, target: Target) -> None:
@@ -122,22 +122,25 @@ def _schedule_member(sch: s_tir.Schedule, block: SBlockRV, place: int, target: T
     if not access.is_reduction(node):
         vectorize_last(sch, block, target)
         return
-    kinds = list(zip(sch.get_loops(block), _sums(sch, block), strict=True))[place:]
-    sums = [loop for loop, summed in kinds if summed]
-    spatial = [loop for loop, summed in kinds if not summed]
+    loops = list(zip(sch.get_loops(block), _axes(sch, block), strict=True))[place:]
+    kinds = [axis.iter_type for axis in node.iter_vars]
+    known = [(loop, axis) for loop, axis in loops if axis is not None]
+    sums = [loop for loop, axis in known if kinds[axis] == REDUCE]
+    spatial = {axis: loop for loop, axis in known if kinds[axis] != REDUCE}
     if not spatial:
         init = sch.decompose_reduction(block, sums[0])
         if not sch.get_loops(init):
             sch.add_unit_loop(init)  # TVM's rfactor fails beside a block without loops
         return
-    *others, last = spatial
+    steps = access.stores(node)[0].strides
+    last = spatial.pop(next((axis for axis in spatial if steps[axis] == 1), max(spatial)))
     lanes = lanes_of(sch, block, target)
     extent = int(sch.get(last).extent)
     width = next((n for n in (lanes, lanes // 2, lanes // 4) if n > 1 and extent % n == 0), 1)
     vector, lane = sch.split(last, [None, width])
-    sch.reorder(*others, *sums, vector, lane)
+    sch.reorder(*spatial.values(), *sums, vector, lane)
     if width > 1:
         sch.vectorize(lane)
-    if extent // width <= 8:
+    if extent // width <= UNROLLED_VECTORS:
         sch.unroll(vector)
     sch.decompose_reduction(block, sums[0])
