@@ -47,6 +47,8 @@ class GraphConverter:
         self._emitter = emitter
         self._opset = opset
         self._names = LayerNames(graph)
+        for node in graph.node:  # else TVM may give an unnamed variable the name of a layer
+            emitter.block_builder.get_unique_name(node.name or node.op_type)
         self._converted = 0
 
     def convert(self, graph: onnx.GraphProto, scope: Scope) -> list[Value]:

@@ -8,21 +8,21 @@ zeros are padded explicitly.
 from tvm import relax
 
 from qcompile.errors import InvalidModel, Unsupported
-from qcompile.frontend.node import Emitter, Node, shape_of
+from qcompile.frontend.node import Emitter, Node, Value, shape_of
 from qcompile.frontend.windows import Window, per_axis, resolve_pads
 
 MAXIMUM = {3: relax.op.nn.max_pool1d, 4: relax.op.nn.max_pool2d, 5: relax.op.nn.max_pool3d}
 AVERAGE = {3: relax.op.nn.avg_pool1d, 4: relax.op.nn.avg_pool2d, 5: relax.op.nn.avg_pool3d}
 
 
-def max_pool(emit: Emitter, node: Node) -> relax.Expr:
+def max_pool(emit: Emitter, node: Node) -> Value:
     if len(node.outputs) > 1 and node.outputs[1]:
         raise Unsupported("the indices of the maxima; only the maxima themselves work")
     x = node.expr(0)
     window, extra = pool_window(node, shape_of(x))
     pads = _sums(window.pads, extra)
     call = MAXIMUM[len(shape_of(x))](x, window.kernel, window.strides, pads, window.dilations)
-    return emit.emit(call, node.name)
+    return Value(emit.emit(call, node.name), node.value(0).codes)
 
 
 def average_pool(emit: Emitter, node: Node) -> relax.Expr:
