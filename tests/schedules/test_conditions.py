@@ -28,7 +28,7 @@ def innermost_extents(func: tirx.PrimFunc) -> list[int]:
     found = []
 
     def see(loop):
-        if not isinstance(loop.body, tirx.For):
+        if isinstance(loop.body, s_tir.SBlockRealize):
             found.append(int(loop.extent))
 
     tvm_ffi.structural_walk(func.body, (tirx.For, see))
