@@ -69,6 +69,11 @@ class BindingRewriter:
         found = self.definition(expression)
         return found if operator_name(found) in operators else None
 
+    def fields(self, expression: relax.Expr) -> list[relax.Expr]:
+        """What a tuple holds; nothing where a call made it."""
+        found = self.definition(expression)
+        return list(found.fields) if isinstance(found, relax.Tuple) else []
+
     def readers(self, var: relax.Var) -> list[str]:
         """The operators that read a variable of the function being read; OUTPUT for its result."""
         return self._readers[var]

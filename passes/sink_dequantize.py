@@ -3,9 +3,10 @@
     f(dequantize(x, s, z)) -> dequantize(f(x), s, z)
 
 f: permute_dims, reshape, squeeze, expand_dims, flatten, strided_slice, split, take, tile, repeat,
-broadcast_to, flip, concat (operands with equal s and z), max_pool2d, nearest resize2d, pad with a
-value that has a code. A scale per channel follows its axis through permute_dims and reshape.
-Constants are moved at once. Left alone: sums (int32), whose neighbours are epilogues.
+broadcast_to, flip, concat (operands with equal s and z), max_pool2d (s positive, no window outside
+the image), nearest resize2d, pad with a value that has a code. A scale per channel follows its axis
+through permute_dims and reshape. Constants are moved at once. Left alone: sums (int32), whose
+neighbours are epilogues.
 """
 
 from dataclasses import replace
@@ -25,12 +26,12 @@ from qcompile.passes.rewriter import (
     rewrite_functions,
     shape_of,
 )
+from qcompile.passes.windows import windows_meet_image
 
 ACCUMULATOR_BITS = 32
 RESHAPES = ("relax.reshape", "relax.squeeze", "relax.expand_dims", "relax.flatten")
 PER_TENSOR = (
-    *(f"relax.{name}" for name in ("strided_slice", "take", "tile", "repeat", "broadcast_to")),
-    *("relax.flip", "relax.nn.max_pool2d"),
+    *(f"relax.{name}" for name in ("strided_slice", "tile", "repeat", "broadcast_to", "flip")),
 )
 
 
@@ -48,7 +49,7 @@ class _SinkDequantize(BindingRewriter):
             return self._reshape(call, codes, name)
         if not codes.per_tensor:
             return None
-        if operator in PER_TENSOR or _nearest(call):
+        if keeps_values(call, positive=bool(codes.scale > 0)):
             moved = tvm.ir.Call(call.op, [codes.data, *call.args[1:]], call.attrs, call.ty_args)
             return self._dequantized(moved, codes, name)
         rule = {"relax.split": self._split, "relax.nn.pad": self._pad}.get(operator)
@@ -96,12 +97,15 @@ class _SinkDequantize(BindingRewriter):
         return self._dequantized(moved, replace(codes, axis=axis), name)
 
     def _concat(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        operands = [codes_behind(self, field) for field in call.args[0].fields]
-        known = [codes for codes in operands if codes is not None and codes.per_tensor]
-        if len(known) < len(operands) or any(not _alike(known[0], codes) for codes in known):
+        operands = [codes_behind(self, field) for field in self.fields(call.args[0])]
+        known = [c for c in operands if c is not None and c.per_tensor]
+        if not known or len(known) < len(operands) or call.attrs.axis is None:
+            return None
+        if self._is_accumulator(known[0]) or any(not _alike(known[0], codes) for codes in known):
             return None
         joined = relax.op.concat([codes.data for codes in known], int(call.attrs.axis))
-        return self._dequantized(joined, known[0], name)
+        widest = replace(known[0], bits=max(codes.bits for codes in known))
+        return self._dequantized(joined, widest, name)
 
     def _split(self, call: tvm.ir.Call, codes: Codes, name: str) -> relax.Expr:
         parts = self.emit(tvm.ir.Call(call.op, [codes.data], call.attrs, call.ty_args), name)
@@ -114,7 +118,7 @@ class _SinkDequantize(BindingRewriter):
             return None
         code = float(call.attrs.pad_value) / float(codes.scale.reshape(-1)[0]) + codes.zero_point
         low, high = code_range(codes.bits, codes.signed, False)
-        if code != int(code) or not low <= code <= high:
+        if not low <= code <= high or code != int(code):
             return None
         widths = [int(width) for width in call.attrs.pad_width]
         return self._dequantized(
@@ -122,10 +126,20 @@ class _SinkDequantize(BindingRewriter):
         )
 
 
-def _nearest(call: tvm.ir.Call) -> bool:
-    return operator_name(call) == "relax.image.resize2d" and (
-        str(call.attrs.method) == "nearest_neighbor"
-    )
+def keeps_values(call: tvm.ir.Call, positive: bool) -> bool:
+    """Whether an operator that selects values selects them from codes as well.
+
+    positive: the sign of the codes' scale; a negative one turns the order around.
+    """
+    if operator_name(call) == "relax.nn.max_pool2d":
+        return positive and windows_meet_image(call)
+    if operator_name(call) == "relax.take":
+        return str(call.attrs.mode) != "nan"
+    if operator_name(call) == "relax.image.resize2d":
+        extrapolates = str(call.attrs.coordinate_transformation_mode) == "tf_crop_and_resize"
+        nearest = str(call.attrs.method) == "nearest_neighbor"
+        return nearest and not extrapolates and not str(call.attrs.out_dtype or "")
+    return operator_name(call) in PER_TENSOR
 
 
 def _alike(a: Codes, b: Codes) -> bool:

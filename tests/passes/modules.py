@@ -56,7 +56,8 @@ def quantized(x: relax.Expr, scale: Any, zero: Any = 0, **attributes: Any) -> re
 
 
 def calls(mod: tvm.IRModule, *operators: str) -> list[tvm.ir.Call]:
-    """The operator calls of main in order; only those of `operators` when there are any."""
+    """The live operator calls of main in order; only those of `operators` when there are any."""
+    mod = relax.transform.DeadCodeElimination()(mod)
     values = [b.value for block in mod["main"].body.blocks for b in block.bindings]
     found = [v for v in values if isinstance(v, tvm.ir.Call) and isinstance(v.op, tvm.ir.Op)]
     return [call for call in found if not operators or str(call.op.name) in operators]
