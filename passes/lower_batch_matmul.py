@@ -12,8 +12,9 @@ import tvm
 from tvm import relax, te
 
 from qcompile.ops.contractions import BATCH_MATMUL
+from qcompile.passes.declared_patterns import INJECTIVE
 from qcompile.passes.facts import scalar
-from qcompile.passes.lowering import INJECTIVE, Layer, Lowering, passes_of
+from qcompile.passes.lowering import Layer, Lowering, passes_of
 from qcompile.passes.prepared import SIGN_SHIFT, prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules import batch_matmul_int8 as kernel

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from tvm import relax, te
 from tvm.ir import IRModule
 
+from qcompile.passes.declared_patterns import DECLARED, OUT_ELEMENTWISE_FUSABLE
 from qcompile.passes.facts import vector
 from qcompile.passes.rewriter import BindingRewriter, rewrite_functions, shape_of
 from qcompile.targets import Target
 
 LAYERS = "qcompile.layers"
-OUT_ELEMENTWISE_FUSABLE = 4  # TVM's pattern kind of anchors that take elementwise epilogues
-INJECTIVE = 2
-OPAQUE = 8
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Lowering(BindingRewriter):
             compute,
             *arguments,
             primfunc_name_hint=hint,
-            primfunc_attrs={"op_pattern": pattern},
+            primfunc_attrs={DECLARED: pattern},
         )
         return self.emit(call, name)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tvm import relax, te
 
-from qcompile.passes.lowering import INJECTIVE, Lowering
+from qcompile.passes.declared_patterns import INJECTIVE
+from qcompile.passes.lowering import Lowering
 from qcompile.passes.rewriter import dtype_of, shape_of
 from qcompile.schedules.prepare import prepare
 

@@ -11,6 +11,7 @@ from qcompile.ops import register_ops
 from qcompile.passes.channels_last import ChannelsLast
 from qcompile.passes.compose_tables import ComposeTables
 from qcompile.passes.conv1d_as_conv2d import Conv1dAsConv2d
+from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.passes.dequantize_per_reader import DequantizePerReader
 from qcompile.passes.fold_affine import FoldAffine
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
@@ -91,6 +92,7 @@ def fuse_passes(target: Target) -> Sequence[Pass]:
         relax.transform.LegalizeOps(),
         relax.transform.RewriteDataflowReshape(),
         relax.transform.AnnotateTIROpPattern(),
+        DeclaredPatterns(),
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),

@@ -6,16 +6,20 @@
     table(x, t)         = t[x - lowest code]
 
 Every product and sum is rounded to float32 by itself (no fused multiply-add); rint is half to
-even. x, a, b: int32, int8 or uint8; s, t: float32, 0-d or (channels,) along the last axis.
+even. x: int32, int8 or uint8; a, b: int8 or uint8, whose centred values and products float32 holds
+exactly; s, t: float32, 0-d or (channels,) along the last axis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
+from qcompile.passes.declared_patterns import DECLARED, ELEMENTWISE
 from qcompile.schedules.arithmetic import unfused
+from qcompile.schedules.rounding import to_nearest
 
 REQUANTIZE = "qcompile.requantize"
 ADD = "qcompile.add"
@@ -141,15 +145,31 @@ def _at(tensor: te.Tensor, index: tuple[tirx.Var, ...], shape: Sequence[int]) ->
     return tensor(*(0 if int(own) < int(full) else i for own, i, full in inner))
 
 
-def _codes(call: tvm.ir.Call, value: tirx.Expr) -> tirx.Expr:
-    """Round `value` (float32), shift it to the zero point and clamp it."""
+def _rounding(call: tvm.ir.Call, *further: float) -> relax.Expr:
+    """What differs from layer to layer, as data, so that layers of one shape share a kernel.
+
+    (further + 3,) float32: further, then the zero point and the limits before it is added.
+    """
     zero, low, high = (int(call.attrs[key]) for key in ("zero_point", "low", "high"))
-    code = tirx.round(value)
-    if zero:
-        code = code + tirx.const(float(zero), "float32")
-    code = tirx.min(code, tirx.const(float(high), "float32"))
-    code = tirx.max(code, tirx.const(float(low), "float32"))
-    return code.astype("int32").astype(str(call.attrs["dtype"]))
+    return relax.const(np.array([*further, zero, high - zero, low - zero], "float32"), "float32")
+
+
+def _codes(call: tvm.ir.Call, value: tirx.Expr, parameters: te.Tensor) -> tirx.Expr:
+    """Round `value` (float32), shift it to the zero point and clamp it.
+
+    Clamped first: the limits are integers, so that rounding gives the same.
+    """
+    zero, high, low = (parameters[int(parameters.shape[0]) - k] for k in (3, 2, 1))
+    code = to_nearest(tirx.max(tirx.min(value, high), low)) + zero.astype("int32")
+    return code.astype(str(call.attrs["dtype"]))
+
+
+def _elementwise(
+    bb: relax.BlockBuilder, compute: Callable[..., te.Tensor], name: str, *arguments: relax.Expr
+) -> relax.Expr:
+    """A kernel that TVM may fuse as elementwise; its own analysis stops at `parameters`."""
+    attributes = {DECLARED: ELEMENTWISE}
+    return bb.call_te(compute, *arguments, primfunc_name_hint=name, primfunc_attrs=attributes)
 
 
 def _centred(code: tirx.Expr, zero: int) -> tirx.Expr:
@@ -160,51 +180,52 @@ def _centred(code: tirx.Expr, zero: int) -> tirx.Expr:
 def _legalize_requantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     input_zero = int(call.attrs["input_zero"])
 
-    def compute(x: te.Tensor, scale: te.Tensor, *offset: te.Tensor) -> te.Tensor:
+    def compute(
+        x: te.Tensor, parameters: te.Tensor, scale: te.Tensor, *offset: te.Tensor
+    ) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
             value = _centred(x(*i), input_zero).astype("float32") * _at(scale, i, x.shape)
             for term in offset:
                 value = unfused(value) + _at(term, i, x.shape)
-            return _codes(call, value)
+            return _codes(call, value, parameters)
 
         return te.compute(x.shape, entry, name="requantize")
 
-    return bb.call_te(compute, *call.args, primfunc_name_hint="requantize")
+    x, *factors = call.args
+    return _elementwise(bb, compute, "requantize", x, _rounding(call), *factors)
 
 
 def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
-    zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
-    scales = [tirx.const(float(call.attrs[key]), "float32") for key in ("scale_a", "scale_b")]
     shape = list(_infer_codes(call, bb).shape)
 
-    def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+    def compute(a: te.Tensor, b: te.Tensor, parameters: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
-            terms = [
-                unfused(_centred(_at(x, i, shape), zero).astype("float32") * scale)
-                for x, zero, scale in zip((a, b), zeros, scales, strict=True)
-            ]
-            return _codes(call, terms[0] + terms[1])
+            left, right = (
+                unfused((_at(x, i, shape).astype("float32") - parameters[k]) * parameters[k + 2])
+                for k, x in enumerate((a, b))
+            )
+            return _codes(call, left + right, parameters)
 
         return te.compute(shape, entry, name="add")
 
-    return bb.call_te(compute, *call.args, primfunc_name_hint="add")
+    scales = (float(call.attrs[key]) for key in ("zero_a", "zero_b", "scale_a", "scale_b"))
+    return _elementwise(bb, compute, "add", *call.args, _rounding(call, *scales))
 
 
 def _legalize_multiply(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
-    zeros = [int(call.attrs[key]) for key in ("zero_a", "zero_b")]
-    scale = tirx.const(float(call.attrs["scale"]), "float32")
     shape = list(_infer_codes(call, bb).shape)
 
-    def compute(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+    def compute(a: te.Tensor, b: te.Tensor, parameters: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
             left, right = (
-                _centred(_at(x, i, shape), z) for x, z in zip((a, b), zeros, strict=True)
+                _at(x, i, shape).astype("float32") - parameters[k] for k, x in enumerate((a, b))
             )
-            return _codes(call, (left * right).astype("float32") * scale)
+            return _codes(call, left * right * parameters[2], parameters)
 
         return te.compute(shape, entry, name="multiply")
 
-    return bb.call_te(compute, *call.args, primfunc_name_hint="multiply")
+    scales = (float(call.attrs[key]) for key in ("zero_a", "zero_b", "scale"))
+    return _elementwise(bb, compute, "multiply", *call.args, _rounding(call, *scales))
 
 
 def _legalize_table(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
