@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import s_tir, tirx
 
+from qcompile.schedules.batch_matmul_f32 import schedule_batch_matmul_f32
 from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.schedules.dense_int8 import schedule_dense_int8
+from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f32
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.generic import PLAIN, has_blocks, schedule_generic
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
@@ -29,6 +31,8 @@ SCHEDULES: Mapping[str, ScheduleFunction] = {
     "prepare": schedule_prepare,
     "pool2d_int8": schedule_pool2d_int8,
     "conv2d_int8": schedule_conv2d_int8,
+    "batch_matmul_f32": schedule_batch_matmul_f32,
+    "depthwise_conv2d_f32": schedule_depthwise_conv2d_f32,
     "conv2d_f32": schedule_conv2d_f32,
     "dense_f32": schedule_dense_f32,
 }

@@ -114,7 +114,7 @@ def conv2d_f32(
 
 def schedule_conv2d_f32(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> None:
     """Schedule the block `conv2d_f32` and the epilogue fused behind it."""
-    keep_tile_in_registers(sch, block, 5, target)
+    keep_tile_in_registers(sch, block, 1, 5, target)
 
 
 def _outputs(size: int, kernel: int, stride: int, dilation: int) -> int:

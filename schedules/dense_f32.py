@@ -66,4 +66,4 @@ def dense_f32(
 
 def schedule_dense_f32(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> None:
     """Schedule the block `dense_f32` and the epilogue fused behind it."""
-    keep_tile_in_registers(sch, block, 2, target)
+    keep_tile_in_registers(sch, block, 0, 2, target)

@@ -88,25 +88,28 @@ def clamped(row: tirx.Expr, rows: int, tile: Tile) -> tirx.Expr:
 
 
 def keep_tile_in_registers(
-    sch: s_tir.Schedule, accumulator: SBlockRV, axes: int, target: Target
+    sch: s_tir.Schedule, accumulator: SBlockRV, products: int, axes: int, target: Target
 ) -> None:
-    """Schedule a block of sums over `axes` axes, of which the last two are (rows, columns).
+    """Schedule a block of sums; its spatial axes are products..., images..., row, column.
 
-    A tile of sums stays in registers while the reduction streams past; the fused epilogue reads
-    it there. Column tiles are outermost: one panel of the packed operand serves all rows while
-    the cache holds it.
+    `products` axes number independent products, `axes` are there in all. A tile of sums stays in
+    registers while the reduction streams past; the fused epilogue reads it there. Column tiles
+    are outside images and rows: one panel of the packed operand serves all of them while the
+    cache holds it.
     """
     tile = Tile(*(int(size) for size in sch.get(accumulator).annotations["qcompile.tile"]))
     sch.set_scope(accumulator, 0, "local")
     output = inline_epilogue(sch, accumulator)
     loops = sch.get_loops(accumulator)
-    *images, rows, columns = loops[:axes]
+    own, images = loops[:products], loops[products : axes - 2]
+    rows, columns = loops[axes - 2 : axes]
     row_tiles, row = sch.split(rows, [None, tile.rows])
     column_tiles, vector, lane = sch.split(columns, [None, tile.vectors, tile.lanes])
-    sch.reorder(column_tiles, *images, row_tiles, *loops[axes:], row, vector, lane)
+    outer = (*own, column_tiles, *images, row_tiles)
+    sch.reorder(*outer, *loops[axes:], row, vector, lane)
     sch.reverse_compute_at(output, row_tiles, preserve_unit_loops=True)
-    if _worth_parallel(sch, accumulator, target):
-        sch.parallel(sch.fuse(column_tiles, *images, row_tiles))
+    if worth_parallel(sch, accumulator, target):
+        sch.parallel(sch.fuse(*outer))
     output_row, output_columns = sch.get_loops(output)[-2:]
     output_vector, output_lane = sch.split(output_columns, [None, tile.lanes])
     sch.vectorize(output_lane)
@@ -116,7 +119,7 @@ def keep_tile_in_registers(
     sch.decompose_reduction(accumulator, sch.get_loops(accumulator)[-3 - len(loops[axes:])])
 
 
-def _worth_parallel(sch: s_tir.Schedule, accumulator: SBlockRV, target: Target) -> bool:
+def worth_parallel(sch: s_tir.Schedule, accumulator: SBlockRV, target: Target) -> bool:
     """Whether the sums take one core longer than a parallel loop is worth."""
     macs = prod(int(axis.dom.extent) for axis in sch.get(accumulator).iter_vars)
     peak = FMAS_PER_CYCLE * lanes_of(target) * target.clock_hz
