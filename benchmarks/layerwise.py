@@ -6,7 +6,7 @@ makes it and, under another name, an input of the layers that read it. One compi
 all layers, independent of each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,33 +22,59 @@ from qcompile.targets import Target
 Arrays = Mapping[str, np.ndarray]
 
 PART = 300  # outputs compiled at once; ctypes passes at most 1024 pointers
+FLOAT_ERROR = 1e-4  # of an output's range
+TIE_ERROR = 1e-2  # of a step; sums and exponentials of hundreds of steps in float32
 GIVEN = "_given"  # the name of a cut tensor as an input
 CODES = (np.dtype("int8"), np.dtype("uint8"))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One cut tensor or output of the network: elements, steps between ours and the reference.
+    """One cut tensor or output of the network, ours against the reference's.
 
-    `ties` is how far, in steps, the reference's real values lie from a tie where the codes
-    differ: differences are roundings of one value only where it is within float error of 0. It is
-    None where that value is not in the file. For float outputs `steps` is the difference over the
-    output's range.
+    For codes `difference` is the largest in steps, and `tie` how far the reference's real values
+    lie from a tie, in steps, where the codes differ: 0 to float error if ours are as right as its
+    own. It is None where nothing differs or the real values are not in the file. For floats
+    `difference` is the largest over the output's range.
     """
 
     name: str
+    codes: bool
     elements: int
     different: int
-    steps: float
+    difference: float
     tie: float | None
 
+    @property
+    def agrees(self) -> bool:
+        """Whether all differences are what float rounding explains."""
+        if not self.codes:
+            return self.difference <= FLOAT_ERROR
+        return self.difference <= 1 and (self.tie or 0.0) <= TIE_ERROR
 
-def compare_layers(model: Path, inputs: Arrays, target: Target, folder: Path) -> list[Layer]:
-    """Each layer of `model` on `inputs`, ours against onnxruntime's; works in `folder`."""
+
+def summary(layers: Sequence[Layer]) -> str:
+    """A sentence on all of them."""
+    codes = [layer for layer in layers if layer.codes]
+    different, total = sum(x.different for x in codes), sum(x.elements for x in codes)
+    steps = max((layer.difference for layer in codes), default=0)
+    tie = max((layer.tie or 0.0 for layer in codes), default=0)
+    failed = [layer.name for layer in layers if not layer.agrees]
+    verdict = f"DISAGREE: {', '.join(failed)}" if failed else "agree"
+    told = f", by {steps:.0f}, at most {tie:.0e} from a tie" if different else ""
+    return f"{len(layers)} tensors {verdict}; {different} of {total} codes differ{told}"
+
+
+def compare_layers(
+    model: Path, samples: Sequence[Arrays], target: Target, folder: Path
+) -> list[Layer]:
+    """Each layer of `model` on the samples, ours against onnxruntime's; works in `folder`.
+
+    Every sample is one whole input of the model, batch included.
+    """
     whole = onnx.load(model)
-    values = _every_tensor(whole, inputs)
-    cut, given = cut_at_codes(whole, values)
-    fed = {**inputs, **{name + GIVEN: values[name] for name in given}}
+    computed = [_every_tensor(whole, inputs) for inputs in samples]
+    cut, given = cut_at_codes(whole, computed[0])
     names = [output.name for output in cut.graph.output]
     layers = []
     for start in range(0, len(names), PART):
@@ -56,10 +82,14 @@ def compare_layers(model: Path, inputs: Arrays, target: Target, folder: Path) ->
         onnx.save(_part(cut, names[start : start + PART]), path)
         compile_model(path, target, output=path.with_suffix(""))
         bundle = load(path.with_suffix(""), threads=1)
-        ours = bundle.run({spec.name: fed[spec.name] for spec in bundle.inputs})
-        for spec, result in zip(bundle.outputs, ours, strict=True):
-            real = _real_values(whole, values, spec.name)
-            layers.append(_layer(spec.name, result, values[spec.name], real))
+        ours = []
+        for inputs, values in zip(samples, computed, strict=True):
+            fed = {**inputs, **{name + GIVEN: values[name] for name in given}}
+            ours.append(bundle.run({spec.name: fed[spec.name] for spec in bundle.inputs}))
+        for spec, results in zip(bundle.outputs, zip(*ours, strict=True), strict=True):
+            real = [_real_values(whole, values, spec.name) for values in computed]
+            expected = [values[spec.name] for values in computed]
+            layers.append(_layer(spec.name, results, expected, real))
     return layers
 
 
@@ -136,14 +166,20 @@ def _real_values(model: onnx.ModelProto, values: Arrays, name: str) -> np.ndarra
     return None
 
 
-def _layer(name: str, ours: np.ndarray, reference: np.ndarray, real: np.ndarray | None) -> Layer:
+def _layer(
+    name: str,
+    ours: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    real: Sequence[np.ndarray | None],
+) -> Layer:
+    result, reference = np.stack(ours), np.stack(expected)
     if reference.dtype.kind == "f":
-        span = float(np.ptp(reference)) or 1.0
-        worst = float(np.abs(ours - reference).max()) / span
-        return Layer(name, reference.size, 0, worst, None)
-    steps = np.abs(ours.astype("int64") - reference)
+        worst = float(np.abs(result - reference).max() / (np.ptp(reference) or 1))
+        return Layer(name, False, reference.size, int((result != reference).sum()), worst, None)
+    steps = np.abs(result.astype("int64") - reference)
     wrong = steps > 0
     tie = None
-    if real is not None and wrong.any():
-        tie = float(np.abs(np.abs(real[wrong] - np.floor(real[wrong])) - 0.5).max())
-    return Layer(name, reference.size, int(wrong.sum()), float(steps.max(initial=0)), tie)
+    if wrong.any() and (values := [array for array in real if array is not None]):
+        missed = np.stack(values)[wrong]
+        tie = float(np.abs(missed - np.floor(missed) - 0.5).max())
+    return Layer(name, True, reference.size, int(wrong.sum()), float(steps.max(initial=0)), tie)

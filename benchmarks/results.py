@@ -1,9 +1,11 @@
 """What the measuring programs share: tables, the machine they ran on, and RESULTS.md."""
 
 import argparse
+import contextlib
 import datetime
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", type=Path, help="keep models and bundles in this folder (default: a temporary)"
     )
+
+
+@contextlib.contextmanager
+def working_folder(cache: Path | None) -> Iterator[Path]:
+    """The given folder, made where it is missing, or a temporary one."""
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        yield cache
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def finish(report: Report, options: argparse.Namespace) -> None:

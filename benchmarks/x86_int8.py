@@ -8,9 +8,7 @@ input. The peak is that of the VNNI dot product on registers, measured between t
 """
 
 import argparse
-import contextlib
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -20,7 +18,7 @@ from statistics import median
 import onnx
 from kernel_clock import Clock
 from models import model_file
-from results import Report, Table, add_options, finish
+from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.own_bench import OwnBench
@@ -43,7 +41,7 @@ def main() -> None:
     if not set(VNNI) & set(host_features()):
         print(f"skipped: this processor has none of {', '.join(VNNI)}")
         return
-    with _folder(options.cache) as folder:
+    with working_folder(options.cache) as folder:
         model = model_file(NETWORK, "int8", folder)
         compile_model(model, host_target(), output=folder / NETWORK)
         manifest = read_manifest(folder / NETWORK)
@@ -124,19 +122,6 @@ def _kernel_sizes(model: Path) -> dict[str, str]:
         if node.op_type == "Conv" and attribute.name == "kernel_shape"
     }
     return {name: "x".join(map(str, size)) for name, size in sizes.items()}
-
-
-def _folder(cache: Path | None) -> contextlib.AbstractContextManager[Path]:
-    """The folder to work in: given, or a temporary one."""
-    if cache is None:
-        return _temporary()
-    return contextlib.nullcontext(cache)
-
-
-@contextlib.contextmanager
-def _temporary() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 if __name__ == "__main__":
