@@ -50,7 +50,7 @@ class _ChannelsLast(BindingRewriter):
 
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         operator = operator_name(call)
-        if operator in ANCHORS and len(shape_of(call.args[0])) == IMAGE_RANK:
+        if operator in ANCHORS and _channels_first(call):
             return self._nchw(ANCHORS[operator](self, call, name), name)
         if operator == "relax.permute_dims":
             return self._compose(call)
@@ -130,6 +130,15 @@ class _ChannelsLast(BindingRewriter):
         return relax.op.reshape(self.last(call.args[0]), call.args[1])
 
 
+def _channels_first(call: tvm.ir.Call) -> bool:
+    """Whether a convolution, pool or resize reads and writes NCHW."""
+    attributes = call.attrs
+    if operator_name(call) == "relax.nn.conv2d":
+        layouts = (attributes.data_layout, attributes.out_layout, attributes.kernel_layout)
+        return tuple(str(layout) for layout in layouts) == ("NCHW", "NCHW", "OIHW")
+    return str(attributes.layout) == str(getattr(attributes, "out_layout", "NCHW")) == "NCHW"
+
+
 def _axes(call: tvm.ir.Call) -> tuple[int, ...]:
     rank = len(shape_of(call.args[0]))
     if call.attrs.axes is None:
@@ -152,6 +161,7 @@ def _conv2d(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr
         groups=int(attributes.groups),
         data_layout="NHWC",
         kernel_layout="OIHW",
+        out_dtype=attributes.out_dtype,
     )
 
 
@@ -173,7 +183,7 @@ def _pool2d(operator: Callable[..., relax.Expr]) -> Callable[..., relax.Expr]:
 
 
 def _adaptive(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr:
-    size = _ints(call.attrs.output_size)
+    size = None if call.attrs.output_size is None else _ints(call.attrs.output_size)
     return relax.op.nn.adaptive_avg_pool2d(rewriter.last(call.args[0]), size, layout="NHWC")
 
 
@@ -243,8 +253,10 @@ def _reduce(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr
     return reduce(rewriter.last(call.args[0]), moved, bool(call.attrs.keepdims))
 
 
-def _resize2d(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr:
+def _resize2d(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr | None:
     attributes = call.attrs
+    if not _channels_first(call):
+        return None
     return relax.op.image.resize2d(
         rewriter.last(call.args[0]),
         call.args[1],
