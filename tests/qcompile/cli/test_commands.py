@@ -96,6 +96,15 @@ def test_measures_ours_when_a_peer_cannot_run(cli, tmp_path):
     assert code == 0 and "qcompile 0" in out and "not measured: litert: " in out
 
 
+def test_draws(cli, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("bench", write_bundle(tmp_path / "net"), "--per-layer", "--plots")
+    assert code == 0 and "wrote" in out
+    for name in ("latency.png", "layers.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
 def test_lists_targets(cli):
     code, out, _ = cli("targets")
     assert code == 0 and all(name in out for name in list_targets())
