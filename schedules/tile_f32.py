@@ -44,20 +44,21 @@ def choose_tile(rows: int, columns: int, target: Target, *, whole: bool = False)
     """The tile with the least time for one reduction step of a (rows, columns) output.
 
     Time counts issue slots: multiply-adds and loads at two per cycle each, at least the latency
-    of one chain, with the rows and vectors beyond the output computed in vain. With `whole`, no
+    of one chain, with the rows and vectors beyond the output computed in vain. Among the fastest
+    tiles, the one with the fewest loads wins. With `whole`, no
     tile reaches beyond the vectors that hold the columns.
     """
     lanes = lanes_of(target)
     blocks = ceil(columns / lanes)
 
-    def cost(tile: Tile) -> tuple[float, int, int]:
+    def cost(tile: Tile) -> tuple[int, int]:
         work = max(
             tile.rows * tile.vectors,
             tile.rows + tile.vectors,
             FMAS_PER_CYCLE * FMA_LATENCY,
         )
         tiles = ceil(rows / tile.rows) * ceil(blocks / tile.vectors)
-        return tiles * work, tile.rows + tile.vectors, tile.vectors
+        return tiles * work, tiles * (tile.rows + tile.vectors)
 
     candidates = [
         Tile(height, width, lanes)
