@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qcompile.frontend.graph import GraphConverter, Scope
 
 MAX_ITERATIONS = 1000
+MAX_BYTES = 2**28  # of a body, times iterations
 
 
 def branch(converter: GraphConverter, node: Node, scope: Scope) -> list[Value]:
@@ -46,8 +47,8 @@ def loop(converter: GraphConverter, node: Node, scope: Scope) -> list[Value]:
     scanned: list[list[Value]] = [[] for _ in body.output[1 + len(carried) :]]
     iteration = 0
     while going and iteration < limit:
-        if iteration >= MAX_ITERATIONS:
-            raise Unsupported(f"more than {MAX_ITERATIONS} iterations")
+        if iteration >= MAX_ITERATIONS or iteration * body.ByteSize() > MAX_BYTES:
+            raise Unsupported(f"more than {iteration} iterations")
         counter, condition = _scalar(iteration, "int64"), _scalar(True, "bool")
         names = [value.name for value in body.input]
         inner = scope.new_child(dict(zip(names, [counter, condition, *carried], strict=True)))

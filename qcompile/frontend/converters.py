@@ -55,7 +55,7 @@ STANDARD: dict[str, Converter] = {
     "QLinearMatMul": qoperator.matmul,
     "QuantizeLinear": qdq.quantize_linear,
     "RMSNormalization": standard.rms_normalization,
-    "Range": standard.long_range,
+    "Range": standard.data_dependent,
     "ReduceMax": standard.extreme,
     "ReduceMin": standard.extreme,
     "Reshape": layout.reshape,

@@ -1,8 +1,8 @@
 """Evaluate nodes whose inputs are all constants: shape computations above all.
 
-Only cheap standard operators are folded, only up to `MAX_FOLDED` elements (or what the inputs hold
-already), and never the dequantize of weights. The size of a result is bounded before it is
-computed, so that a hostile file cannot ask for more.
+Only cheap standard operators are folded, and never the dequantize of weights. The size of a result
+is bounded before it is computed, so that a hostile file cannot ask for more than `MAX_FOLDED`
+elements, or what the inputs hold already.
 """
 
 import math
@@ -16,7 +16,8 @@ from qcompile.errors import InvalidModel
 from qcompile.frontend.node import Array
 from qcompile.frontend.tensors import plain
 
-MAX_FOLDED = 2**20
+MAX_FOLDED = 2**24
+MOST_BYTES = 8  # of an element
 
 
 def _operators(text: str) -> frozenset[str]:
@@ -29,22 +30,21 @@ ELEMENTWISE = _operators("""
     Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor
 """)
 SHAPED = _operators("""
-    ArgMax ArgMin Concat CumSum DepthToSpace EyeLike GatherElements NonZero ReduceMax ReduceMean
+    ArgMax ArgMin Concat CumSum DepthToSpace EyeLike GatherElements ReduceMax ReduceMean
     ReduceMin ReduceProd ReduceSum ScatterElements ScatterND Slice SpaceToDepth Split Trilu
 """)
-GROWING = _operators("ConstantOfShape Expand Gather GatherND OneHot Pad Range Tile")
+GROWING = _operators("ConstantOfShape Expand Gather GatherND NonZero OneHot Pad Range Tile")
+FOLDABLE = ELEMENTWISE | SHAPED | GROWING
 
 
-def foldable(operator: str, arrays: Sequence[Array | None]) -> bool:
-    """Whether the node is of a known cheap kind and its result stays small."""
+def result_size(operator: str, arrays: Sequence[Array | None]) -> float:
+    """At least the number of elements of the result of a foldable operator."""
     given = [array for array in arrays if array is not None]
-    held = sum(array.size for array in given)
-    limit = max(MAX_FOLDED, held)
     if operator in ELEMENTWISE:
-        return _broadcast_size(given) <= limit
+        return _broadcast_size(given)
     if operator in SHAPED:
-        return True
-    return operator in GROWING and _grown_size(operator, given) <= limit
+        return sum(array.size for array in given)
+    return _grown_size(operator, given)
 
 
 def _broadcast_size(arrays: Sequence[Array]) -> int:
@@ -63,6 +63,8 @@ def _grown_size(operator: str, arrays: Sequence[Array]) -> float:
     if operator == "Range" and all(array.size == 1 for array in arrays) and len(arrays) == 3:
         start, stop, step = (float(array.reshape(())) for array in arrays)
         return (stop - start) / step if step else math.inf
+    if operator == "NonZero":
+        return arrays[0].size * arrays[0].ndim
     if len(arrays) < 2:
         return math.inf
     if operator == "Expand":

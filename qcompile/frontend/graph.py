@@ -17,7 +17,7 @@ from tvm import relax
 from qcompile.errors import InvalidModel, QCompileError, Unsupported
 from qcompile.frontend.control import CONTROL
 from qcompile.frontend.converters import CONVERTERS, LAYERS
-from qcompile.frontend.folding import evaluate, foldable
+from qcompile.frontend.folding import FOLDABLE, MAX_FOLDED, MOST_BYTES, evaluate, result_size
 from qcompile.frontend.names import LayerNames
 from qcompile.frontend.node import (
     Emitter,
@@ -56,6 +56,7 @@ class GraphConverter:
         for tensor in graph.initializer:
             array, codes = to_array(tensor)
             scope[tensor.name] = Value(constant(array), codes)
+            self._emitter.own(scope[tensor.name].expr)
         consumers = _consumers(graph)
         for node in graph.node:
             try:
@@ -93,11 +94,16 @@ class GraphConverter:
 
     def _folded(self, proto: onnx.NodeProto, node: Node) -> Result | None:
         """The results of a cheap standard node whose inputs are all constants."""
+        if proto.domain not in STANDARD_DOMAINS or node.operator not in FOLDABLE:
+            return None
         arrays = [None if value is None else array_of(value.expr) for value in node.inputs]
-        known = all(a is not None or v is None for a, v in zip(arrays, node.inputs, strict=True))
-        if proto.domain in STANDARD_DOMAINS and known and foldable(node.operator, arrays):
-            return [constant(array) for array in evaluate(proto, arrays, self._opset)]
-        return None
+        if any(a is None and v is not None for a, v in zip(arrays, node.inputs, strict=True)):
+            return None
+        size = result_size(node.operator, arrays)
+        held = sum(array.size for array in arrays if array is not None)
+        if size > max(MAX_FOLDED, held) or size * MOST_BYTES > self._emitter.free_bytes:
+            raise Unsupported(f"its constant result would have {size:.0f} elements")
+        return [constant(array) for array in evaluate(proto, arrays, self._opset)]
 
     def _node(self, proto: onnx.NodeProto, scope: Scope, consumers: Mapping[str, set[str]]) -> Node:
         standard = proto.domain in STANDARD_DOMAINS

@@ -15,28 +15,27 @@ class LayerNames:
     def __init__(self, graph: onnx.GraphProto):
         self._given = {node.name for node in graph.node}
         self._seen: Counter[str] = Counter()
+        self._repeated: Counter[str] = Counter()
         self._used: set[str] = set()
 
     def next(self, node: onnx.NodeProto) -> str:
         """The name of a node; nodes come in topological order."""
-        name = node.name or f"{node.op_type}_{self._seen[node.op_type]}"
+        base = node.name or f"{node.op_type}_{self._seen[node.op_type]}"
         self._seen[node.op_type] += 1
-        name = unique(name, self._used if node.name else self._used | self._given)
+        name = base
+        while name in self._used or (name in self._given and name != node.name):
+            self._repeated[base] += 1
+            name = f"{base}_{self._repeated[base]}"
         self._used.add(name)
         return name
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """`name`, or the first of `name_1`, `name_2`, ... that is free."""
-    if name not in taken:
-        return name
-    number = 1
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
 
 
 def identifier(name: str, taken: set[str]) -> str:
     """A valid and free identifier that resembles `name`."""
     plain = re.sub(r"\W", "_", name, flags=re.ASCII) or "input"
-    return unique(plain if not plain[0].isdigit() else f"input_{plain}", taken)
+    plain = f"input_{plain}" if plain[0].isdigit() else plain
+    number, free = 0, plain
+    while free in taken:
+        number += 1
+        free = f"{plain}_{number}"
+    return free

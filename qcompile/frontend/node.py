@@ -1,5 +1,6 @@
 """What the converters of the importer see: one ONNX node, and the values at its inputs."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,6 +11,8 @@ import tvm
 from tvm import relax
 
 from qcompile.errors import InvalidModel, Unsupported
+
+FREE_BYTES = 2**28
 
 Array = npt.NDArray[Any]
 
@@ -92,17 +95,36 @@ Result: TypeAlias = relax.Expr | Value | list[relax.Expr | Value]
 
 
 class Emitter:
-    """Adds bindings to the dataflow block under construction."""
+    """Adds bindings to the dataflow block under construction.
+
+    New constants may take FREE_BYTES, and as much again as the model's own.
+    """
 
     def __init__(self, block_builder: relax.BlockBuilder):
         self.block_builder = block_builder
+        self.free_bytes = FREE_BYTES
         self._names: set[str] = set()
+        self._known: set[relax.Expr] = set()
+
+    def own(self, initializer: relax.Expr) -> None:
+        """Note a constant of the model itself."""
+        self._known.add(initializer)
+        self.free_bytes += _bytes(initializer)
+
+    def _spend(self, expr: relax.Expr) -> None:
+        if isinstance(expr, tvm.ir.GenericConst) and expr not in self._known:
+            self._known.add(expr)
+            self.free_bytes -= _bytes(expr)
+            if self.free_bytes < 0:
+                raise Unsupported("the constants computed at compile time exceed the memory for it")
 
     def emit(self, expr: relax.Expr, name: str = "") -> relax.Expr:
         """Bind `expr` to a variable, which keeps `name` exactly, dots and slashes included.
 
         BlockBuilder.emit would turn dots into underscores.
         """
+        for each in (expr, *(expr.args if isinstance(expr, tvm.ir.Call) else ())):
+            self._spend(each)
         if isinstance(expr, relax.Var | tvm.ir.GenericConst):
             return expr
         if not name or name in self._names:
@@ -133,6 +155,10 @@ def constant(array: Array) -> relax.Expr:
 def array_of(expr: relax.Expr) -> Array | None:
     """The values of a constant, None for anything else."""
     return expr.value.numpy() if isinstance(expr, tvm.ir.GenericConst) else None
+
+
+def _bytes(expr: relax.Expr) -> int:
+    return math.prod(shape_of(expr)) * np.dtype(dtype_of(expr)).itemsize
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:

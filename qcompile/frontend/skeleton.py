@@ -98,5 +98,6 @@ def _skeleton(
 
 
 def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(line for line in lines if line and not line.startswith("==>"))
+    """The first error; what follows it is the model's text, or errors that it caused."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

@@ -130,13 +130,6 @@ def roi_align(emit: Emitter, node: Node) -> relax.Expr:
     return stock(emit, node)
 
 
-def long_range(_: Emitter, node: Node) -> relax.Expr:
-    """Range where it is not folded."""
-    if all(value is not None and array_of(value.expr) is not None for value in node.inputs):
-        raise Unsupported(f"a range of more than {MAX_FOLDED} numbers")
-    raise Unsupported("the shape of its result depends on the data")
-
-
 def one_hot(emit: Emitter, node: Node) -> relax.Expr:
     """Ones along a new axis where the index is, counted from the back when negative."""
     indices = node.expr(0)

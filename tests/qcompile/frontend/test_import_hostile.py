@@ -1,5 +1,6 @@
 """Damaged, contradictory and hostile files: one clear error each, never anything else."""
 
+import itertools
 import os
 
 import numpy as np
@@ -271,6 +272,36 @@ def test_stays_small_when_asked_for_much(nodes):
     outputs = {"y": (kind, None), "z": ("FLOAT", [2])}
     with pytest.raises(QCompileError):
         import_onnx(model_of(nodes, {"x": ("FLOAT", [2])}, outputs, used))
+
+
+def doubling(steps):
+    names = ["c", *(f"c{i}" for i in range(steps))]
+    pairs = itertools.pairwise(names)
+    return [helper.make_node("Concat", [a, a], [b], axis=0) for a, b in pairs], names[-1]
+
+
+def chain(op, steps, **attributes):
+    names = ["c", *(f"c{i}" for i in range(steps))]
+    pairs = itertools.pairwise(names)
+    return [helper.make_node(op, [a], [b], **attributes) for a, b in pairs], names[-1]
+
+
+@pytest.mark.parametrize(
+    ("made", "constant"),
+    [
+        (doubling(20), np.zeros(2**10, "float32")),
+        (chain("Relu", 3000), np.zeros(2**20, "float32")),
+        (chain("Transpose", 3000), np.zeros((2**10, 2**10), "float32")),
+        (([helper.make_node("Mul", ["c", "r"], ["m"])], "m"), np.zeros((2**16, 1), "float32")),
+    ],
+)
+def test_computes_little_at_compile_time(made, constant):
+    nodes, last = made
+    constants = {"c": constant} | ({"r": np.zeros((1, 2**16), "float32")} if last == "m" else {})
+    nodes = [*nodes, helper.make_node("ReduceMax", [last], ["top"])]
+    nodes.append(helper.make_node("Add", ["x", "top"], ["y"]))
+    with pytest.raises(Unsupported, match="constant"):
+        import_onnx(model_of(nodes, {"x": ("FLOAT", [1])}, {"y": ("FLOAT", None)}, constants))
 
 
 def external(tmp_path, location, offset=0, length=12, dims=(3,)):
