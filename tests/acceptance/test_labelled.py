@@ -1,0 +1,52 @@
+"""Trained networks on labelled images, against onnxruntime without its graph optimizations."""
+
+import numpy as np
+import pytest
+from accuracy import compare
+from labelled import LABELLED
+from layerwise import compare_layers
+
+from qcompile.compiler import compile_model
+from qcompile.targets import load_target
+
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.shared
+INTEGER = [name for name, network in LABELLED.items() if network.integer]
+IMAGES = 100
+LAYERWISE_IMAGES = 2
+# Images whose class may differ: a value that lies on a tie rounds either way in the reference's
+# float sums, and every later layer sees the step.
+FLIPPED = 3
+
+
+@pytest.fixture(scope="module")
+def target():
+    return load_target("host")
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_classifies_like_onnxruntime(name, shared, target, tmp_path):
+    network = LABELLED[name]
+    compiled = compile_model(network.model(shared), target, output=tmp_path / "bundle", batch=1)
+    images, classes = (array[:IMAGES] for array in network.samples(shared))
+    found = compare(network, shared, tmp_path / "bundle", images, classes)
+
+    assert found.same_class >= 1 - FLIPPED / IMAGES
+    if network.integer:
+        # Between the first and the last layer nothing is float; a softmax may follow.
+        assert {operator.op for operator in compiled.analysis.float_ops} <= {"softmax"}
+        assert all(layer.integer for layer in compiled.analysis.layers)
+    else:
+        assert found.difference.max() <= 1e-4
+
+
+@pytest.mark.parametrize("name", INTEGER)
+def test_layers_agree_on_the_reference_inputs(name, shared, target, tmp_path):
+    network = LABELLED[name]
+    images, _ = network.samples(shared)
+    model = network.model(shared)
+    samples = [{"input": image[None]} for image in np.asarray(images[:LAYERWISE_IMAGES])]
+    layers = compare_layers(model, samples, target, tmp_path)
+
+    assert len(layers) >= 10
+    assert [layer for layer in layers if not layer.agrees] == []
