@@ -27,7 +27,7 @@ class _Conv1dAsConv2d(BindingRewriter):
             "relax.nn.max_pool1d": self._pool(relax.op.nn.max_pool2d),
             "relax.nn.avg_pool1d": self._pool(relax.op.nn.avg_pool2d),
         }.get(operator_name(call))
-        if rule is None or str(_layout(call)) != "NCW":
+        if rule is None or not _channels_first(call):
             return None
         image = self.emit(rule(call), name)
         return relax.op.reshape(image, shape_of(call))
@@ -46,6 +46,7 @@ class _Conv1dAsConv2d(BindingRewriter):
             padding=[0, left, 0, right],
             dilation=[1, *_ints(attributes.dilation)],
             groups=int(attributes.groups),
+            out_dtype=attributes.out_dtype,
         )
 
     def _pool(self, operator: Callable[..., relax.Expr]) -> Callable[[tvm.ir.Call], relax.Expr]:
@@ -65,8 +66,13 @@ class _Conv1dAsConv2d(BindingRewriter):
         return pooled
 
 
-def _layout(call: tvm.ir.Call) -> str:
-    return str(getattr(call.attrs, "data_layout", None) or call.attrs.layout)
+def _channels_first(call: tvm.ir.Call) -> bool:
+    """Whether a convolution or pool reads and writes NCW."""
+    attributes = call.attrs
+    if operator_name(call) == "relax.nn.conv1d":
+        layouts = (attributes.data_layout, attributes.out_layout, attributes.kernel_layout)
+        return tuple(str(layout) for layout in layouts) == ("NCW", "NCW", "OIW")
+    return str(attributes.layout) == str(attributes.out_layout) == "NCW"
 
 
 def _ints(values: Sequence[object]) -> list[int]:

@@ -3,7 +3,8 @@
     batch_norm(x, gamma, beta, mean, variance)[0] -> x * a + (beta - mean * a)
     a = gamma / sqrt(variance + epsilon)
 
-a and the sum are computed in float64. The other two results of batch_norm must be unused.
+a and the sum are computed in float64; the other two results are mean and variance as they were.
+Left alone: statistics of the batch (training), parameters that are computed.
 """
 
 import numpy as np
@@ -30,7 +31,11 @@ class _FoldBatchNorm(BindingRewriter):
         if any(constant(argument) is None for argument in call.args[1:]):
             return None
         gamma, beta, mean, variance = (array_of(p).astype("float64") for p in call.args[1:])
-        factor = gamma / np.sqrt(variance + float(call.attrs.epsilon))
+        factor = 1 / np.sqrt(variance + float(call.attrs.epsilon))
+        if bool(call.attrs.scale):
+            factor = factor * gamma
+        if not bool(call.attrs.center):
+            beta = np.zeros_like(beta)
         rank, axis = len(shape_of(call.args[0])), int(call.attrs.axis)
         spread = [-1 if i == axis % rank else 1 for i in range(rank)]
         scaled = relax.op.multiply(call.args[0], vector(factor.reshape(spread), "float32"))
