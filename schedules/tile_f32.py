@@ -19,6 +19,7 @@ from qcompile.targets import Target
 FLOAT_BYTES = 4
 FMAS_PER_CYCLE = 2  # of one core of every processor in targets/ that has FMA
 FMA_LATENCY = 4  # cycles, Zen 2 to 5 and Intel since Skylake: fewer chains than this times 2 stall
+VECTOR_LOAD = 2  # cost of a vector, from the second-level cache, to a number from the first
 PARALLEL_WORK_S = 20e-6  # a parallel loop costs about 2 us, ten times less
 
 
@@ -45,8 +46,8 @@ def choose_tile(rows: int, columns: int, target: Target, *, whole: bool = False)
 
     Time counts issue slots: multiply-adds and loads at two per cycle each, at least the latency
     of one chain, with the rows and vectors beyond the output computed in vain. Among the fastest
-    tiles, the one with the fewest loads wins. With `whole`, no
-    tile reaches beyond the vectors that hold the columns.
+    tiles, the one with the cheapest loads wins. With `whole`, no tile reaches beyond the vectors
+    that hold the columns.
     """
     lanes = lanes_of(target)
     blocks = ceil(columns / lanes)
@@ -58,7 +59,7 @@ def choose_tile(rows: int, columns: int, target: Target, *, whole: bool = False)
             FMAS_PER_CYCLE * FMA_LATENCY,
         )
         tiles = ceil(rows / tile.rows) * ceil(blocks / tile.vectors)
-        return tiles * work, tiles * (tile.rows + tile.vectors)
+        return tiles * work, tiles * (tile.rows + VECTOR_LOAD * tile.vectors)
 
     candidates = [
         Tile(height, width, lanes)
