@@ -26,6 +26,8 @@ from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_dense import LowerDense
 from qcompile.passes.lower_depthwise import LowerDepthwise
 from qcompile.passes.lower_float import LowerFloat
+from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
+from qcompile.passes.lower_float_depthwise import LowerFloatDepthwise
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
 from qcompile.passes.own_quantize import OwnQuantize
@@ -79,6 +81,8 @@ def lower_passes(target: Target) -> Sequence[Pass]:
         LowerBatchMatmul(target),
         LowerPool(target),
         LowerTable(target),
+        LowerFloatDepthwise(target),
+        LowerFloatBatchMatmul(target),
         LowerFloat(target),
         SinkReshape(),
         relax.transform.EliminateCommonSubexpr(),
