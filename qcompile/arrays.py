@@ -143,6 +143,8 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     """Every array of the file; a .npy file holds one without a name."""
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path}: not a regular file")
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):

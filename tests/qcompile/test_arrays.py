@@ -1,5 +1,6 @@
 """The NPZ contract: what is taken, what is refused, and how samples become batches."""
 
+import os
 import re
 
 import numpy as np
@@ -138,7 +139,8 @@ def test_refuses_damaged_files(tmp_path, content):
 
 def test_refuses_pickles_and_missing_files(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for name in ("objects.npy", "none.npz", "."):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("objects.npy", "none.npz", ".", "pipe"):
         with pytest.raises(InvalidInput, match=re.escape(str(tmp_path))):
             read_samples(tmp_path / name, [IMAGE])
 
