@@ -3,7 +3,7 @@
 The checker looks at each node by itself, because it asks more of graphs than ONNX Runtime does and
 than real files hold. The inference looks at a skeleton: the model with its large initializers
 turned into inputs of the same type and shape, so that weights are neither copied nor limited to
-2 GB.
+2 GB; models with operators of other domains go without it.
 """
 
 import math
@@ -14,7 +14,7 @@ from onnx import helper
 
 from qcompile.errors import InvalidModel
 from qcompile.frontend.shapes import declared_shape, real_inputs
-from qcompile.frontend.validate import describe, standard_opset, subgraphs
+from qcompile.frontend.validate import STANDARD_DOMAINS, describe, standard_opset, subgraphs
 
 NOT_INFERRED = ("MeanVarianceNormalization",)  # the inference of ONNX 1.23 refuses its own body
 SMALL = 1024  # elements of initializers that stay: shapes, axes, bounds
@@ -33,13 +33,23 @@ def check_consistent(model: onnx.ModelProto, shapes: Shapes) -> None:
     context = onnx.checker.C.CheckerContext()
     context.ir_version = max(model.ir_version, 4)
     _check_nodes(model.graph, context, imports)
-    if any(node.op_type in NOT_INFERRED for node in model.graph.node):
+    if not _inferable(model.graph):
         return
     skeleton = _skeleton(model, shapes, imports)
     try:
         onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
     except Exception as error:  # InferenceError, and others for damaged types
         raise InvalidModel(f"ONNX's shape inference: {_one_line(error)}") from error
+
+
+def _inferable(graph: onnx.GraphProto) -> bool:
+    """Whether ONNX knows every operator; behind others it takes the lack of a type for an error."""
+    return all(
+        node.domain in STANDARD_DOMAINS
+        and node.op_type not in NOT_INFERRED
+        and all(_inferable(inner) for inner in subgraphs(node))
+        for node in graph.node
+    )
 
 
 def _check_nodes(

@@ -189,3 +189,15 @@ def test_refuses_a_wrong_number_of_inputs():
     model = one("QLinearConcat", ["s", "z", "x"], [3], constants, {"x": [3]}, axis=0)
     with pytest.raises(InvalidModel, match="3 inputs"):
         import_onnx(model)
+
+
+def test_reads_standard_operators_behind_those_of_other_domains():
+    nodes = [
+        helper.make_node("QLinearSigmoid", ["x", "s", "z", "s", "z"], ["q"], domain=MICROSOFT),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("Concat", ["d", "d"], ["c"], axis=1),
+        helper.make_node("ReduceMax", ["c"], ["y"], axes=[1]),
+    ]
+    constants = {"s": scale(0.01), "z": np.uint8(10)}
+    inputs = {"x": ("UINT8", [2, 3])}
+    agrees(model_of(nodes, inputs, {"y": ("FLOAT", None)}, constants, 17, microsoft=True))
