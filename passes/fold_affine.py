@@ -7,8 +7,8 @@
     dequantize(y, s, 0) * a     -> dequantize(y, s * a, 0)
 
 w constant; a, c and d constants along the output channels (or single values); y: int32 sums. Only
-behind a convolution or product: elsewhere the order of roundings is the model's. Computed in
-float64.
+behind a convolution or product: elsewhere the order of roundings is the model's. Left alone: values
+that others read as well. Computed in float64.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import dequantize
-from qcompile.passes.facts import array_of, codes_behind, constant, scalar, vector
+from qcompile.passes.facts import array_of, codes_of, constant, scalar, vector
 from qcompile.passes.rewriter import (
     BindingRewriter,
     operator_name,
@@ -36,18 +36,19 @@ class _FoldAffine(BindingRewriter):
             return None
         for value, other in (call.args, list(reversed(call.args))):
             array = constant(self.definition(other))
-            if array is None or str(array.dtype) != "float32" or self.reads.get(value) != 1:
+            if array is None or str(array.dtype) != "float32":
                 continue
             if shape_of(call) != shape_of(value) or not self._behind_product(value):
                 continue
             return (
-                self._sum(value, array)
-                if operator == "relax.add"
-                else self._product(value, array, name)
+                self._sum(value, array) if operator == "relax.add" else self._product(value, array)
             )
         return None
 
     def _behind_product(self, value: relax.Expr) -> bool:
+        """Whether `value` is a product, or sums and factors of one, and read once at each step."""
+        if self.reads.get(value) != 1:
+            return False
         call = self.call_of(value, "relax.add", "relax.multiply", "qcompile.dequantize", *PRODUCTS)
         if call is None:
             return False
@@ -65,27 +66,27 @@ class _FoldAffine(BindingRewriter):
         total = array_of(inner.args[1]).astype("float64") + array
         return relax.op.add(inner.args[0], vector(total, "float32"))
 
-    def _product(
-        self, value: relax.Expr, array: NDArray[np.float32], name: str
-    ) -> relax.Expr | None:
+    def _product(self, value: relax.Var, array: NDArray[np.float32]) -> relax.Var | None:
+        """`value` * `array`, in the place of `value`."""
         inner = self.definition(value)
         if operator_name(inner) == "relax.add":
-            scaled = self._product(inner.args[0], array, name)
+            scaled = self._product(inner.args[0], array)
             if scaled is None:
                 return None
+            self.reads[scaled] = 1
             offset = array_of(inner.args[1]).astype("float64") * array
-            return relax.op.add(self.emit(scaled), vector(offset, "float32"))
+            return self.replace(value, relax.op.add(scaled, vector(offset, "float32")))
         channels = shape_of(value)[_channel_axis(inner)]
         if not _along(array, len(shape_of(value)), _channel_axis(inner), channels):
             return None
         factor = np.broadcast_to(array.reshape(-1).astype("float64"), (channels,))
-        if operator_name(inner) == "qcompile.dequantize":
-            return self._scaled_sums(value, factor)
-        return self._scaled_weights(inner, factor)
+        sums = operator_name(inner) == "qcompile.dequantize"
+        product = (self._scaled_sums if sums else self._scaled_weights)(inner, factor)
+        return None if product is None else self.replace(value, product)
 
-    def _scaled_sums(self, value: relax.Expr, factor: NDArray[np.float64]) -> relax.Expr | None:
-        codes = codes_behind(self, value)
-        if codes is None or codes.axis != len(shape_of(value)) - 1:
+    def _scaled_sums(self, call: tvm.ir.Call, factor: NDArray[np.float64]) -> relax.Expr | None:
+        codes = codes_of(self, call)
+        if codes is None or codes.zero.any() or codes.axis != len(shape_of(call)) - 1:
             return None
         scale = vector(codes.scale.reshape(-1) * factor, "float32")
         return dequantize(
@@ -96,13 +97,20 @@ class _FoldAffine(BindingRewriter):
         self, product: tvm.ir.Call, factor: NDArray[np.float64]
     ) -> relax.Expr | None:
         weights = constant(product.args[1])
-        if weights is None:
+        if weights is None or not _channels_known(product, weights.ndim):
             return None
         convolution = operator_name(product) == "relax.nn.conv2d"
         spread = (-1, *(1,) * (weights.ndim - 1)) if convolution else (-1,)
         scaled = vector(weights * factor.reshape(spread), "float32")
         arguments = [product.args[0], scaled]
         return tvm.ir.Call(product.op, arguments, product.attrs, product.ty_args)
+
+
+def _channels_known(product: tvm.ir.Call, rank: int) -> bool:
+    """Whether the weights' output channels come first (convolution) or last (matrix)."""
+    if operator_name(product) == "relax.nn.conv2d":
+        return str(product.attrs.kernel_layout) == "OIHW"
+    return operator_name(product) != "relax.matmul" or rank > 1
 
 
 def _channel_axis(call: tvm.ir.Call) -> int:

@@ -51,6 +51,11 @@ class BindingRewriter:
         self._definitions[var] = self.builder.lookup_binding(var)
         return var
 
+    def replace(self, var: relax.Var, expression: relax.Expr) -> relax.Var:
+        """Bind an expression under the name of `var`, which nothing must read any more."""
+        self._names.discard(str(var.name))
+        return self.emit(expression, str(var.name))
+
     def _free(self, name: str) -> str:
         """`name`, or with a number behind it where it is taken."""
         numbered = (name if n == 0 else f"{name}_{n}" for n in count())
