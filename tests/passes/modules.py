@@ -30,9 +30,13 @@ def module(body: Callable[..., Any], *parameters: tuple[Shape, str]) -> tvm.IRMo
     return builder.get()
 
 
-def run(mod: tvm.IRModule, *arrays: np.ndarray) -> Any:
+# LLVM's optimizer would take most of the tests' time.
+QUICK = {"kind": "llvm", "opt-level": 0}
+
+
+def run(mod: tvm.IRModule, *arrays: np.ndarray, target: dict[str, Any] = QUICK) -> Any:
     """What main returns for `arrays`: an array, or a list of them."""
-    machine = relax.VirtualMachine(tvm.compile(mod, "llvm"), tvm.cpu())
+    machine = relax.VirtualMachine(tvm.compile(mod, tvm.target.Target(target)), tvm.cpu())
     result = machine["main"](*(tvm.runtime.tensor(array) for array in arrays))
     return result.numpy() if hasattr(result, "numpy") else [item.numpy() for item in result]
 
