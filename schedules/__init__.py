@@ -14,6 +14,7 @@ from qcompile.schedules.dense_int8 import schedule_dense_int8
 from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f32
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.generic import PLAIN, has_blocks, schedule_generic
+from qcompile.schedules.lookup import permute_lookups
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.rounding import convert_rounding
@@ -47,10 +48,16 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     if not has_blocks(func):
         return func.with_attr(PLAIN, True)
     sch = s_tir.Schedule(tvm.IRModule({"main": func}))
-    for block in sch.get_child_blocks(sch.get_sblock("root")):
-        name = sch.get(block).annotations.get("qcompile.schedule")
-        if name is not None:
-            SCHEDULES[str(name)](sch, block, target)
-            func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
-            return convert_rounding(func)
-    return convert_rounding(schedule_generic(func, target))
+    named = [
+        (str(name), block)
+        for block in sch.get_child_blocks(sch.get_sblock("root"))
+        if (name := sch.get(block).annotations.get("qcompile.schedule")) is not None
+    ]
+    if named:
+        # A table that TVM fused to another anchor is part of its operand or of its epilogue.
+        name, block = min(named, key=lambda anchor: anchor[0] == "table")
+        SCHEDULES[name](sch, block, target)
+        func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
+    else:
+        func = schedule_generic(func, target)
+    return permute_lookups(convert_rounding(func), target)

@@ -9,6 +9,7 @@ from tvm import relax, te, tirx
 from tvm.relax import op
 
 from qcompile.schedules.prepare import prepare
+from qcompile.schedules.table import table
 from qcompile.targets import host_features, load_target
 from tests.schedules.kernels import build, run
 
@@ -123,3 +124,17 @@ def test_quantizes_on_the_way(case, planar, dtype, target):
     expected = padded(codes.astype("uint8"), case, 7)
     func = fused(x.shape, "float32", quantize, case, 7)
     np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
+
+
+@pytest.mark.parametrize("case", CASES[:6])
+def test_looks_up_on_the_way(case, target):
+    rng = np.random.default_rng(2)
+    x, entries = rng.integers(0, 256, case.data, dtype="uint8"), rng.permutation(256)
+    entries = entries.astype("uint8")
+
+    def look_up(x):
+        return relax.BlockBuilder.current().call_te(table, x, relax.const(entries))
+
+    func = fused(x.shape, "uint8", look_up, case, 9)
+    expected = padded(entries[x], case, 9)
+    np.testing.assert_array_equal(run(build(func, target), [x, entries], expected), expected)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import tvm
+from tvm import s_tir, te
 from tvm.relax import op
 
+from qcompile.schedules.lookup import permute_lookups
 from qcompile.schedules.table import table
 from qcompile.targets import host_features, load_target
 from tests.schedules.kernels import build, fused_function, run
@@ -36,6 +39,20 @@ def test_looks_up_every_code(target):
     entries = np.random.default_rng(1).integers(0, 256, 256, dtype="uint8")
     func = fused_function([(x.shape, "uint8"), ((256,), "uint8")], table, lambda y: y, 2)
     np.testing.assert_array_equal(run(build(func, target), [x, entries], entries), entries)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16, 32, 48, 64, 128])
+def test_vectors_of_any_length(lanes, target):
+    x = np.random.default_rng(3).integers(0, 256, 4 * lanes, dtype="uint8")
+    entries = np.random.default_rng(4).permutation(256).astype("int8")
+    placeholders = [te.placeholder(a.shape, str(a.dtype)) for a in (x, entries)]
+    sch = s_tir.Schedule(te.create_prim_func([*placeholders, table(*placeholders)]))
+    _, lane = sch.split(sch.get_loops(sch.get_sblock("looked_up"))[0], [None, lanes])
+    sch.vectorize(lane)
+    func = permute_lookups(sch.mod["main"], target)
+    library = tvm.compile(tvm.IRModule({"main": func}), target=target.tvm_target())
+    expected = entries[x]
+    np.testing.assert_array_equal(run(library, [x, entries], expected), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 6, 48), (1, 3, 5, 7)])

@@ -1,0 +1,96 @@
+"""Look bytes up in a table of 256 bytes: an intrinsic that vectorizes.
+
+    lookup(code, table) = table[code]        code: uint8, table: 256 uint8 or int8
+
+TVM takes a load whose index is data for opaque, and fuses it with nothing; the intrinsic is
+elementwise. AVX-512 VBMI permutes: vpermi2b looks the low seven bits of 64 codes up in one half of
+the table, and the top bit chooses the half. Other processors load byte after byte.
+"""
+
+from typing import Any
+
+import tvm.ir._ffi_api
+import tvm_ffi
+from tvm import te, tirx
+from tvm.ir import register_op_attr
+
+from qcompile.targets import Target
+
+LOADED, PERMUTED = "qcompile.lookup", "qcompile.lookup_permuted"
+ENTRIES = 256
+LANES = 64  # bytes in a vector of AVX-512
+
+
+def register_lookup() -> None:
+    """Register both forms of the intrinsic and their lowering; twice is harmless."""
+    for name, lowering in ((LOADED, _load), (PERMUTED, _permute)):
+        if name in tvm.ir._ffi_api.ListOpNames():
+            continue
+        tvm.ir._ffi_api.RegisterOp(name, "The entry of a table of 256 bytes for a uint8 code.")
+        register_op_attr(name, "TVectorizable", True)
+        register_op_attr(name, "TScriptPrinterName", name.removeprefix("qcompile."))
+        register_op_attr(name, "TCallEffectKind", int(tirx.CallEffectKind.ReadState.value))
+        tirx.register_intrin_lowering(name, target="llvm", f=lowering)
+
+
+def lookup(code: tirx.Expr, table: te.Tensor) -> tirx.Expr:
+    """table[code]. code: uint8; table: (256,) uint8 or int8."""
+    register_lookup()
+    first = tirx.call_intrin("handle", "tirx.address_of", table[0])
+    return tirx.call_intrin(str(table.dtype), tvm.ir.Op.get(LOADED), code, first)
+
+
+def permute_lookups(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
+    """`func` with permutations in place of loads, if the target has them."""
+    if "avx512vbmi" not in target.features or target.vector_bytes != LANES:
+        return func
+
+    def permuted(call: Any) -> Any:
+        if getattr(call.op, "name", None) != LOADED:
+            return call
+        return tirx.call_intrin(str(call.ty), tvm.ir.Op.get(PERMUTED), *call.args)
+
+    return func.with_body(tvm_ffi.structural_map(func.body, (tvm.ir.Call, permuted)))
+
+
+def _load(call: Any) -> tirx.Expr:
+    code, table = _operands(call)
+    return tirx.BufferLoad(table, [code.astype(_vector("int32", _lanes(code)))])
+
+
+def _permute(call: Any) -> tirx.Expr:
+    """Two permutations and a choice, of 64 bytes: fewer codes are repeated, and cut afterwards."""
+    code, table = _operands(call)
+    lanes = _lanes(code)
+    if lanes == 1 or LANES % lanes:
+        return _load(call)
+    bytes_ = _vector("int8", LANES)
+    quarters = [
+        tirx.reinterpret(bytes_, tirx.BufferLoad(table, [tirx.Ramp(first, 1, LANES)]))
+        for first in range(0, ENTRIES, LANES)
+    ]
+    codes = code if lanes == LANES else tirx.Shuffle([code] * (LANES // lanes), list(range(LANES)))
+    index = tirx.reinterpret(bytes_, codes)
+
+    def half(first: tirx.Expr, second: tirx.Expr) -> tirx.Expr:
+        name = "llvm.x86.avx512.vpermi2var.qi.512"
+        return tirx.call_llvm_pure_intrin(bytes_, name, first, index, second)
+
+    upper = index < tirx.Broadcast(tirx.const(0, "int8"), LANES)
+    found = tirx.Select(upper, half(*quarters[2:]), half(*quarters[:2]))
+    found = found if lanes == LANES else tirx.Shuffle([found], list(range(lanes)))
+    return tirx.reinterpret(str(call.ty), found)
+
+
+def _operands(call: Any) -> tuple[tirx.Expr, Any]:
+    """The codes, and the buffer of the table."""
+    code, address = call.args
+    return code, address.args[0].source
+
+
+def _lanes(code: tirx.Expr) -> int:
+    return int(str(code.ty).partition("x")[2] or 1)
+
+
+def _vector(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
