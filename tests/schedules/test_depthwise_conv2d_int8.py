@@ -135,6 +135,20 @@ def test_fuses_what_follows(case, target):
     np.testing.assert_array_equal(run(build(func, target), arrays, expected), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "instruction"), [("alderlake", "vpdpbusd"), ("x86-64-v3", "vpmaddwd")]
+)
+def test_uses_the_dot_product_of_the_target(name, instruction):
+    target, case = load_target(name), CASES[0]
+    plan = plan_of(case, np.zeros((32, 3, 3), "int8"), target)
+    weights = pack_weights(np.zeros((32, 3, 3), "int8"), plan)
+    operands = [(plan.input_shape, "uint8"), (weights.shape, str(weights.dtype)), ((32,), "int32")]
+    func = fused_function(
+        operands, lambda *t: depthwise_conv2d_int8(*t, plan, "layer"), lambda sums: sums, 3
+    )
+    assert instruction in build(func, target).mod.inspect_source("asm")
+
+
 def test_gives_a_step_of_the_kernel_to_each_lane():
     target = load_target("znver4")
     plan = plan_depthwise((1, 56, 56, 144), (144, 3, 3), target, pads=(1, 1, 1, 1))
