@@ -88,6 +88,12 @@ def is_dequantize(expression: relax.Expr) -> bool:
     return operator_name(expression) == "qcompile.dequantize"
 
 
+def channels_last(call: tvm.ir.Call) -> bool:
+    """Whether a conv2d reads and writes NHWC, with weights OIHW."""
+    layouts = (call.attrs.data_layout, call.attrs.out_layout, call.attrs.kernel_layout)
+    return tuple(str(layout) for layout in layouts) == ("NHWC", "NHWC", "OIHW")
+
+
 def scalar(value: float | np.floating[Any], dtype: str = "float32") -> relax.Expr:
     return relax.const(np.asarray(value, dtype), dtype)
 

@@ -17,14 +17,14 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import conv2d, dequantize
-from qcompile.passes.facts import Codes, codes_behind, constant_codes, scalar, vector
+from qcompile.passes.facts import Codes, channels_last, codes_behind, constant_codes, scalar, vector
 from qcompile.passes.integer_weights import Weights, largest_code, signed_weights, sums_fit
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
 
 class _IntegerConv2d(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        if operator_name(call) != "relax.nn.conv2d" or str(call.attrs.data_layout) != "NHWC":
+        if operator_name(call) != "relax.nn.conv2d" or not channels_last(call):
             return None
         x, w = (codes_behind(self, argument) for argument in call.args)
         if x is None or w is None or not x.per_tensor or not x.eight_bits or w.bits > 8:

@@ -42,6 +42,8 @@ def signed_weights(codes: Codes, array: NDArray[Any], axis: int) -> Weights | No
     scale = np.broadcast_to(codes.scale.reshape(-1), (channels,)).astype("float32")
     if centred.min(initial=0) >= -128 and centred.max(initial=0) <= 127:
         return Weights(centred.astype("int8"), np.zeros_like(zero), scale, codes.bits)
+    if array.dtype not in (np.int8, np.uint8):
+        return None
     shift = 128 if array.dtype == np.uint8 else 0
     return Weights((values - shift).astype("int8"), zero - shift, scale, codes.bits)
 

@@ -13,7 +13,7 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax, te
 
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import channels_last, constant
 from qcompile.passes.lowering import Layer, Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules import conv2d_f32 as convolution
@@ -32,7 +32,7 @@ class _LowerFloat(Lowering):
             return None
         if operator == "relax.matmul":
             return self._matmul(call, weights, name) if weights.ndim == 2 else None
-        return self._conv2d(call, weights, name) if str(call.attrs.data_layout) == "NHWC" else None
+        return self._conv2d(call, weights, name) if channels_last(call) else None
 
     def _note(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 import tvm
 from tvm import relax, te
 
-from qcompile.passes.facts import constant
+from qcompile.passes.facts import channels_last, constant
 from qcompile.passes.lower_float import FLOAT_BITS
 from qcompile.passes.lowering import Layer, Lowering, packed, passes_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
@@ -29,7 +29,7 @@ class _LowerFloatDepthwise(Lowering):
             return None
         x, weights, attributes = call.args[0], constant(self.definition(call.args[1])), call.attrs
         groups = int(attributes.groups)
-        if weights is None or str(attributes.data_layout) != "NHWC" or groups == 1:
+        if weights is None or not channels_last(call) or groups == 1:
             return None
         if groups != shape_of(x)[3] or len(weights) % groups:
             return None

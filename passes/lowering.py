@@ -77,7 +77,11 @@ def matrix_shape(value: relax.Expr) -> tuple[int, int]:
 def lower_functions(
     mod: IRModule, rewriter: Callable[[Target], Lowering], target: Target
 ) -> IRModule:
-    """Lower every Relax function and add its layers to the module's list."""
+    """Lower every Relax function and add its layers to the module's list.
+
+    A layer of several kernels (weights with a zero point have sums of their windows, too) is listed
+    once, by its first.
+    """
     known = json.loads(str(mod.attrs[LAYERS])) if mod.attrs and LAYERS in mod.attrs else []
     made: list[Lowering] = []
 
@@ -86,8 +90,10 @@ def lower_functions(
         return made[-1]
 
     mod = rewrite_functions(mod, start)
-    known += [asdict(layer) for lowering in made for layer in lowering.layers]
-    return mod.with_attr(LAYERS, json.dumps(known))
+    layers = {str(record["name"]): record for record in known}
+    for layer in (layer for lowering in made for layer in lowering.layers):
+        layers.setdefault(layer.name, asdict(layer))
+    return mod.with_attr(LAYERS, json.dumps(list(layers.values())))
 
 
 def passes_of(

@@ -71,14 +71,16 @@ def layer_facts(integer_form: tvm.IRModule, lowered: tvm.IRModule) -> list[Layer
     reader = _Reader(integer_form["main"])
     attributes = lowered.attrs or {}
     records = json.loads(str(attributes[LAYERS])) if LAYERS in attributes else []
-    known: Mapping[str, Any] = {record["name"]: record for record in records}
+    known: dict[str, Any] = {record["name"]: record for record in records}
     facts = []
     for name, call in reader.calls():
         operator = operator_name(call)
         if operator in INTEGER and str(call.attrs["layer"]) in known:
-            facts.append(_facts(known[str(call.attrs["layer"])], reader.formats(call), ""))
+            record = known.pop(str(call.attrs["layer"]))
+            facts.append(_facts(record, reader.formats(call), ""))
         elif operator in CONTRACTIONS and name in known:
-            facts.append(_facts(known[name], ("float32", "float32"), reader.reason(call)))
+            record = known.pop(name)
+            facts.append(_facts(record, ("float32", "float32"), reader.reason(call)))
     return facts
 
 
