@@ -31,6 +31,21 @@ class Packaged:
         return minilm(path) if path.is_dir() else onnx.load(path)
 
 
+def fix_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """`model` with inputs of those shapes; the shapes that follow from them are left open."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        if value.name in shapes:
+            dimensions = value.type.tensor_type.shape.dim
+            for dimension, size in zip(dimensions, shapes[value.name], strict=True):
+                dimension.dim_value = size
+            for output in fixed.graph.output:
+                output.type.tensor_type.ClearField("shape")
+            del fixed.graph.value_info[:]
+    return fixed
+
+
 def _line_of_text(rng: np.random.Generator) -> Inputs:
     """Dark strokes on light paper, (1, 3, 48, 320) from -1 to 1."""
     page = np.full((48, 320), 0.8)
