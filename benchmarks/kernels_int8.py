@@ -19,6 +19,7 @@ from kernel_clock import Clock
 from tvm import relax, te, tirx
 
 from qcompile.ops import requantize
+from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules import conv2d_int8 as conv2d
 from qcompile.schedules import dense_int8 as dense
 from qcompile.schedules.conv2d_plan import plan_conv2d
@@ -172,6 +173,7 @@ def fused(compute: Callable[..., te.Tensor], arrays: list[np.ndarray]) -> tirx.P
     passes = [
         relax.transform.LegalizeOps(),
         relax.transform.AnnotateTIROpPattern(),
+        DeclaredPatterns(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
         relax.transform.DeadCodeElimination(),

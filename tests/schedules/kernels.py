@@ -12,6 +12,7 @@ import tvm
 from tvm import relax, tirx
 
 from qcompile.ops import add, requantize
+from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules import schedule
 from qcompile.targets import Target, load_target
 
@@ -54,6 +55,7 @@ def fused_function(
         [
             relax.transform.LegalizeOps(),
             relax.transform.AnnotateTIROpPattern(),
+            DeclaredPatterns(),
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
             relax.transform.DeadCodeElimination(),

@@ -6,6 +6,7 @@ import tvm
 from float_operators import OPERATORS
 from tvm import relax, tirx
 
+from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.schedules import schedule
 from qcompile.schedules.generic import PLAIN
@@ -15,6 +16,7 @@ FUSION = [
     relax.backend.DispatchSortScan(),
     relax.transform.LegalizeOps(),
     relax.transform.AnnotateTIROpPattern(),
+    DeclaredPatterns(),
     relax.transform.FoldConstant(),
     relax.transform.FuseOps(),
     relax.transform.FuseTIR(),

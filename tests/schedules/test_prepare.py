@@ -8,6 +8,7 @@ import tvm
 from tvm import relax, te, tirx
 from tvm.relax import op
 
+from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules.prepare import prepare
 from qcompile.schedules.table import table
 from qcompile.targets import host_features, load_target
@@ -85,6 +86,7 @@ def fused(shape, dtype, producer, case, zero):
         [
             relax.transform.LegalizeOps(),
             relax.transform.AnnotateTIROpPattern(),
+            DeclaredPatterns(),
             relax.transform.FuseOps(),
             relax.transform.FuseTIR(),
             relax.transform.DeadCodeElimination(),
