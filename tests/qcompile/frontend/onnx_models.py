@@ -91,12 +91,16 @@ def random_feeds(imported: ImportedModel, seed: int = 0) -> Arrays:
 
 
 def agrees(
-    model: onnx.ModelProto, feeds: Arrays | None = None, steps: float = 0, **options
+    model: onnx.ModelProto,
+    feeds: Arrays | None = None,
+    steps: float = 0,
+    part: float = 1e-4,
+    **options,
 ) -> ImportedModel:
     """Import the model, and hold it against onnxruntime on `feeds` or random inputs.
 
-    Integer outputs may differ by `steps`, float outputs by 1e-4 of their range, which is the error
-    of sums in another order.
+    Integer outputs may differ by `steps`, float outputs by a `part` of their range; 1e-4 is the
+    error of sums in another order.
     """
     imported = import_onnx(model, **options)
     feeds = feeds or random_feeds(imported)
@@ -105,7 +109,7 @@ def agrees(
         assert have.shape == want.shape == spec.shape
         assert have.dtype == want.dtype == np.dtype(spec.dtype)
         if want.dtype.kind == "f":
-            allowed = 1e-4 * max(float(np.ptp(want)) if want.size else 0.0, 1e-2)
+            allowed = part * max(float(np.ptp(want)) if want.size else 0.0, 1e-2)
             np.testing.assert_allclose(have, want, rtol=0, atol=allowed)
         else:
             distance = np.abs(have.astype("int64") - want.astype("int64"))
