@@ -4,7 +4,8 @@
 
 y: the int32 result of qcompile.conv2d or qcompile.dense, s: one scale per output channel (or one in
 all), b: a constant along the channels: a dequantized int32 with the same scale, or floats that are
-multiples of it. Left alone: other floats, which stay one float32 addition.
+multiples of it. Left alone: other floats, which stay one float32 addition; sums that others read;
+biases beyond half the range of an int32, the other half of which is proved to hold the products.
 """
 
 import numpy as np
@@ -25,6 +26,7 @@ from qcompile.passes.rewriter import (
     shape_of,
 )
 
+LARGEST = INT32_MAX // 2
 SAME_SCALE = 1e-6  # a float32 product of two scales is this close to their exact product
 
 
@@ -38,8 +40,11 @@ class _IntegerBias(BindingRewriter):
             if codes is None or product is None or shape_of(call) != shape_of(value):
                 continue
             integers = self._integers(bias, codes, shape_of(value)[-1])
-            if integers is not None:
-                return self._with_bias(product, integers, codes, value)
+            if integers is None or self.reads.get(value) != 1:
+                continue
+            total = array_of(product.args[2]).astype("int64") + integers
+            if np.abs(total).max(initial=0) <= LARGEST:
+                return self._with_bias(product, total, codes, value)
         return None
 
     def _integers(self, bias: relax.Expr, codes: Codes, channels: int) -> NDArray[np.int64] | None:
@@ -53,23 +58,20 @@ class _IntegerBias(BindingRewriter):
                 return None
             if not np.allclose(own.scale.reshape(-1), scale, rtol=SAME_SCALE, atol=0):
                 return None
-            whole = array.reshape(-1).astype("int64")
+            whole: NDArray[np.int64] | None = array.reshape(-1).astype("int64")
         else:
             array = constant(self.definition(bias))
             if array is None or not _along_last(array, channels):
                 return None
-            multiples = array.reshape(-1).astype("float64") / scale
-            whole = np.rint(multiples).astype("int64")
-            if not np.array_equal((whole * scale).astype("float32"), array.reshape(-1)):
-                return None
-        if np.abs(whole).max(initial=0) > INT32_MAX // 2:
+            whole = _multiples(array.reshape(-1).astype("float64"), scale)
+        if whole is None or np.abs(whole).max(initial=0) > LARGEST:
             return None
         return np.broadcast_to(whole, (channels,))
 
     def _with_bias(
         self, product: tvm.ir.Call, integers: NDArray[np.int64], codes: Codes, value: relax.Expr
     ) -> relax.Expr:
-        bias = vector(array_of(product.args[2]) + integers, "int32")
+        bias = vector(integers, "int32")
         attributes = dict(product.attrs.items())
         total = self.emit(
             call_op(str(product.op.name), [*product.args[:2], bias], **attributes),
@@ -82,6 +84,17 @@ class _IntegerBias(BindingRewriter):
 def _along_last(array: NDArray[np.generic], channels: int) -> bool:
     """Whether a constant varies along the last axis at most."""
     return array.size == 1 or (array.size == channels and array.shape[-1] == channels)
+
+
+def _multiples(values: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """What times `scale` is `values` in float32, or None. A dead channel's scale is 0."""
+    values, scale = np.broadcast_arrays(values, scale)
+    ratio = np.divide(values, scale, out=np.zeros_like(values), where=scale != 0)
+    if not (np.abs(ratio) <= LARGEST).all():
+        return None
+    whole = np.rint(ratio).astype("int64")
+    same = np.array_equal((whole * scale).astype("float32"), values.astype("float32"))
+    return whole if same else None
 
 
 @tvm.transform.module_pass(opt_level=0, name="IntegerBias")

@@ -75,7 +75,9 @@ class _IntegerMatmul(BindingRewriter):
 
     def _batched(self, a: Codes, b: Codes, name: str) -> relax.Expr | None:
         left, right = shape_of(a.data), shape_of(b.data)
-        if not (b.per_tensor and b.eight_bits) or left[:-2] != right[:-2] or len(left) < 2:
+        if not (b.per_tensor and b.eight_bits) or min(len(left), len(right)) < 2:
+            return None
+        if left[:-2] != right[:-2]:
             return None
         if left[-1] * largest_code(a) * largest_code(b) > INT32_MAX // 2:
             return None

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from tvm import relax
+
+from qcompile.ops import conv2d, dense
+from qcompile.passes.integer_bias import IntegerBias
+from qcompile.passes.integer_weights import INT32_MAX
+from tests.passes.modules import (
+    assert_same,
+    attribute,
+    calls,
+    const,
+    constants,
+    dequantized,
+    module,
+    operators,
+    run,
+)
+
+RNG = np.random.default_rng(0)
+W = RNG.integers(-128, 128, (4, 3)).astype("int8")
+X = RNG.integers(0, 256, (2, 3), dtype="uint8")
+SUMS = (X.astype("int64") - 7) @ W.T.astype("int64")
+SCALES = np.float32([0.5, 0.25, 2, 1])
+BIAS = np.array([-(2**29), 0, 3, 2**29])
+
+
+def layer(emit, x, bias=(0, 0, 0, 0), scale=SCALES):
+    """dequantize(x @ w + bias)."""
+    product = dense(x, relax.const(W), const(bias, "int32"), zero_point=7, bits=(8, 8), layer="/fc")
+    return emit(dequantized(emit(product), scale, axis=1))
+
+
+def added(bias, scale=SCALES, first=False, present=(0, 0, 0, 0)):
+    """The layer plus a bias that bias(emit) makes."""
+
+    def body(emit, x):
+        pair = [layer(emit, x, present, scale), bias(emit)]
+        return relax.op.add(*(reversed(pair) if first else pair))
+
+    return module(body, (X.shape, "uint8"))
+
+
+def integers(values, scale=SCALES, zero=0, shape=(4,), axis=0):
+    codes = np.asarray(values, "int32").reshape(shape)
+    return lambda emit: emit(dequantized(codes, scale, zero, axis=axis))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["right", "left"])
+@pytest.mark.parametrize("shape", [(4,), (1, 4)])
+def test_adds_integers(first, shape):
+    mod = IntegerBias()(added(integers(BIAS, shape=shape, axis=len(shape) - 1), first=first))
+    assert operators(mod) == ["dense", "dequantize"]
+    (call,) = calls(mod, "qcompile.dense")
+    np.testing.assert_array_equal(constants(call)[1], BIAS)
+    assert attribute(call, "layer") == "/fc"
+    assert attribute(call, "zero_point") == 7
+    expected = (SUMS + BIAS).astype("float32") * SCALES
+    np.testing.assert_array_equal(run(mod, X), expected)
+
+
+def test_adds_to_a_bias_that_is_there():
+    mod = IntegerBias()(added(integers([1, 2, 3, 4]), present=(10, 20, 30, -40)))
+    (call,) = calls(mod, "qcompile.dense")
+    np.testing.assert_array_equal(constants(call)[1], [11, 22, 33, -36])
+
+
+@pytest.mark.parametrize("values", [[1.5, -0.75, 0, 3], [[0.5, 0.5, 0, -1]], 2.0])
+def test_adds_floats_that_are_whole_multiples(values):
+    mod = IntegerBias()(added(lambda emit: const(values)))
+    assert operators(mod) == ["dense", "dequantize"]
+    np.testing.assert_array_equal(run(mod, X), (SUMS * SCALES + np.float32(values)))
+
+
+def test_behind_a_convolution():
+    w = W.reshape(4, 1, 1, 3)
+    geometry = {"strides": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+
+    def body(emit, x):
+        product = conv2d(
+            x,
+            relax.const(w),
+            const(np.zeros(4), "int32"),
+            zero_point=7,
+            bits=(8, 8),
+            layer="conv",
+            **geometry,
+        )
+        y = emit(dequantized(emit(product), SCALES, axis=3))
+        return relax.op.add(y, integers(BIAS, shape=(1, 1, 1, 4), axis=3)(emit))
+
+    mod = IntegerBias()(module(body, ((1, 2, 1, 3), "uint8")))
+    assert operators(mod) == ["conv2d", "dequantize"]
+    expected = (SUMS + BIAS).astype("float32") * SCALES
+    np.testing.assert_array_equal(run(mod, X.reshape(1, 2, 1, 3)), expected.reshape(1, 2, 1, 4))
+
+
+def test_a_scale_that_float32_rounded():
+    """The bias' scale is the float32 product of two scales; the accumulator's may be its
+    neighbour."""
+    neighbours = np.nextafter(SCALES, np.float32(np.inf))
+    mod = IntegerBias()(added(integers([1, 2, 3, 4], scale=neighbours)))
+    assert operators(mod) == ["dense", "dequantize"]
+
+
+def test_a_dead_channel():
+    """Scale 0: the sums do not matter, and neither do warnings about 0 / 0."""
+    scale = np.float32([0.5, 0, 2, 1])
+    with np.errstate(all="raise"):
+        mod = IntegerBias()(added(lambda emit: const([1, 0, 2, 3]), scale=scale))
+        still = IntegerBias()(added(lambda emit: const([1, 1, 2, 3]), scale=scale))
+    bias = np.float32([1, 0, 2, 3])
+    np.testing.assert_array_equal(run(mod, X), SUMS.astype("float32") * scale + bias)
+    bias = np.float32([1, 1, 2, 3])
+    np.testing.assert_array_equal(run(still, X), SUMS.astype("float32") * scale + bias)
+
+
+def shared(emit, x):
+    y = layer(emit, x)
+    return [y, emit(relax.op.add(y, integers(BIAS)(emit)))]
+
+
+def computed(emit, x):
+    return relax.op.add(layer(emit, x), emit(relax.op.mean(layer(emit, x), 0)))
+
+
+def behind_something_else(emit, x):
+    y = emit(dequantized(emit(relax.op.astype(x, "int32")), 0.5))
+    return relax.op.add(y, integers([1, 2, 3], 0.5, shape=(3,))(emit))
+
+
+def rows(emit):
+    return emit(dequantized(np.array([[1], [2]], "int32"), np.float32([0.5, 0.5]), axis=0))
+
+
+NEAR_MISSES = {
+    "not_whole": added(lambda emit: const([0.6, 0, 0, 0])),
+    "other_scale": added(integers([1, 2, 3, 4], scale=SCALES * np.float32(1.001))),
+    "scale_of_its_own": added(integers([1, 2, 3, 4], scale=0.5)),
+    "zero_point": added(integers([1, 2, 3, 4], zero=5)),
+    "rows": added(rows, scale=0.5),
+    "too_large": added(integers([INT32_MAX // 2 + 1, 0, 0, 0])),
+    "too_large_floats": added(lambda emit: const([1e30, 0, 0, 0])),
+    "too_large_together": added(
+        integers([INT32_MAX // 2, 0, 0, 0]), present=(INT32_MAX // 2, 0, 0, 0)
+    ),
+    "infinite": added(lambda emit: const([np.inf, 0, 0, 0])),
+    "broadcast": added(lambda emit: const(np.ones((3, 1, 4)))),
+    "shared": module(shared, (X.shape, "uint8")),
+    "computed": module(computed, (X.shape, "uint8")),
+    "other_sums": module(behind_something_else, (X.shape, "uint8")),
+}
+
+
+@pytest.mark.parametrize("case", NEAR_MISSES)
+@pytest.mark.filterwarnings("error")
+def test_leaves_alone(case):
+    assert_same(IntegerBias()(NEAR_MISSES[case]), NEAR_MISSES[case])
