@@ -57,9 +57,11 @@ class _IntegerPool(BindingRewriter):
         return self._sums(codes, geometry, name)
 
     def _adaptive(self, call: tvm.ir.Call, codes: Codes, name: str) -> relax.Expr | None:
+        if str(call.attrs.layout) != "NHWC" or call.attrs.output_size is None:
+            return None
         _, height, width, _ = shape_of(call.args[0])
         rows, columns = (int(extent) for extent in call.attrs.output_size)
-        if str(call.attrs.layout) != "NHWC" or height % rows or width % columns:
+        if height % rows or width % columns:
             return None
         window = [height // rows, width // columns]
         return self._sums(codes, _tiling(window), name)
