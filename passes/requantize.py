@@ -7,9 +7,9 @@
     quantize(relu(v)), quantize(clip(v, l, h))                   -> the same with tighter clamps
 
 x: codes or int32 sums, s_x along the last axis or single; c: constant along the last axis; a, b:
-codes of up to 8 bits with one scale each; s, z: single. Rounding and clamping keep the order, so a
-relu or clip before them is a clamp after them, exactly. Codes with equal parameters are the codes
-themselves. Left alone: rounding other than half to even.
+codes of up to 8 bits with one scale each; s (positive) and z: single. Rounding and clamping keep
+the order, so a relu or clip before them is a clamp after them, exactly. Codes with equal parameters
+are the codes themselves. Left alone: rounding other than half to even.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class _Requantize(BindingRewriter):
             return None
         scale, zero = (constant(argument) for argument in call.args[1:])
         attributes = call.attrs
-        if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+        if scale is None or zero is None or scale.size != 1 or zero.size != 1 or scale <= 0:
             return None
         if str(attributes["rounding"]) != "half_even" or int(attributes["bits"]) > 8:
             return None
