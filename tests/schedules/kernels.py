@@ -1,6 +1,7 @@
 """Compile one TE anchor with a fused epilogue the way the pipeline does, and run it."""
 
 import ctypes
+import json
 import mmap
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from qcompile.schedules import schedule
 from qcompile.targets import Target, load_target
 
 OUT_ELEMENTWISE_FUSABLE = 4
+CONSTANTS = "constants"
 
 # Each with another sequence of instructions for int8; the last: VNNI on vectors of 32 bytes.
 INT8_TARGETS = ["x86-64-v3", "skylake-avx512", "znver4", "znver4 ymm"]
@@ -62,12 +64,30 @@ def fused_function(
         ]
     )(builder.get())
     (func,) = [f for f in module.functions.values() if isinstance(f, tirx.PrimFunc)]
-    return func
+    ((binding,),) = [block.bindings for block in module["main"].body.blocks]
+    constants = [
+        (place, argument.value.numpy().tolist())
+        for place, argument in enumerate(binding.value.args[1].fields)
+        if not isinstance(argument, relax.Var)
+    ]
+    return func.with_attr(CONSTANTS, json.dumps(constants))
 
 
-def build(func: tirx.PrimFunc, target: Target) -> tvm.runtime.Module:
+def build(func: tirx.PrimFunc, target: Target) -> Callable[..., None]:
+    """The kernel; the constants that the epilogue brought are passed for the caller."""
+    constants = json.loads(str(func.attrs[CONSTANTS])) if CONSTANTS in func.attrs else []
     scheduled = schedule(func, target).with_attr("global_symbol", "main")
-    return tvm.compile(tvm.IRModule({"main": scheduled}), target=target.tvm_target())
+    library = tvm.compile(tvm.IRModule({"main": scheduled}), target=target.tvm_target())
+    if not constants:
+        return library
+
+    def call(*tensors: tvm.runtime.Tensor) -> None:
+        arguments = list(tensors)
+        for place, values in constants:
+            arguments.insert(place, tvm.runtime.tensor(np.array(values, "float32")))
+        library(*arguments)
+
+    return call
 
 
 def run(library: tvm.runtime.Module, arrays: Sequence[np.ndarray], like: np.ndarray) -> np.ndarray:
