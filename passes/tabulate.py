@@ -5,7 +5,7 @@
 f, g: elementwise with one operand that is not constant (sigmoid, tanh, gelu, clip, x * c, x + c,
 x * sigmoid(x), …); x of up to 8 bits with one scale. The 256 entries are computed by NumPy in
 float32, operator by operator, as the model states them. Left alone: a chain of a dequantize alone
-(a requantize is cheaper), per-channel parameters, values that others read.
+(a requantize is cheaper), per-channel parameters, rounding other than half to even.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tvm.ir import IRModule
 
 from qcompile.ops import table
 from qcompile.ops.quantize import code_range, stored_dtype
-from qcompile.passes.facts import Codes, array_of, codes_of, constant
+from qcompile.passes.facts import Codes, array_of, codes_behind, constant
 from qcompile.passes.rewriter import (
     BindingRewriter,
     operator_name,
@@ -38,7 +38,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "relax.maximum": np.maximum,
     "relax.minimum": np.minimum,
     "relax.power": np.power,
-    "relax.clip": np.clip,
+    "relax.clip": lambda x, low, high: np.maximum(np.minimum(x, high), low),
     "relax.nn.relu": lambda x: np.maximum(x, np.float32(0)),
     "relax.nn.relu6": lambda x: np.clip(x, np.float32(0), np.float32(6)),
     "relax.nn.silu": lambda x: x * special.expit(x),
@@ -65,6 +65,8 @@ class _Tabulate(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > 8:
             return None
+        if str(call.attrs["rounding"]) != "half_even":
+            return None
         parameters = [constant(argument) for argument in call.args[1:]]
         if any(array is None or array.size != 1 for array in parameters):
             return None
@@ -75,21 +77,19 @@ class _Tabulate(BindingRewriter):
             return None
         low = -128 if codes.dtype == "int8" else 0
         every = np.arange(low, low + 256)
-        values = (every - codes.zero_point).astype("float32") * codes.scale.reshape(-1)[0]
         with np.errstate(all="ignore"):
-            real = self._evaluate(call.args[0], values)
+            real = self._evaluate(call.args[0], every)
+            entries = _codes(call, np.nan_to_num(real))
         if not np.isfinite(real[_reachable(codes, every)]).all():
             return None
-        entries = _codes(call, np.nan_to_num(real))
         return table(codes.data, relax.const(entries, str(entries.dtype)))
 
     def _source(self, value: relax.Expr) -> Codes | None:
         """The one tensor of 8-bit codes that `value` is computed from, elementwise."""
+        codes = codes_behind(self, value)
+        if codes is not None:
+            return codes if codes.per_tensor and codes.eight_bits else None
         call = self.definition(value)
-        if operator_name(call) == "qcompile.dequantize":
-            codes = codes_of(self, call)
-            usable = codes is not None and codes.per_tensor and codes.eight_bits
-            return codes if usable else None
         if operator_name(call) not in ELEMENTWISE and operator_name(call) != LEAKY:
             return None
         sources: list[Codes | None] = []
@@ -104,22 +104,24 @@ class _Tabulate(BindingRewriter):
             return None
         return first
 
-    def _evaluate(self, value: relax.Expr, leaf: Array) -> Array:
+    def _evaluate(self, value: relax.Expr, every: Array) -> Array:
+        """`value` for every code: float32."""
         call = self.definition(value)
-        if operator_name(call) == "qcompile.dequantize":
-            return leaf
-        arguments = [self._argument(argument, leaf) for argument in call.args]
+        codes = codes_behind(self, value)
+        if codes is not None:
+            return (every - codes.zero_point).astype("float32") * codes.scale.reshape(-1)[0]
+        arguments = [self._argument(argument, every) for argument in call.args]
         if operator_name(call) == LEAKY:
             slope = np.float32(float(call.attrs.alpha))
             return np.where(arguments[0] > 0, arguments[0], arguments[0] * slope)
         return np.asarray(ELEMENTWISE[operator_name(call)](*arguments), "float32")
 
-    def _argument(self, argument: relax.Expr, leaf: Array) -> Array:
+    def _argument(self, argument: relax.Expr, every: Array) -> Array:
         array = constant(self.definition(argument))
         if array is not None:
             return array.reshape(())
         if isinstance(argument, relax.Var):
-            return self._evaluate(argument, leaf)
+            return self._evaluate(argument, every)
         return np.asarray(float(argument.value), "float32")
 
 
