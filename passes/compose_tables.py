@@ -61,7 +61,7 @@ class _ComposeTables(BindingRewriter):
     def _worthwhile(self, operands: list[relax.Expr]) -> bool:
         """Whether there is a look-up already, or the same codes are read twice."""
         look_ups = [self.call_of(operand, TABLE) is not None for operand in operands]
-        return any(look_ups) or all(self._source(operand) is not None for operand in operands[1:])
+        return any(look_ups) or sum(constant(operand) is None for operand in operands) > 1
 
     def _values(self, operand: relax.Expr) -> NDArray[np.int64] | None:
         """The operand's code for each code of the source."""

@@ -115,3 +115,23 @@ def test_leaves_other_types_alone(dtype):
 def test_leaves_other_functions_alone(function):
     before = elementwise(function)
     tvm.ir.assert_structural_equal(PolynomialMath()(before), before)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_nests_and_takes_constants(name, target):
+    exact, _ = EXACT[name]
+    function = getattr(tirx, name)
+    x = te.placeholder((32,), "float32", name="x")
+
+    def entry(i):
+        constant = function(function(tirx.const(0.75, "float32")))
+        return function(function(x[i] + 0.5) + 1.0) * tirx.if_then_else(i < 20, x[i], constant)
+
+    func = te.create_prim_func([x, te.compute((32,), entry, name="y")])
+    mod = PolynomialMath()(tvm.IRModule({"main": func.with_attr("global_symbol", "main")}))
+    compiled = tvm.compile(schedule(mod["main"], target), target=target.tvm_target())
+    values = np.linspace(0, 1, 32, dtype="float32")
+    result = tvm.runtime.tensor(np.zeros(32, "float32"))
+    compiled["main"](tvm.runtime.tensor(values), result)
+    factor = np.where(np.arange(32) < 20, values, exact(exact(0.75)))
+    np.testing.assert_allclose(result.numpy(), exact(exact(values + 0.5) + 1) * factor, rtol=2e-6)
