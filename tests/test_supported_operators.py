@@ -57,6 +57,7 @@ CASES = {
     "Slice": [(node("Slice", "x", "a", "b", "a"), IMAGE, {}, values(a=[1], b=[5]))],
     "Split": [(helper.make_node("Split", ["x"], ["y", "z"], axis=1), IMAGE, {}, {})],
     "Gather": [(node("Gather", "x", "i", axis=1), IMAGE, {}, values(i=[3, 1]))],
+    "Pad": [(node("Pad", "x", "p"), IMAGE, {}, values(p=[0, 0, 1, 1, 0, 0, 1, 1]))],
     "Expand": [(node("Expand", "x", "s"), {"x": [1, 8, 1, 1]}, {}, values(s=[1, 8, 4, 4]))],
     "DepthToSpace": [(node("DepthToSpace", "x", blocksize=2), IMAGE, {}, {})],
     "SpaceToDepth": [(node("SpaceToDepth", "x", blocksize=2), IMAGE, {}, {})],
