@@ -123,7 +123,7 @@ def convolution(
     arrays = operands(plan.input_shape, weights, y_shape)
     tile = f"{plan.tile_rows * plan.tile_columns}x{plan.tile_vectors * plan.lanes}"
     operations = 2 * int(np.prod(y_shape)) * int(np.prod(w_shape[1:]))
-    return tile, operations, fused(compute, arrays), arrays
+    return tile, operations, *fused(compute, arrays)
 
 
 def product(
@@ -135,7 +135,7 @@ def product(
     compute = partial(dense.dense_int8, plan=plan, layer="")
     arrays = operands(plan.input_shape, weights, (rows, columns))
     tile = f"{plan.tile_rows}x{plan.tile_vectors * plan.lanes}"
-    return tile, 2 * rows * depth * columns, fused(compute, arrays), arrays
+    return tile, 2 * rows * depth * columns, *fused(compute, arrays)
 
 
 def operands(
@@ -149,8 +149,10 @@ def operands(
     return [x, weights, bias, scale, np.zeros(y_shape, "uint8")]
 
 
-def fused(compute: Callable[..., te.Tensor], arrays: list[np.ndarray]) -> tirx.PrimFunc:
-    """The function of the kernel with its epilogue, as TVM's fusion makes it."""
+def fused(
+    compute: Callable[..., te.Tensor], arrays: list[np.ndarray]
+) -> tuple[tirx.PrimFunc, list[np.ndarray]]:
+    """The kernel with its epilogue, as TVM's fusion makes it, and `arrays` with its constants."""
     variables = [
         relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))
         for name, array in zip(("x", "w", "bias", "scale"), arrays, strict=False)
@@ -180,7 +182,12 @@ def fused(compute: Callable[..., te.Tensor], arrays: list[np.ndarray]) -> tirx.P
     ]
     module = tvm.transform.Sequential(passes)(builder.get())
     (function,) = [f for f in module.functions.values() if isinstance(f, tirx.PrimFunc)]
-    return function
+    ((binding,),) = [block.bindings for block in module["main"].body.blocks]
+    operands = list(arrays)
+    for place, argument in enumerate(binding.value.args[1].fields):
+        if not isinstance(argument, relax.Var):
+            operands.insert(place, argument.value.numpy())
+    return function, operands
 
 
 if __name__ == "__main__":
