@@ -16,7 +16,9 @@ from onnxruntime.quantization import (
 Inputs = Mapping[str, np.ndarray]
 
 
-class _Samples(CalibrationDataReader):
+class Samples(CalibrationDataReader):
+    """Whole inputs of a model, one after the other."""
+
     def __init__(self, samples: Sequence[Inputs]) -> None:
         self._samples = iter(samples)
 
@@ -34,7 +36,7 @@ def quantize_int8(
     quantize_static(
         model,
         output,
-        _Samples(samples),
+        Samples(samples),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,

@@ -1,0 +1,57 @@
+"""The forms that onnxruntime's quantizers write, on one network with all kinds of layers."""
+
+import onnx
+import pytest
+from quantized import Samples, random_inputs
+
+from qcompile.targets import load_target
+from tests.acceptance.agreement import FLIPPED_ERROR, FLOAT_ERROR, assert_outputs_agree
+from tests.acceptance.networks import shufflenet, transformer
+
+quantization = pytest.importorskip("onnxruntime.quantization")
+QDQ, QOPERATOR = quantization.QuantFormat.QDQ, quantization.QuantFormat.QOperator
+U8, S8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
+U16, S4 = quantization.QuantType.QUInt16, quantization.QuantType.QInt4
+
+STATIC = {
+    "qoperator_u8s8": (QOPERATOR, True, U8, S8),
+    "qoperator_u8u8": (QOPERATOR, False, U8, U8),
+    "qoperator_s8s8": (QOPERATOR, True, S8, S8),
+    "qdq_u8u8": (QDQ, False, U8, U8),
+    "qdq_s8s8": (QDQ, True, S8, S8),
+    "qdq_u16s8": (QDQ, True, U16, S8),
+    "qdq_u8s4": (QDQ, True, U8, S4),
+}
+
+
+@pytest.fixture(scope="module")
+def target():
+    return load_target("host")
+
+
+@pytest.mark.parametrize("form", STATIC)
+def test_static(form, target, tmp_path):
+    model = tmp_path / "float.onnx"
+    onnx.save(shufflenet(), model)
+    inputs = random_inputs(model, 5, seed=0)
+    quant_format, per_channel, activations, weights = STATIC[form]
+    quantization.quantize_static(
+        model,
+        tmp_path / "quantized.onnx",
+        Samples(inputs[1:]),
+        quant_format=quant_format,
+        per_channel=per_channel,
+        activation_type=activations,
+        weight_type=weights,
+    )
+    assert_outputs_agree(tmp_path / "quantized.onnx", inputs[0], target, tmp_path, FLIPPED_ERROR)
+
+
+@pytest.mark.parametrize("network", [shufflenet, transformer])
+@pytest.mark.parametrize("weights", [S8, U8], ids=["s8", "u8"])
+def test_dynamic(network, weights, target, tmp_path):
+    model = tmp_path / "float.onnx"
+    onnx.save(network(), model)
+    (inputs,) = random_inputs(model, 1, seed=0)
+    quantization.quantize_dynamic(model, tmp_path / "quantized.onnx", weight_type=weights)
+    assert_outputs_agree(tmp_path / "quantized.onnx", inputs, target, tmp_path, FLOAT_ERROR)
