@@ -67,7 +67,6 @@ def integer_form_passes() -> Sequence[Pass]:
         Requantize(),
         Tabulate(),
         ComposeTables(),
-        DequantizePerReader(),
         relax.transform.DeadCodeElimination(),
     ]
 
@@ -86,6 +85,7 @@ def lower_passes(target: Target) -> Sequence[Pass]:
         LowerFloat(target),
         SinkReshape(),
         relax.transform.EliminateCommonSubexpr(),
+        DequantizePerReader(),  # its copies are common subexpressions
         relax.transform.DeadCodeElimination(),
     ]
 

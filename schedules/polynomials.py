@@ -41,13 +41,13 @@ LOG = (
 def exp(x: tirx.Expr) -> tirx.Expr:
     """e**x = 2**n * e**r with n = round(x / log 2); 2**n as two factors, for every n."""
     steps = _Steps()
-    x = _clipped(steps, x, -104.0, 89.0)  # whose exponentials are 0 and infinity
+    x = _clipped(steps, steps.keep(x), -104.0, 89.0)  # whose exponentials are 0 and infinity
     shifted = steps.keep(x * (1 / log(2)) + TO_INTEGER)
     whole = steps.keep(shifted - TO_INTEGER)
     r = steps.keep((x - whole * LN2_HIGH) - whole * LN2_LOW)
     power = steps.keep(_horner(r, EXP) * (r * r) + r + 1.0)
-    n = steps.keep(_bits(shifted) - _integer(TO_INTEGER))
-    half = steps.keep(n >> 1)
+    n = _bits(shifted) - _integer(TO_INTEGER)
+    half = n >> 1
     return steps.result(power * _power_of_two(half) * _power_of_two(n - half))
 
 
@@ -67,10 +67,11 @@ def erf(x: tirx.Expr) -> tirx.Expr:
 def log_(x: tirx.Expr) -> tirx.Expr:
     """log x = e log 2 + log(1 + f) for x = 2**e (1 + f)."""
     steps = _Steps()
+    x = steps.keep(x)
     small = x < SMALLEST_NORMAL
     normal = steps.keep(_select(small, x * 2.0**MANTISSA_BITS, x))
-    bits = steps.keep(_bits(normal))
-    exponent = steps.keep((bits - ROOT_HALF_BITS) >> MANTISSA_BITS)
+    bits = _bits(normal)
+    exponent = (bits - ROOT_HALF_BITS) >> MANTISSA_BITS
     f = steps.keep(_float(bits - (exponent << MANTISSA_BITS)) - 1.0)
     e = exponent.astype(str(x.ty))
     e = steps.keep(_select(small, e - float(MANTISSA_BITS), e))
@@ -82,14 +83,17 @@ def log_(x: tirx.Expr) -> tirx.Expr:
 
 
 class _Steps:
-    """Values that are used more than once, each computed once."""
+    """Values that are used more than once, each computed once.
+
+    Arguments are kept first: they may hold `Let`s of their own, and no variable has two of them.
+    """
 
     def __init__(self) -> None:
         self.kept: list[tuple[tirx.Var, tirx.Expr]] = []
 
     def keep(self, value: tirx.Expr) -> tirx.Var:
         variable = tirx.Var(f"step{len(self.kept)}", value.ty)
-        self.kept.append((variable, value))
+        self.kept.append((variable, _opaque(value)))
         return variable
 
     def result(self, value: tirx.Expr) -> tirx.Expr:
@@ -98,10 +102,21 @@ class _Steps:
         return value
 
 
+def _opaque(value: tirx.Expr) -> tirx.Expr:
+    """`value` (float32), as a call that TVM takes for one with effects: value * 1 + -0.
+
+    LLVM sees through it at once. TVM would write what it knows of a variable wherever that occurs;
+    steps of steps would become as many copies as there are paths to them.
+    """
+    dtype = str(value.ty)
+    one, zero = tirx.const(1.0, dtype), tirx.const(-0.0, dtype)
+    return tirx.call_llvm_intrin(dtype, "llvm.fma", value, one, zero)
+
+
 def _odd_quotient(x: tirx.Expr, end: float, p: Sequence[float], q: Sequence[float]) -> tirx.Expr:
     """x p(x^2) / q(x^2) for x in (-end, end), nowhere beyond 1; elsewhere -1 and 1."""
     steps = _Steps()
-    x = _clipped(steps, x, -end, end)
+    x = _clipped(steps, steps.keep(x), -end, end)
     square = steps.keep(x * x)
     quotient = steps.keep(x * _horner(square, p) / _horner(square, q))
     low = steps.keep(_select(tirx.Or(x >= end, quotient > 1.0), 1.0, quotient))

@@ -134,6 +134,13 @@ ELEMENTWISE = [
         "round", [(8, 16)], lambda x: op.round(op.multiply(x, const(2.0))), lambda x: np.rint(2 * x)
     ),
     Operator(
+        "round_halves_to_even",
+        [(5, 37)],
+        lambda x: op.round(op.divide(op.astype(x, "float32"), const(2.0))),
+        lambda x: np.rint(x / 2),
+        dtype="int32",
+    ),
+    Operator(
         "floor_ceil",
         [(50,)],
         lambda x: op.add(op.floor(x), op.ceil(x)),
