@@ -4,6 +4,7 @@
 
 TVM fuses an elementwise operator with several readers into its producer, which then writes
 float32; with one reader each, the codes are written and every reader widens them in registers.
+Left alone: sums (int32), which are as wide as floats.
 """
 
 import tvm
@@ -12,6 +13,8 @@ from tvm.ir import IRModule
 
 from qcompile.passes.facts import is_dequantize
 from qcompile.passes.rewriter import BindingRewriter, rewrite_functions
+
+FLOAT_BITS = 32
 
 
 class _DequantizePerReader(BindingRewriter):
@@ -28,7 +31,9 @@ class _DequantizePerReader(BindingRewriter):
     def _shared(self, argument: relax.Expr) -> bool:
         if isinstance(argument, relax.Tuple):
             return any(self._shared(field) for field in argument.fields)
-        return isinstance(argument, relax.Var) and is_dequantize(self.definition(argument))
+        call = self.definition(argument)
+        codes = is_dequantize(call) and int(call.attrs["bits"]) < FLOAT_BITS
+        return isinstance(argument, relax.Var) and codes
 
     def _own(self, argument: relax.Expr) -> relax.Expr:
         if isinstance(argument, relax.Tuple):

@@ -41,10 +41,19 @@ def shared_float(emit, x):
     return [emit(nn.relu(real)), emit(relax.op.exp(real))]
 
 
+def shared_sums(emit, x):
+    real = emit(dequantized(x, 0.5))
+    return [emit(nn.relu(real)), emit(relax.op.exp(real))]
+
+
 @pytest.mark.parametrize(
     "mod",
-    [module(one_reader, IMAGE), module(shared_float, (X.shape, "float32"))],
-    ids=["one_reader", "shared_float"],
+    [
+        module(one_reader, IMAGE),
+        module(shared_float, (X.shape, "float32")),
+        module(shared_sums, (X.shape, "int32")),
+    ],
+    ids=["one_reader", "shared_float", "shared_sums"],
 )
 def test_leaves_alone(mod):
     assert_same(DequantizePerReader()(mod), mod)
