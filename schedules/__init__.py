@@ -15,6 +15,7 @@ from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f3
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.generic import PLAIN, has_blocks, schedule_generic
 from qcompile.schedules.lookup import permute_lookups
+from qcompile.schedules.polynomials import import_polynomials
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.rounding import convert_rounding
@@ -46,7 +47,7 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     A function without such a block is scheduled by what its blocks do (`schedule_generic`).
     """
     if not has_blocks(func):
-        return func.with_attr(PLAIN, True)
+        return import_polynomials(func.with_attr(PLAIN, True))
     sch = s_tir.Schedule(tvm.IRModule({"main": func}))
     named = [
         (str(name), block)
@@ -60,4 +61,4 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
     else:
         func = schedule_generic(func, target)
-    return permute_lookups(convert_rounding(func), target)
+    return import_polynomials(permute_lookups(convert_rounding(func), target))

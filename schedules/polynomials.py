@@ -4,14 +4,27 @@ Largest errors in units of the last place of the float32 nearest to the exact re
 is a normal number: exp 1.1, sigmoid 2.5, tanh 5.7, erf 5.9, log 0.9. Infinities, NaN and zeros
 come out as in C. Results below the normal numbers are within one unit; sigmoid's may be 0.
 
+They are intrinsics of TIR, `qcompile.exp` and so on, that become calls of functions in LLVM IR. As
+expressions of TIR they would need `Let`, which TVM's analyzer expands wherever a variable occurs.
+
 The coefficients are least-maximum fits by reweighted least squares, made for this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from math import log
+from struct import pack, unpack
+from typing import Any
 
-import numpy as np
-from tvm import tirx
+import tvm
+import tvm.ir._ffi_api
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.ir import register_op_attr
+
+from qcompile.schedules.llvm_ir import Function, Value
+
+LANES = (1, 2, 4, 8, 16, 32, 64)  # of the vectors that schedules make
 
 LN2_HIGH = 0.693359375  # 9 bits: times an integer below 2**15 it is exact
 LN2_LOW = log(2) - LN2_HIGH
@@ -38,123 +51,149 @@ LOG = (
 )
 
 
-def exp(x: tirx.Expr) -> tirx.Expr:
+def register_polynomials() -> None:
+    """Register the intrinsics `qcompile.exp` ... and their lowering; once is enough."""
+    known = set(tvm.ir._ffi_api.ListOpNames())
+    for name in FUNCTIONS:
+        own = f"qcompile.{name}"
+        if own in known:
+            continue
+        tvm.ir._ffi_api.RegisterOp(own, f"{name} of float32 by polynomials.")
+        register_op_attr(own, "TVectorizable", True)
+        register_op_attr(own, "TScriptPrinterName", f"polynomial_{name}")
+        register_op_attr(own, "TCallEffectKind", int(tirx.CallEffectKind.Pure.value))
+        tirx.register_intrin_lowering(own, target="llvm", f=partial(_call, name))
+
+
+def import_polynomials(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """`func` with the definitions of the intrinsics that its blocks use, for LLVM to inline."""
+
+    def imported(block: s_tir.SBlock) -> s_tir.SBlock:
+        names = _used(block)
+        if not names or _nodes(block.body, s_tir.SBlock):
+            return block
+        text = "".join(_definition(name, lanes) for name in names for lanes in LANES)
+        notes = {**block.annotations, "pragma_import_llvm": text}
+        return s_tir.SBlock(
+            block.iter_vars,
+            block.reads,
+            block.writes,
+            block.name_hint,
+            block.body,
+            block.init,
+            block.alloc_buffers,
+            block.match_buffers,
+            notes,
+        )
+
+    return func.with_body(tvm_ffi.structural_map(func.body, (s_tir.SBlock, imported)))
+
+
+def _used(block: s_tir.SBlock) -> list[str]:
+    """The intrinsics in the block's body."""
+    operators = {getattr(call.op, "name", "") for call in _nodes(block.body, tvm.ir.Call)}
+    return [name for name in FUNCTIONS if f"qcompile.{name}" in operators]
+
+
+def _nodes(root: Any, kind: type) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(root, (kind, found.append))
+    return found
+
+
+def _call(name: str, call: tvm.ir.Call) -> tirx.Expr:
+    lanes = tvm.DataType(str(call.ty)).lanes
+    assert lanes in LANES, f"{name} of {lanes} lanes"
+    return tirx.call_pure_extern(str(call.ty), _symbol(name, lanes), call.args[0])
+
+
+@cache
+def _definition(name: str, lanes: int) -> str:
+    function = Function(_symbol(name, lanes), lanes)
+    return function.text(FUNCTIONS[name](function.x))
+
+
+def _symbol(name: str, lanes: int) -> str:
+    return f"qcompile_{name}_f32x{lanes}"
+
+
+def exp(x: Value) -> Value:
     """e**x = 2**n * e**r with n = round(x / log 2); 2**n as two factors, for every n."""
-    steps = _Steps()
-    x = _clipped(steps, steps.keep(x), -104.0, 89.0)  # whose exponentials are 0 and infinity
-    shifted = steps.keep(x * (1 / log(2)) + TO_INTEGER)
-    whole = steps.keep(shifted - TO_INTEGER)
-    r = steps.keep((x - whole * LN2_HIGH) - whole * LN2_LOW)
-    power = steps.keep(_horner(r, EXP) * (r * r) + r + 1.0)
-    n = _bits(shifted) - _integer(TO_INTEGER)
+    x = _clipped(x, -104.0, 89.0)  # whose exponentials are 0 and infinity
+    shifted = x * (1 / log(2)) + TO_INTEGER
+    whole = shifted - TO_INTEGER
+    r = (x - whole * LN2_HIGH) - whole * LN2_LOW
+    power = _horner(r, EXP) * (r * r) + r + 1.0
+    n = shifted.bits() - _bits(TO_INTEGER)
     half = n >> 1
-    return steps.result(power * _power_of_two(half) * _power_of_two(n - half))
+    return power * _power_of_two(half) * _power_of_two(n - half)
 
 
-def sigmoid(x: tirx.Expr) -> tirx.Expr:
+def sigmoid(x: Value) -> Value:
     """1 / (1 + e**-x)."""
     return 1.0 / (exp(0.0 - x) + 1.0)
 
 
-def tanh(x: tirx.Expr) -> tirx.Expr:
+def tanh(x: Value) -> Value:
     return _odd_quotient(x, TANH_END, TANH_P, TANH_Q)
 
 
-def erf(x: tirx.Expr) -> tirx.Expr:
+def erf(x: Value) -> Value:
     return _odd_quotient(x, ERF_END, ERF_P, ERF_Q)
 
 
-def log_(x: tirx.Expr) -> tirx.Expr:
+def logarithm(x: Value) -> Value:
     """log x = e log 2 + log(1 + f) for x = 2**e (1 + f)."""
-    steps = _Steps()
-    x = steps.keep(x)
     small = x < SMALLEST_NORMAL
-    normal = steps.keep(_select(small, x * 2.0**MANTISSA_BITS, x))
-    bits = _bits(normal)
+    bits = small.select(x * 2.0**MANTISSA_BITS, x).bits()
     exponent = (bits - ROOT_HALF_BITS) >> MANTISSA_BITS
-    f = steps.keep(_float(bits - (exponent << MANTISSA_BITS)) - 1.0)
-    e = exponent.astype(str(x.ty))
-    e = steps.keep(_select(small, e - float(MANTISSA_BITS), e))
-    square = steps.keep(f * f)
+    f = (bits - (exponent << MANTISSA_BITS)).from_bits() - 1.0
+    e = exponent.to_float()
+    e = small.select(e - float(MANTISSA_BITS), e)
+    square = f * f
     tail = _horner(f, LOG) * (square * f) + e * LN2_LOW
     result = (tail - square * 0.5) + f + e * LN2_HIGH
-    result = _select(x > 0.0, result, _select(x < 0.0, NAN, x - INFINITY))
-    return steps.result(_select(x < INFINITY, result, x))
+    not_positive = (x < 0.0).select(NAN, x - INFINITY)  # -infinity for 0
+    return (x < INFINITY).select((x > 0.0).select(result, not_positive), x)
 
 
-class _Steps:
-    """Values that are used more than once, each computed once.
-
-    Arguments are kept first: they may hold `Let`s of their own, and no variable has two of them.
-    """
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[tirx.Var, tirx.Expr]] = []
-
-    def keep(self, value: tirx.Expr) -> tirx.Var:
-        variable = tirx.Var(f"step{len(self.kept)}", value.ty)
-        self.kept.append((variable, _opaque(value)))
-        return variable
-
-    def result(self, value: tirx.Expr) -> tirx.Expr:
-        for variable, kept in reversed(self.kept):
-            value = tirx.Let(variable, kept, value)
-        return value
+FUNCTIONS: Mapping[str, Callable[[Value], Value]] = {
+    "exp": exp,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "erf": erf,
+    "log": logarithm,
+}
 
 
-def _opaque(value: tirx.Expr) -> tirx.Expr:
-    """`value` (float32), as a call that TVM takes for one with effects: value * 1 + -0.
-
-    LLVM sees through it at once. TVM would write what it knows of a variable wherever that occurs;
-    steps of steps would become as many copies as there are paths to them.
-    """
-    dtype = str(value.ty)
-    one, zero = tirx.const(1.0, dtype), tirx.const(-0.0, dtype)
-    return tirx.call_llvm_intrin(dtype, "llvm.fma", value, one, zero)
-
-
-def _odd_quotient(x: tirx.Expr, end: float, p: Sequence[float], q: Sequence[float]) -> tirx.Expr:
+def _odd_quotient(x: Value, end: float, p: Sequence[float], q: Sequence[float]) -> Value:
     """x p(x^2) / q(x^2) for x in (-end, end), nowhere beyond 1; elsewhere -1 and 1."""
-    steps = _Steps()
-    x = _clipped(steps, steps.keep(x), -end, end)
-    square = steps.keep(x * x)
-    quotient = steps.keep(x * _horner(square, p) / _horner(square, q))
-    low = steps.keep(_select(tirx.Or(x >= end, quotient > 1.0), 1.0, quotient))
-    return steps.result(_select(tirx.Or(x <= -end, quotient < -1.0), -1.0, low))
+    x = _clipped(x, -end, end)
+    square = x * x
+    quotient = x * _horner(square, p) / _horner(square, q)
+    low = ((x >= end) | (quotient > 1.0)).select(1.0, quotient)
+    return ((x <= -end) | (quotient < -1.0)).select(-1.0, low)
 
 
-def _clipped(steps: _Steps, x: tirx.Expr, low: float, high: float) -> tirx.Expr:
+def _clipped(x: Value, low: float, high: float) -> Value:
     """x in [low, high]; NaN stays."""
-    below = steps.keep(_select(x > high, high, x))
-    return steps.keep(_select(below < low, low, below))
+    x = (x > high).select(high, x)
+    return (x < low).select(low, x)
 
 
-def _horner(x: tirx.Expr, coefficients: Sequence[float]) -> tirx.Expr:
-    *lower, result = coefficients
+def _horner(x: Value, coefficients: Sequence[float]) -> Value:
+    *lower, second, first = coefficients
+    result = x * first + second
     for coefficient in reversed(lower):
         result = result * x + coefficient
     return result
 
 
-def _select(condition: tirx.Expr, then: tirx.Expr | float, other: tirx.Expr) -> tirx.Expr:
-    if isinstance(then, float):
-        then = tirx.const(then, str(other.ty))
-    return tirx.Select(condition, then, other)
+def _bits(number: float) -> int:
+    (bits,) = unpack("<i", pack("<f", number))
+    return int(bits)
 
 
-def _bits(x: tirx.Expr) -> tirx.Expr:
-    return tirx.reinterpret(str(x.ty).replace("float32", "int32"), x)
-
-
-def _float(bits: tirx.Expr) -> tirx.Expr:
-    return tirx.reinterpret(str(bits.ty).replace("int32", "float32"), bits)
-
-
-def _integer(x: float) -> int:
-    """The bits of a float32."""
-    return int(np.float32(x).view(np.int32))
-
-
-def _power_of_two(n: tirx.Expr) -> tirx.Expr:
+def _power_of_two(n: Value) -> Value:
     """2.0**n for n in [-126, 127]."""
-    return _float((n + BIAS) << MANTISSA_BITS)
+    return ((n + BIAS) << MANTISSA_BITS).from_bits()

@@ -10,8 +10,9 @@ import scipy.special
 import tvm
 from tvm import te, tirx
 
-from qcompile.passes.polynomial_math import PolynomialMath, register_polynomials
+from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.schedules import schedule
+from qcompile.schedules.polynomials import register_polynomials
 from qcompile.targets import host_features, load_target
 
 register_polynomials()
@@ -133,5 +134,6 @@ def test_nests_and_takes_constants(name, target):
     values = np.linspace(0, 1, 32, dtype="float32")
     result = tvm.runtime.tensor(np.zeros(32, "float32"))
     compiled["main"](tvm.runtime.tensor(values), result)
-    factor = np.where(np.arange(32) < 20, values, exact(exact(0.75)))
+    with np.errstate(invalid="ignore"):  # log(log(0.75))
+        factor = np.where(np.arange(32) < 20, values, exact(exact(0.75)))
     np.testing.assert_allclose(result.numpy(), exact(exact(values + 0.5) + 1) * factor, rtol=2e-6)
