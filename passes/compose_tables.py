@@ -18,6 +18,7 @@ from tvm.ir import IRModule
 
 from qcompile.ops import table
 from qcompile.ops.requantize import ADD, MULTIPLY, REQUANTIZE, TABLE
+from qcompile.ops.roundings import round_array
 from qcompile.passes.facts import constant
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -103,7 +104,8 @@ class _ComposeTables(BindingRewriter):
         else:
             centred = [v - int(attributes[f"zero_{s}"]) for v, s in zip(values, "ab", strict=True)]
             real = _float(centred[0] * centred[1]) * np.float32(float(attributes["scale"]))
-        codes = np.rint(real) + np.float32(int(attributes["zero_point"]))
+        rounded = round_array(np.asarray(real, "float32"), str(attributes["rounding"]))
+        codes = rounded + np.float32(int(attributes["zero_point"]))
         clamped = np.clip(codes, int(attributes["low"]), int(attributes["high"]))
         return clamped.astype(str(attributes["dtype"]))
 

@@ -8,6 +8,7 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
+from qcompile.ops.quantize import is_bipolar
 from qcompile.passes.rewriter import BindingRewriter, operator_name
 
 CONSTANT = "relax.constant"
@@ -39,6 +40,12 @@ class Codes:
     axis: int
     bits: int
     signed: bool
+    narrow: bool = False
+
+    @property
+    def bipolar(self) -> bool:
+        """Whether the codes are -1 and 1."""
+        return is_bipolar(self.bits, self.signed, self.narrow)
 
     @property
     def per_tensor(self) -> bool:
@@ -76,6 +83,7 @@ def codes_of(rewriter: BindingRewriter, call: tvm.ir.Call) -> Codes | None:
         axis=int(call.attrs["axis"]) % max(rank, 1),
         bits=int(call.attrs["bits"]),
         signed=bool(call.attrs["signed"]),
+        narrow=bool(call.attrs["narrow"]),
     )
 
 

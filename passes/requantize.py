@@ -9,10 +9,10 @@
 x: codes or int32 sums, s_x along the last axis or single; c: constant along the last axis; a, b:
 codes of up to 8 bits with one scale each; s (positive) and z: single. Rounding and clamping keep
 the order, so a relu or clip before them is a clamp after them, exactly. Codes with equal parameters
-are the codes themselves. Left alone: rounding other than half to even.
+are the codes themselves. Left alone: bipolar codes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import add, multiply, requantize
-from qcompile.ops.quantize import code_range, stored_dtype
+from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
+from qcompile.ops.roundings import round_array
 from qcompile.passes.facts import Codes, codes_behind, constant, scalar, vector
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -34,24 +35,25 @@ from qcompile.passes.rewriter import (
 
 @dataclass(frozen=True)
 class _Output:
-    """Codes to produce: clamp(rint(value / scale) + zero, low, high) stored as dtype."""
+    """Codes to produce: clamp(round(value / scale) + zero, low, high) stored as dtype."""
 
     scale: float
     zero: int
     low: int
     high: int
     dtype: str
+    rounding: str
 
     def code(self, value: float) -> int:
         """The code of a real value."""
         ratio = np.float32(value) / np.float32(self.scale)
-        return int(np.clip(np.rint(ratio) + self.zero, self.low, self.high))
+        return int(np.clip(round_array(ratio, self.rounding) + self.zero, self.low, self.high))
 
     def clamped(self, low: float | None, high: float | None) -> "_Output":
         """The codes of values clipped to [low, high] first."""
         lowest = self.low if low is None else self.code(low)
         highest = self.high if high is None else self.code(high)
-        return _Output(self.scale, self.zero, lowest, max(lowest, highest), self.dtype)
+        return replace(self, low=lowest, high=max(lowest, highest))
 
     def attributes(self) -> dict[str, Any]:
         return {
@@ -59,6 +61,7 @@ class _Output:
             "low": self.low,
             "high": self.high,
             "dtype": self.dtype,
+            "rounding": self.rounding,
         }
 
 
@@ -84,12 +87,20 @@ class _Requantize(BindingRewriter):
         attributes = call.attrs
         if scale is None or zero is None or scale.size != 1 or zero.size != 1 or scale <= 0:
             return None
-        if str(attributes["rounding"]) != "half_even" or int(attributes["bits"]) > 8:
-            return None
         bits, signed = int(attributes["bits"]), bool(attributes["signed"])
-        low, high = code_range(bits, signed, bool(attributes["narrow"]))
+        narrow = bool(attributes["narrow"])
+        if bits > 8 or is_bipolar(bits, signed, narrow):
+            return None
+        low, high = code_range(bits, signed, narrow)
         dtype = stored_dtype(bits, signed)
-        return _Output(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), low, high, dtype)
+        return _Output(
+            scale=float(scale.reshape(-1)[0]),
+            zero=int(zero.reshape(-1)[0]),
+            low=low,
+            high=high,
+            dtype=dtype,
+            rounding=str(attributes["rounding"]),
+        )
 
     def _through_clamps(self, value: relax.Expr, output: _Output) -> tuple[relax.Expr, _Output]:
         while True:
@@ -124,7 +135,7 @@ class _Requantize(BindingRewriter):
 
     def _identical(self, codes: Codes, output: _Output) -> bool:
         """Whether the codes are the wanted ones already."""
-        low, high = code_range(codes.bits, codes.signed, False)
+        low, high = code_range(codes.bits, codes.signed, codes.narrow)
         return (
             codes.per_tensor
             and codes.dtype == output.dtype

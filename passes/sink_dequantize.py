@@ -69,6 +69,7 @@ class _SinkDequantize(BindingRewriter):
             axis=codes.axis,
             bits=codes.bits,
             signed=codes.signed,
+            narrow=codes.narrow,
         )
 
     def _permute(self, call: tvm.ir.Call, codes: Codes, name: str) -> relax.Expr:
@@ -104,8 +105,8 @@ class _SinkDequantize(BindingRewriter):
         if self._is_accumulator(known[0]) or any(not _alike(known[0], codes) for codes in known):
             return None
         joined = relax.op.concat([codes.data for codes in known], int(call.attrs.axis))
-        widest = replace(known[0], bits=max(codes.bits for codes in known))
-        return self._dequantized(joined, widest, name)
+        widest = max(known, key=lambda codes: (codes.bits, not codes.narrow))
+        return self._dequantized(joined, replace(widest, axis=known[0].axis), name)
 
     def _split(self, call: tvm.ir.Call, codes: Codes, name: str) -> relax.Expr:
         parts = self.emit(tvm.ir.Call(call.op, [codes.data], call.attrs, call.ty_args), name)
@@ -117,8 +118,8 @@ class _SinkDequantize(BindingRewriter):
         if str(call.attrs.pad_mode) != "constant":
             return None
         code = float(call.attrs.pad_value) / float(codes.scale.reshape(-1)[0]) + codes.zero_point
-        low, high = code_range(codes.bits, codes.signed, False)
-        if not low <= code <= high or code != int(code):
+        low, high = code_range(codes.bits, codes.signed, codes.narrow)
+        if not low <= code <= high or code != int(code) or (codes.bipolar and not code):
             return None
         widths = [int(width) for width in call.attrs.pad_width]
         return self._dequantized(
@@ -143,6 +144,8 @@ def keeps_values(call: tvm.ir.Call, positive: bool) -> bool:
 
 
 def _alike(a: Codes, b: Codes) -> bool:
+    if a.bipolar != b.bipolar:
+        return False
     return a.dtype == b.dtype and a.zero_point == b.zero_point and bool(a.scale == b.scale)
 
 

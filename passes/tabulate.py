@@ -5,7 +5,7 @@
 f, g: elementwise with one operand that is not constant (sigmoid, tanh, gelu, clip, x * c, x + c,
 x * sigmoid(x), …); x of up to 8 bits with one scale. The 256 entries are computed by NumPy in
 float32, operator by operator, as the model states them. Left alone: a chain of a dequantize alone
-(a requantize is cheaper), per-channel parameters, rounding other than half to even.
+(a requantize is cheaper), per-channel parameters.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import table
-from qcompile.ops.quantize import code_range, stored_dtype
+from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
+from qcompile.ops.roundings import round_array
 from qcompile.passes.facts import Codes, array_of, codes_behind, constant
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -64,8 +65,6 @@ LEAKY = "relax.nn.leakyrelu"
 class _Tabulate(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > 8:
-            return None
-        if str(call.attrs["rounding"]) != "half_even":
             return None
         parameters = [constant(argument) for argument in call.args[1:]]
         if any(array is None or array.size != 1 for array in parameters):
@@ -126,16 +125,19 @@ class _Tabulate(BindingRewriter):
 
 
 def _reachable(codes: Codes, every: Array) -> Array:
-    low, high = code_range(codes.bits, codes.signed, False)
+    low, high = code_range(codes.bits, codes.signed, codes.narrow)
     return (every >= low) & (every <= high)
 
 
 def _codes(call: tvm.ir.Call, real: Array) -> Array:
-    bits, signed = int(call.attrs["bits"]), bool(call.attrs["signed"])
-    low, high = code_range(bits, signed, bool(call.attrs["narrow"]))
+    bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
+    dtype = stored_dtype(bits, bool(signed))
+    if is_bipolar(bits, bool(signed), bool(narrow)):
+        return np.where(real >= 0, 1, -1).astype(dtype)
+    low, high = code_range(bits, bool(signed), bool(narrow))
     scale, zero = (array_of(argument).reshape(()) for argument in call.args[1:])
-    rounded = np.rint((real / scale).astype("float32")) + zero.astype("float32")
-    return np.clip(rounded, low, high).astype(stored_dtype(bits, signed))
+    rounded = round_array((real / scale).astype("float32"), str(call.attrs["rounding"]))
+    return np.clip(rounded + zero.astype("float32"), low, high).astype(dtype)
 
 
 @tvm.transform.module_pass(opt_level=0, name="Tabulate")

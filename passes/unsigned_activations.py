@@ -4,8 +4,8 @@
         -> dequantize(quantize(x, s, z + l)), unsigned codes of as many bits
 
 Dot product instructions of x86 take unsigned data; the values are the same. Left alone: codes that
-anything but a dequantize reads (they are somebody's integers), more than 8 bits, zero points that
-would not be uint8.
+anything but a dequantize reads (they are somebody's integers), bipolar codes, more than 8 bits,
+zero points that would not be uint8.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops import dequantize, quantize
-from qcompile.ops.quantize import code_range
+from qcompile.ops.quantize import code_range, is_bipolar
 from qcompile.passes.facts import array_of, constant, is_dequantize
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
@@ -52,7 +52,8 @@ class _UnsignedActivations(BindingRewriter):
         return None
 
     def _may_shift(self, call: tvm.ir.Call) -> bool:
-        if not bool(call.attrs["signed"]) or int(call.attrs["bits"]) > MAX_BITS:
+        bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
+        if not signed or bits > MAX_BITS or is_bipolar(bits, bool(signed), bool(narrow)):
             return False
         if self.reading is None or set(self.readers(self.reading)) != {"qcompile.dequantize"}:
             return False

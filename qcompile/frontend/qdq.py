@@ -30,7 +30,7 @@ from qcompile.frontend.node import (
 )
 from qcompile.frontend.tensors import SUB_BYTE, type_name
 from qcompile.ops import dequantize, quantize
-from qcompile.ops.quantize import QUANTIZE, code_range, stored_dtype
+from qcompile.ops.quantize import QUANTIZE, code_range, is_bipolar, stored_dtype
 
 PLAIN_CODES = {
     "int8": Codes(8, True),
@@ -159,11 +159,14 @@ def dequantize_linear(emit: Emitter, node: Node) -> Value:
 
 
 def bits_of_range(low: int, high: int) -> Codes | None:
-    """The bits, signedness and narrowness whose codes are exactly low..high."""
+    """The bits, signedness and narrowness whose codes are exactly low..high, of at least two."""
+    if low >= high:
+        return None
     for bits in range(1, 17):
         for signed in (False, True):
             for narrow in (False, True):
-                if code_range(bits, signed, narrow) == (low, high) and low < high:
+                found = code_range(bits, signed, narrow)
+                if found == (low, high) and not is_bipolar(bits, signed, narrow):
                     return Codes(bits, signed, narrow)
     return None
 

@@ -1,11 +1,13 @@
 """Quantize and dequantize: the borders between float and integer data in the quantized form.
 
     quantize(x, s, z)   = clamp(round(x / s) + z, low, high)      float32 -> integer
+    quantize(x, s, 0)   = x >= 0 ? 1 : -1                          bipolar: 1 bit, signed, narrow
     dequantize(q, s, z) = float32(q - z) * s                       integer -> float32
 
 `s` (float32) and `z` (the stored integer type) are 0-d, or 1-d along `axis`. `bits`, `signed` and
-`narrow` fix the range [low, high]; codes of up to 8 bits are stored in int8 or uint8. ONNX
-QuantizeLinear and DequantizeLinear, opset 25.
+`narrow` fix the range [low, high]; codes of up to 8 bits are stored in int8 or uint8. `rounding` is
+one of qcompile.ops.roundings. ONNX QuantizeLinear and DequantizeLinear, opset 25; QONNX Quant and
+BipolarQuant.
 """
 
 from typing import Any
@@ -14,6 +16,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
+from qcompile.ops.roundings import EXPRESSIONS, HALF_EVEN
 from qcompile.schedules.arithmetic import unfused
 
 QUANTIZE = "qcompile.quantize"
@@ -22,9 +25,16 @@ DEQUANTIZE = "qcompile.dequantize"
 
 def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
     """The smallest and the largest code."""
+    if is_bipolar(bits, signed, narrow):
+        return -1, 1
     if signed:
         return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
     return 0, 2**bits - 1 - narrow
+
+
+def is_bipolar(bits: int, signed: bool, narrow: bool) -> bool:
+    """Whether the codes are -1 and 1, without 0: what one signed bit means when it is narrow."""
+    return bits == 1 and signed and narrow
 
 
 def stored_dtype(bits: int, signed: bool) -> str:
@@ -42,7 +52,7 @@ def quantize(
     bits: int = 8,
     signed: bool = False,
     narrow: bool = False,
-    rounding: str = "half_even",
+    rounding: str = HALF_EVEN,
 ) -> tvm.ir.Call:
     """Codes of `x` (float32)."""
     attributes = {"axis": axis, "bits": bits, "signed": int(signed), "narrow": int(narrow)}
@@ -89,22 +99,26 @@ def _along(parameter: te.Tensor, index: tuple[tirx.Var, ...], axis: int) -> Any:
 
 def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     axis = int(call.attrs["axis"])
-    signed = bool(call.attrs["signed"])
-    bits = int(call.attrs["bits"])
-    low, high = code_range(bits, signed, bool(call.attrs["narrow"]))
-    if str(call.attrs["rounding"]) != "half_even":
-        raise ValueError(f"quantize: rounding {call.attrs['rounding']} has no lowering yet")
+    bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
+    low, high = code_range(bits, bool(signed), bool(narrow))
+    dtype = stored_dtype(bits, bool(signed))
+    rounded = EXPRESSIONS[str(call.attrs["rounding"])]
+
+    def sign(x: te.Tensor, _scale: te.Tensor, _zero: te.Tensor) -> te.Tensor:
+        zero, codes = tirx.const(0.0, "float32"), [tirx.const(code, dtype) for code in (1, -1)]
+        return te.compute(x.shape, lambda *i: tirx.Select(x(*i) >= zero, *codes), name="quantize")
 
     def compute(x: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
         def entry(*index: tirx.Var) -> tirx.Expr:
-            code = tirx.round(x(*index) / _along(scale, index, axis))
+            code = rounded(x(*index) / _along(scale, index, axis))
             code = code + _along(zero, index, axis).astype("float32")
             code = tirx.max(tirx.min(code, tirx.const(high, "float32")), tirx.const(low, "float32"))
-            return code.astype("int32").astype(stored_dtype(bits, signed))
+            return code.astype("int32").astype(dtype)
 
         return te.compute(x.shape, entry, name="quantize")
 
-    return bb.call_te(compute, *call.args, primfunc_name_hint="quantize")
+    chosen = sign if is_bipolar(bits, bool(signed), bool(narrow)) else compute
+    return bb.call_te(chosen, *call.args, primfunc_name_hint="quantize")
 
 
 def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:

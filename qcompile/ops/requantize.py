@@ -1,12 +1,12 @@
 """Integers to codes of another scale: the epilogues of the integer form.
 
-    requantize(x, s, t) = clamp(rint(float32(x - z_x) * s + t) + z, low, high)
-    add(a, b)           = clamp(rint((a - z_a) * s_a + (b - z_b) * s_b) + z, low, high)
-    multiply(a, b)      = clamp(rint(float32((a - z_a) * (b - z_b)) * s) + z, low, high)
+    requantize(x, s, t) = clamp(round(float32(x - z_x) * s + t) + z, low, high)
+    add(a, b)           = clamp(round((a - z_a) * s_a + (b - z_b) * s_b) + z, low, high)
+    multiply(a, b)      = clamp(round(float32((a - z_a) * (b - z_b)) * s) + z, low, high)
     table(x, t)         = t[x - lowest code]
 
-Every product and sum is rounded to float32 by itself (no fused multiply-add); rint is half to
-even. x: int32, int8 or uint8; a, b: int8 or uint8, whose centred values and products float32 holds
+Every product and sum is rounded to float32 by itself (no fused multiply-add); `rounding` is one of
+qcompile.ops.roundings, half to even where nothing else is said. x: int32, int8 or uint8; a, b: int8 or uint8, whose centred values and products float32 holds
 exactly; s, t: float32, 0-d or (channels,) along the last axis.
 """
 
@@ -17,6 +17,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
+from qcompile.ops.roundings import EXPRESSIONS, HALF_EVEN
 from qcompile.passes.declared_patterns import DECLARED, ELEMENTWISE
 from qcompile.schedules.arithmetic import unfused
 from qcompile.schedules.rounding import to_nearest
@@ -37,6 +38,7 @@ def requantize(
     low: int,
     high: int,
     dtype: str,
+    rounding: str = HALF_EVEN,
 ) -> tvm.ir.Call:
     """Codes of `x * scale + offset`, clamped to [low, high]."""
     register_requantize()
@@ -49,6 +51,7 @@ def requantize(
         low=low,
         high=high,
         dtype=dtype,
+        rounding=rounding,
     )
 
 
@@ -62,6 +65,7 @@ def add(
     low: int,
     high: int,
     dtype: str,
+    rounding: str = HALF_EVEN,
 ) -> tvm.ir.Call:
     """Codes of the sum of two tensors of codes; scales are relative to the output's."""
     register_requantize()
@@ -76,6 +80,7 @@ def add(
         low=low,
         high=high,
         dtype=dtype,
+        rounding=rounding,
     )
 
 
@@ -89,6 +94,7 @@ def multiply(
     low: int,
     high: int,
     dtype: str,
+    rounding: str = HALF_EVEN,
 ) -> tvm.ir.Call:
     """Codes of the product of two tensors of codes; scale is relative to the output's."""
     register_requantize()
@@ -102,6 +108,7 @@ def multiply(
         low=low,
         high=high,
         dtype=dtype,
+        rounding=rounding,
     )
 
 
@@ -160,8 +167,11 @@ def _codes(call: tvm.ir.Call, value: tirx.Expr, parameters: te.Tensor) -> tirx.E
     Clamped first: the limits are integers, so that rounding gives the same.
     """
     zero, high, low = (parameters[int(parameters.shape[0]) - k] for k in (3, 2, 1))
-    code = to_nearest(tirx.max(tirx.min(value, high), low)) + zero.astype("int32")
-    return code.astype(str(call.attrs["dtype"]))
+    value = tirx.max(tirx.min(value, high), low)
+    rounding = str(call.attrs["rounding"])
+    exact = rounding == HALF_EVEN
+    code = to_nearest(value) if exact else EXPRESSIONS[rounding](value).astype("int32")
+    return (code + zero.astype("int32")).astype(str(call.attrs["dtype"]))
 
 
 def _elementwise(

@@ -71,6 +71,14 @@ def test_codes_of_other_parameters(codes, zero, output):
     )
 
 
+@pytest.mark.parametrize(("rounding", "expected"), [("floor", np.floor), ("ceil", np.ceil)])
+def test_other_roundings(rounding, expected):
+    mod = Requantize()(requantized(CODES.shape, "uint8", 0.03, 100, rounding=rounding))
+    assert operators(mod) == ["requantize"]
+    real = (CODES.astype("float32") - 100) * ratio_of(0.03)
+    np.testing.assert_array_equal(run(mod, CODES), np.clip(expected(real) + 7, 0, 255))
+
+
 @pytest.mark.parametrize("scale", [1e-3, np.float32([1e-8, -1e-3, 0.02, 0])], ids=["one", "each"])
 def test_sums(scale):
     """Per channel, with a channel turned around by a negative gamma and a dead one."""
@@ -301,7 +309,6 @@ def test_scales_are_data():
 
 
 NEAR_MISSES = {
-    "other_rounding": requantized((4,), "uint8", 0.2, rounding="floor"),
     "16_bits": requantized((4,), "uint8", 0.2, bits=16),
     "scales_of_the_output": requantized((2, 4), "uint8", 0.2, to=(np.ones(4), 0)),
     "zeros_of_the_output": requantized((2, 4), "uint8", 0.2, to=(0.1, np.arange(4))),

@@ -193,7 +193,6 @@ NEAR_MISSES = {
     ),
     "scales_per_channel": chain(one(relax.op.exp), scale=np.ones(64)),
     "scales_of_the_output": chain(one(relax.op.exp), to=(np.ones(64), 0)),
-    "other_rounding": chain(one(relax.op.exp), rounding="floor"),
     "floats": module(lambda emit, x: quantized(emit(relax.op.exp(x)), 0.1), (SHAPE, "float32")),
 }
 
