@@ -46,7 +46,7 @@ class _Output:
 
     def code(self, value: float) -> int:
         """The code of a real value."""
-        ratio = np.float32(value) / np.float32(self.scale)
+        ratio = np.asarray(np.float32(value) / np.float32(self.scale))
         return int(np.clip(round_array(ratio, self.rounding) + self.zero, self.low, self.high))
 
     def clamped(self, low: float | None, high: float | None) -> "_Output":
