@@ -37,6 +37,7 @@ from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
+from qcompile.passes.threshold import Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.targets import Target, target_of
 
@@ -62,6 +63,7 @@ def integer_form_passes() -> Sequence[Pass]:
         IntegerConv2d(),
         IntegerMatmul(),
         IntegerPool(),
+        Threshold(),
         IntegerBias(),
         FoldAffine(),
         Requantize(),

@@ -30,7 +30,7 @@ from qcompile.frontend.node import (
 )
 from qcompile.frontend.tensors import SUB_BYTE, type_name
 from qcompile.ops import dequantize, quantize
-from qcompile.ops.quantize import QUANTIZE, code_range, is_bipolar, stored_dtype
+from qcompile.ops.quantize import QUANTIZE, code_range, is_bipolar, quantize_array, stored_dtype
 
 PLAIN_CODES = {
     "int8": Codes(8, True),
@@ -135,11 +135,8 @@ def quantize_linear(emit: Emitter, node: Node) -> Value:
 def quantized(x: Array, scale: Array, zero: Array, axis: int, codes: Codes) -> Array:
     """The codes of constant values (float32), as qcompile.quantize computes them."""
     along = [-1 if i == axis else 1 for i in range(x.ndim)] if scale.ndim else []
-    low, high = code_range(codes.bits, codes.signed, codes.narrow)
-    with np.errstate(all="ignore"):
-        rounded = np.rint(x / scale.reshape(along)) + zero.astype("float32").reshape(along)
-    clipped: Array = np.clip(np.nan_to_num(rounded, nan=0.0), low, high)
-    return clipped.astype(stored_dtype(codes.bits, codes.signed))
+    parameters = (scale.reshape(along), zero.reshape(along))
+    return quantize_array(x, *parameters, **codes.attributes)
 
 
 def dequantize_linear(emit: Emitter, node: Node) -> Value:

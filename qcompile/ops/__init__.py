@@ -4,6 +4,7 @@ from qcompile.ops.contractions import batch_matmul, conv2d, dense, register_cont
 from qcompile.ops.pool import register_pool, sum_pool2d
 from qcompile.ops.quantize import dequantize, quantize, register_quantize
 from qcompile.ops.requantize import add, multiply, register_requantize, requantize, table
+from qcompile.ops.threshold import register_threshold, threshold
 
 __all__ = [
     "add",
@@ -17,6 +18,7 @@ __all__ = [
     "requantize",
     "sum_pool2d",
     "table",
+    "threshold",
 ]
 
 
@@ -26,3 +28,4 @@ def register_ops() -> None:
     register_contractions()
     register_requantize()
     register_pool()
+    register_threshold()

@@ -12,13 +12,16 @@ BipolarQuant.
 
 from typing import Any
 
+import numpy as np
 import tvm
+from numpy.typing import NDArray
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
-from qcompile.ops.roundings import EXPRESSIONS, HALF_EVEN
+from qcompile.ops.roundings import EXPRESSIONS, HALF_EVEN, round_array
 from qcompile.schedules.arithmetic import unfused
 
+Array = NDArray[Any]
 QUANTIZE = "qcompile.quantize"
 DEQUANTIZE = "qcompile.dequantize"
 
@@ -35,6 +38,26 @@ def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
 def is_bipolar(bits: int, signed: bool, narrow: bool) -> bool:
     """Whether the codes are -1 and 1, without 0: what one signed bit means when it is narrow."""
     return bits == 1 and signed and narrow
+
+
+def quantize_array(
+    x: Array,
+    scale: Array,
+    zero: Array,
+    *,
+    bits: int,
+    signed: bool = False,
+    narrow: bool = False,
+    rounding: str = HALF_EVEN,
+) -> Array:
+    """What quantize computes, in NumPy: codes of x (float32); scale and zero broadcast to it."""
+    dtype = stored_dtype(bits, signed)
+    if is_bipolar(bits, signed, narrow):
+        return np.where(x >= 0, 1, -1).astype(dtype)
+    low, high = code_range(bits, signed, narrow)
+    with np.errstate(all="ignore"):
+        rounded = round_array((x / scale).astype("float32"), rounding) + zero.astype("float32")
+    return np.clip(np.nan_to_num(rounded, nan=0.0), low, high).astype(dtype)
 
 
 def stored_dtype(bits: int, signed: bool) -> str:

@@ -1,0 +1,117 @@
+"""Compare integers with thresholds instead of computing floats, where the codes have few bits.
+
+    quantize(f(g(dequantize(x, s_x, z_x))), s, z) -> threshold(x, T)
+
+f, g: operators that keep or turn the order of their operand (sums with constants, products, clips,
+relu, leaky relu, sigmoid, batch normalization as product and sum, ...), constants single or along
+the last axis; x: sums (int32) or codes; the result: bipolar or of up to MAX_BITS bits, rounded in
+any way. T[k, o] is the smallest x whose code is at least the k-th, found by bisection over the
+model's own float32 operators: a composition of rounded monotonic functions is monotonic, so the
+codes are exactly theirs, ties included. Channels that turn the order count the other way round.
+Left alone: several sources, other operators, results of more bits.
+"""
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.ir import IRModule
+
+from qcompile.ops import threshold
+from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
+from qcompile.passes.chains import LEAKY, PRELU, Array, codes_made, evaluate, source_of
+from qcompile.passes.facts import Codes, constant, vector
+from qcompile.passes.rewriter import (
+    BindingRewriter,
+    operator_name,
+    rewrite_functions,
+    shape_of,
+)
+
+MAX_BITS = 2  # three comparisons cost about as much as a scale, a rounding and two clamps
+ALWAYS, NEVER = -(2**31), 2**31 - 1
+SUMS = 2**30  # sums of products and their biases are proved to be smaller
+ORDERED = {
+    *(f"relax.{name}" for name in ("add", "subtract", "multiply", "maximum", "minimum", "clip")),
+    *(f"relax.{name}" for name in ("sigmoid", "tanh", "round", "floor", "ceil", "sign")),
+    *("relax.negative", "relax.nn.relu", "relax.nn.relu6"),
+}
+
+
+class _Threshold(BindingRewriter):
+    def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        if operator_name(call) != "qcompile.quantize":
+            return None
+        bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
+        parameters = [constant(argument) for argument in call.args[1:]]
+        if bits > MAX_BITS or any(array is None or array.size != 1 for array in parameters):
+            return None
+        source = source_of(self, call.args[0], _keeps_order)
+        if source is None or shape_of(source.data) != shape_of(call) or not _along_last(source):
+            return None
+        low, high = code_range(bits, bool(signed), bool(narrow))
+        step = high - low if is_bipolar(bits, bool(signed), bool(narrow)) else 1
+        thresholds, flip = self._thresholds(call, source, range(low + step, high + 1, step))
+        turned = vector(flip, "int32") if flip.any() else None
+        dtype = stored_dtype(bits, bool(signed))
+        data = vector(thresholds, "int32")
+        return threshold(source.data, data, turned, low=low, step=step, dtype=dtype)
+
+    def _thresholds(self, call: tvm.ir.Call, source: Codes, codes: range) -> tuple[Array, Array]:
+        """(levels, O) thresholds, and (O,) -1 where codes fall while x rises, else 0."""
+        channels = shape_of(source.data)[-1]
+        least, most = _range(source)
+
+        def made(x: Array) -> Array:
+            with np.errstate(all="ignore"):
+                return codes_made(call, evaluate(self, call.args[0], x)).astype("int64")
+
+        ends = [made(np.full((1, channels), end, "int64"))[0] for end in (least, most)]
+        flip = np.where(ends[0] > ends[1], -1, 0)
+        levels = np.array(codes)[:, None]
+
+        def passed(x: Array) -> Array:
+            """Whether x has reached the level, seen in the direction in which codes rise.
+
+            Turned around, x < T is what reaches a level: T is the smallest x that does not.
+            """
+            return np.where(flip < 0, made(x) < levels, made(x) >= levels)
+
+        low = np.full((len(levels), channels), least, "int64")
+        high = np.full_like(low, most)
+        always, never = passed(low), ~passed(high)
+        while (high - low > 1).any():
+            middle = (low + high) // 2
+            reached = passed(middle)
+            high, low = np.where(reached, middle, high), np.where(reached, low, middle)
+        return np.where(always, ALWAYS, np.where(never, NEVER, high)), flip
+
+
+def _range(source: Codes) -> tuple[int, int]:
+    """The smallest and the largest value that the source may take."""
+    if not source.eight_bits:
+        return -SUMS, SUMS
+    return (-128, 127) if source.dtype == "int8" else (0, 255)
+
+
+def _along_last(source: Codes) -> bool:
+    return source.scale.size == 1 or source.axis == len(shape_of(source.data)) - 1
+
+
+def _keeps_order(call: tvm.ir.Call, arrays: list[Array | None]) -> bool:
+    """Whether an operator is monotonic in its one operand that is not constant."""
+    operator = operator_name(call)
+    if operator == LEAKY:
+        return float(call.attrs.alpha) >= 0
+    if operator == PRELU:
+        return arrays[1] is not None and bool((arrays[1] >= 0).all())
+    if operator == "relax.divide":
+        return arrays[1] is not None and bool((arrays[1] != 0).all())
+    finite = all(array is None or bool(np.isfinite(array).all()) for array in arrays)
+    variables = [a for a, b in zip(call.args, arrays, strict=True) if b is None]
+    return operator in ORDERED and finite and sum(isinstance(v, relax.Var) for v in variables) == 1
+
+
+@tvm.transform.module_pass(opt_level=0, name="Threshold")
+class Threshold:
+    def transform_module(self, mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
+        return rewrite_functions(mod, _Threshold)
