@@ -1,0 +1,102 @@
+"""Integers as planes of bits, and sums of their products as weighted counts of bits.
+
+    x = offset + sum_i a_i 2^i u_i          data: u_i bits, offset binary with a step a
+    w = sum_j c_j v_j                       weights, "and": v_j bits, two's complement
+    w = sum_j c_j (2 v_j - 1)               weights, "xor": planes of -1 and 1
+
+    sum x w = sum_ij a 2^i c_j count(u_i & v_j)                        + offset * sum w     "and"
+            = sum_ij a 2^i c_j (count(v_j) - count(u_i ^ v_j))         + offset * sum w     "xor"
+
+No count depends on the data alone: what is left beside the counts of pairs is known when compiling
+and joins the bias. The xor form is the one for planes of signs: bits u times signs 2v - 1 sum to
+count(v) - count(u ^ v).
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DataPlanes:
+    """Data `low + step * u - zero` with u of `bits` bits; the codes are `low + step * u`."""
+
+    bits: int
+    low: int
+    step: int
+    zero: int
+
+    @property
+    def offset(self) -> int:
+        """The value whose bits are all 0."""
+        return self.low - self.zero
+
+    @property
+    def coefficients(self) -> tuple[int, ...]:
+        return tuple(self.step << i for i in range(self.bits))
+
+    @property
+    def padding(self) -> int | None:
+        """The u whose value is 0, or None: values outside the image then have no bits."""
+        u, rest = divmod(-self.offset, self.step)
+        return u if rest == 0 and 0 <= u < 2**self.bits else None
+
+
+@dataclass(frozen=True)
+class WeightPlanes:
+    """Constant weights w: (O, ...) as planes: (planes, O, ...) of 0 and 1."""
+
+    operation: str  # "and" or "xor"
+    coefficients: tuple[int, ...]
+    planes: Array
+
+    @property
+    def bits(self) -> int:
+        return len(self.coefficients)
+
+
+def weight_planes(w: Array) -> WeightPlanes:
+    """The fewest planes of integer weights; common factors go into the coefficients."""
+    w = w.astype("int64")
+    unit = reduce(gcd, (int(value) for value in np.unique(np.abs(w))), 0) or 1
+    w = w // unit
+    low, high = int(w.min(initial=0)), int(w.max(initial=0))
+    if w.size and (w % 2 != 0).all():
+        bits = max(high, -low).bit_length()
+        codes = (w + 2**bits - 1) // 2
+        coefficients = [unit << j for j in range(bits)]
+        return WeightPlanes("xor", tuple(coefficients), _planes(codes, bits))
+    if low >= 0:
+        bits = max(high.bit_length(), 1)
+        return WeightPlanes("and", tuple(unit << j for j in range(bits)), _planes(w, bits))
+    bits = max((-low - 1).bit_length(), high.bit_length()) + 1
+    coefficients = [unit << j for j in range(bits - 1)] + [-unit << (bits - 1)]
+    return WeightPlanes("and", tuple(coefficients), _planes(w % 2**bits, bits))
+
+
+def _planes(codes: Array, bits: int) -> Array:
+    return np.stack([(codes >> j) & 1 for j in range(bits)]).astype("uint8")
+
+
+def pair_coefficients(data: DataPlanes, weights: WeightPlanes) -> tuple[tuple[int, ...], ...]:
+    """What count(u_i op v_j) is multiplied by: [i][j]."""
+    sign = -1 if weights.operation == "xor" else 1
+    return tuple(tuple(sign * a * c for c in weights.coefficients) for a in data.coefficients)
+
+
+def constant_sums(data: DataPlanes, weights: WeightPlanes) -> Array:
+    """What the planes of weights add to the sums beside the counts of pairs: (O, ...) int64.
+
+    It is summed over whatever positions the counts are; the offset's part only over positions
+    inside the image.
+    """
+    if weights.operation == "and":
+        return np.zeros(weights.planes.shape[1:], "int64")
+    all_bits = sum(data.coefficients)
+    return all_bits * np.tensordot(weights.coefficients, weights.planes.astype("int64"), axes=1)
