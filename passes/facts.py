@@ -8,8 +8,8 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
-from qcompile.ops.quantize import is_bipolar
-from qcompile.passes.rewriter import BindingRewriter, operator_name
+from qcompile.ops.quantize import code_range, is_bipolar
+from qcompile.passes.rewriter import BindingRewriter, dtype_of, operator_name
 
 CONSTANT = "relax.constant"
 
@@ -46,6 +46,12 @@ class Codes:
     def bipolar(self) -> bool:
         """Whether the codes are -1 and 1."""
         return is_bipolar(self.bits, self.signed, self.narrow)
+
+    @property
+    def lattice(self) -> tuple[int, int]:
+        """The lowest code and the step between codes."""
+        low, high = code_range(self.bits, self.signed, self.narrow)
+        return low, high - low if self.bipolar else 1
 
     @property
     def per_tensor(self) -> bool:
@@ -85,6 +91,11 @@ def codes_of(rewriter: BindingRewriter, call: tvm.ir.Call) -> Codes | None:
         signed=bool(call.attrs["signed"]),
         narrow=bool(call.attrs["narrow"]),
     )
+
+
+def every_code(data: relax.Expr) -> tuple[int, int]:
+    """The lattice of codes that fill their type."""
+    return (-128 if dtype_of(data) == "int8" else 0), 1
 
 
 def constant_codes(rewriter: BindingRewriter, value: relax.Expr) -> NDArray[Any] | None:

@@ -48,6 +48,7 @@ class _IntegerConv2d(BindingRewriter):
             "groups": int(call.attrs.groups),
             "zero_point": x.zero_point,
             "bits": (x.bits, weights.bits),
+            "codes": x.lattice,
             "layer": name,
         }
         outputs = len(weights.codes)

@@ -61,6 +61,7 @@ class _IntegerMatmul(BindingRewriter):
         attributes: dict[str, Any] = {
             "zero_point": a.zero_point,
             "bits": (a.bits, weights.bits),
+            "codes": a.lattice,
             "layer": name,
         }
         bias = vector(np.zeros(len(weights.codes)), "int32")
@@ -82,7 +83,12 @@ class _IntegerMatmul(BindingRewriter):
         if left[-1] * largest_code(a) * largest_code(b) > INT32_MAX // 2:
             return None
         product = batch_matmul(
-            a.data, b.data, zeros=(a.zero_point, b.zero_point), bits=(a.bits, b.bits), layer=name
+            a.data,
+            b.data,
+            zeros=(a.zero_point, b.zero_point),
+            bits=(a.bits, b.bits),
+            codes=(a.lattice, b.lattice),
+            layer=name,
         )
         scale = float(a.scale.reshape(-1)[0]) * float(b.scale.reshape(-1)[0])
         return dequantize(

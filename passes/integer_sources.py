@@ -8,6 +8,8 @@ are the sums of the weights that lie inside the image, a constant per position. 
 computed as they are: weights whose zero point cannot be taken into int8 codes, computed weights.
 """
 
+from typing import Any
+
 import numpy as np
 import tvm
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from tvm.ir import IRModule
 
 from qcompile.ops import conv2d, dense
 from qcompile.ops.integer_sources import INTEGER_CONV2D, INTEGER_MATMUL
-from qcompile.passes.facts import Codes, constant, vector
+from qcompile.passes.facts import Codes, constant, every_code, vector
 from qcompile.passes.integer_weights import Weights, signed_weights, sums_fit
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -57,7 +59,8 @@ class _IntegerSources(BindingRewriter):
             return None
         none = vector(np.zeros(len(weights.codes)), "int32")
         codes = vector(weights.codes, "int8")
-        product = dense(a, codes, none, zero_point=0, bits=(BITS, BITS), layer=name)
+        attributes: dict[str, Any] = {"bits": (BITS, BITS), "codes": every_code(a), "layer": name}
+        product = dense(a, codes, none, zero_point=0, **attributes)
         columns = weights.codes.astype("int64").sum(axis=1)
         return self._less(self.emit(product, name), zero, columns)
 
@@ -80,6 +83,7 @@ class _IntegerSources(BindingRewriter):
             groups=int(call.attrs["groups"]),
             zero_point=0,
             bits=(BITS, BITS),
+            codes=every_code(image),
             layer=name,
         )
         windows = _windows(kernel, shape_of(x)[2:], shape_of(call)[2:], geometry)

@@ -5,7 +5,8 @@
     batch_matmul(a, b) y[...,m,n] = sum (a[...,m,k] - z_a) * (b[...,k,n] - z_b)
 
 x: (N, H, W, C*groups) int8 or uint8, whose value outside the image is the zero point z; w: int8,
-(O, KH, KW, C) or (O, K); b: (O,) int32. The results are int32: callers prove that they fit.
+(O, KH, KW, C) or (O, K); b: (O,) int32. The results are int32: callers prove that they fit. `codes`
+are the lowest code of data and the step between its codes: (-1, 2) for bipolar data.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def conv2d(
     groups: int,
     zero_point: int,
     bits: tuple[int, int],
+    codes: tuple[int, int],
     layer: str,
 ) -> tvm.ir.Call:
     """Convolution of codes. padding: (top, left, bottom, right); bits: of x and of w."""
@@ -45,6 +47,7 @@ def conv2d(
         zero_point=zero_point,
         a_bits=bits[0],
         w_bits=bits[1],
+        codes=list(codes),
         layer=layer,
     )
 
@@ -56,11 +59,12 @@ def dense(
     *,
     zero_point: int,
     bits: tuple[int, int],
+    codes: tuple[int, int],
     layer: str,
 ) -> tvm.ir.Call:
     """Rows of codes times constant columns."""
     register_contractions()
-    attributes = {"a_bits": bits[0], "w_bits": bits[1], "layer": layer}
+    attributes = {"a_bits": bits[0], "w_bits": bits[1], "codes": list(codes), "layer": layer}
     return call_op(DENSE, [x, w, bias], zero_point=zero_point, **attributes)
 
 
@@ -70,11 +74,13 @@ def batch_matmul(
     *,
     zeros: tuple[int, int],
     bits: tuple[int, int],
+    codes: tuple[tuple[int, int], tuple[int, int]],
     layer: str,
 ) -> tvm.ir.Call:
     """Products of two computed matrices of codes, with equal leading axes."""
     register_contractions()
     attributes = {"a_bits": bits[0], "w_bits": bits[1], "layer": layer}
+    attributes |= {"codes_a": list(codes[0]), "codes_b": list(codes[1])}
     return call_op(BATCH_MATMUL, [a, b], zero_a=zeros[0], zero_b=zeros[1], **attributes)
 
 

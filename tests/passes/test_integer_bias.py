@@ -27,7 +27,15 @@ BIAS = np.array([-(2**29), 0, 3, 2**29])
 
 def layer(emit, x, bias=(0, 0, 0, 0), scale=SCALES):
     """dequantize(x @ w + bias)."""
-    product = dense(x, relax.const(W), const(bias, "int32"), zero_point=7, bits=(8, 8), layer="/fc")
+    product = dense(
+        x,
+        relax.const(W),
+        const(bias, "int32"),
+        zero_point=7,
+        bits=(8, 8),
+        codes=(0, 1),
+        layer="/fc",
+    )
     return emit(dequantized(emit(product), scale, axis=1))
 
 
@@ -83,6 +91,7 @@ def test_behind_a_convolution():
             const(np.zeros(4), "int32"),
             zero_point=7,
             bits=(8, 8),
+            codes=(0, 1),
             layer="conv",
             **geometry,
         )
