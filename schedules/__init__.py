@@ -9,6 +9,7 @@ from qcompile.schedules.batch_matmul_f32 import schedule_batch_matmul_f32
 from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
+from qcompile.schedules.dense_bits import schedule_dense_bits
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.schedules.dense_int8 import schedule_dense_int8
 from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f32
@@ -27,6 +28,7 @@ ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], N
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
     "dense_int8": schedule_dense_int8,
+    "dense_bits": schedule_dense_bits,
     "pack_columns": schedule_pack_columns,
     "table": schedule_table,
     "depthwise_conv2d_int8": schedule_depthwise_conv2d_int8,

@@ -15,8 +15,8 @@ from tvm import s_tir
 from tvm.s_tir.schedule import SBlockRV
 
 
-def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV) -> SBlockRV:
-    """Every block but the anchor, inlined into the last one, which is returned.
+def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV, *kept: SBlockRV) -> SBlockRV:
+    """Every block but the anchor and those `kept`, inlined into the last one, which is returned.
 
     Blocks that do not depend on the anchor (a residual's dequantization) are inlined too. Sums
     without an epilogue get a copy as theirs.
@@ -26,7 +26,7 @@ def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV) -> SBlockRV:
     if sch.get(output) == sch.get(anchor) and sch.get(anchor).init is not None:
         return sch.cache_write(anchor, 0, "global")
     for block in blocks:
-        if sch.get(block) not in (sch.get(anchor), sch.get(output)):
+        if sch.get(block) not in [sch.get(own) for own in (anchor, output, *kept)]:
             sch.compute_inline(block)
     return output
 

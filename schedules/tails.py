@@ -12,7 +12,7 @@ so that the conditions which are left are known at compile time. The same for ve
 shorter part is cut into vectors of 8, 4, 2 and 1 lanes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,19 +41,29 @@ def cut_tails(func: tirx.PrimFunc) -> tirx.PrimFunc:
     Tiles: what the loops annotated `TILE` contain, as far as a reduction depends on a condition.
     Vectors: vectorized loops over one block.
     """
+    root = func.body.block
+    registers = [b for b in root.alloc_buffers if b.scope() == "local"]
+    copies: list[tirx.Buffer] = []
 
     def cut(loop: tirx.For) -> tirx.Stmt:
         if loop.kind == tirx.ForKind.VECTORIZED and isinstance(loop.body, s_tir.SBlockRealize):
             return _cut_vector(loop)
         if TILE in loop.annotations:
-            return _cut_tile(loop)
+            own = {buffer: _copy(buffer) for buffer in registers}
+            copies.extend(own.values())
+            return _cut_tile(loop, own)
         return loop
 
-    return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, cut)))
+    body = tvm_ffi.structural_map(func.body, (tirx.For, cut))
+    return func.with_body(_with_buffers(body, copies)) if copies else func.with_body(body)
 
 
-def _cut_tile(loop: tirx.For) -> tirx.Stmt:
-    """The loop with its body twice, for a full tile and for the last, if its reduction needs it."""
+def _cut_tile(loop: tirx.For, own: Mapping[tirx.Buffer, tirx.Buffer]) -> tirx.Stmt:
+    """The loop with its body twice, for a full tile and for the last, if its reduction needs it.
+
+    The last has buffers of its `own`, which TVM then allocates inside of it, as small as they can
+    be.
+    """
     body, sizes = loop.body, {}
     tvm_ffi.structural_walk(body, (tirx.For, lambda f: sizes.update({f.loop_var: int(f.extent)})))
     edges = [
@@ -73,6 +83,7 @@ def _cut_tile(loop: tirx.For) -> tirx.Stmt:
         rest = edge.extent % edge.size
         inside = _with_conditions(body, lambda c: TRUE if same(c) else c)
         outside = _with_conditions(body, lambda c: found.inner < rest if (found := same(c)) else c)
+        outside = _substituted(outside, own)
         body = tirx.IfThenElse(edge.base <= edge.extent - edge.size, inside, outside)
     notes = {key: value for key, value in loop.annotations.items() if str(key) != TILE}
     return _loop(loop.loop_var, int(loop.extent), loop.kind, body, notes)
@@ -152,3 +163,24 @@ def _loop(
 ) -> tirx.For:
     zero, end = tirx.const(0, variable.ty), tirx.const(extent, variable.ty)
     return tirx.For(variable, zero, end, kind, body, annotations=notes)
+
+
+def _copy(buffer: tirx.Buffer) -> tirx.Buffer:
+    return tirx.Var(f"{buffer.name}_last", buffer.ty)
+
+
+def _with_buffers(realize: Any, buffers: Sequence[tirx.Buffer]) -> Any:
+    """The root block with more buffers."""
+    block = realize.block
+    block = s_tir.SBlock(
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        block.body,
+        block.init,
+        [*block.alloc_buffers, *buffers],
+        block.match_buffers,
+        block.annotations,
+    )
+    return s_tir.SBlockRealize(realize.iter_values, realize.predicate, block)

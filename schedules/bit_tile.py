@@ -1,0 +1,52 @@
+"""The tile of sums that a kernel on bits keeps in registers: `rows` of data by `vectors` of sums.
+
+One step loads a vector of words of each plane of weights for each of `vectors`, broadcasts a word
+of each plane of each row, and counts the bits of all pairs. Costs are in instructions.
+"""
+
+from dataclasses import dataclass
+
+from qcompile.schedules.bit_product import Planes
+from qcompile.schedules.popcount_x86 import Popcount
+from qcompile.schedules.tile import MAX_STREAMS
+from qcompile.targets import Target
+
+# What a tile costs besides its words, and the epilogue of one vector, in instructions.
+TILE_COST, EPILOGUE_COST = 40, 8
+# What loading a vector of weights, or broadcasting a word of data, costs.
+LOAD_COST, FAR_LOAD_COST = 0.5, 1.5
+# Sums that are added to at a time, so that none waits for the one before.
+IN_FLIGHT = 8
+
+
+@dataclass(frozen=True)
+class BitTile:
+    rows: int
+    vectors: int
+
+
+def bit_tiles(
+    target: Target, popcount: Popcount, planes: Planes, rows: int, vectors: int
+) -> list[BitTile]:
+    """Tiles whose sums stay in registers, of at most so many rows and vectors; at least one."""
+    held = 0 if popcount.in_bytes else planes.weights
+    found = [
+        BitTile(r, v)
+        for v in range(1, min(vectors, MAX_STREAMS) + 1)
+        for r in range(1, rows + 1)
+        if v * (r * planes.pairs + held) + popcount.spare <= target.vector_registers
+    ]
+    return found or [BitTile(1, 1)]
+
+
+def bit_tile_cost(
+    tile: BitTile, words: int, popcount: Popcount, planes: Planes, target: Target
+) -> float:
+    """About how many instructions one tile takes for a reduction over `words`."""
+    sums = tile.rows * tile.vectors * planes.data * planes.weights
+    panel_bytes = words * tile.vectors * planes.weights * popcount.lanes * 4
+    far = panel_bytes > target.l1d_bytes // 2
+    load = FAR_LOAD_COST if far else LOAD_COST
+    step = popcount.cost * max(sums, IN_FLIGHT)
+    step += load * tile.vectors * planes.weights + LOAD_COST * tile.rows * planes.data
+    return words * step + TILE_COST + EPILOGUE_COST * sums

@@ -1,0 +1,168 @@
+"""Products of packed rows with a constant matrix of bit planes, by a tile of sums in registers.
+
+    y[i, o] = bias[o] + sum over planes a, b of coefficient[a][b] *
+        sum over k of popcount(x[i, a, k] op w[o, b, k])
+
+x: (M, planes, words) uint32. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import s_tir, te, tirx
+from tvm.s_tir.schedule import SBlockRV
+
+from qcompile.schedules.bit_product import (
+    Planes,
+    byte_counts_of,
+    combined,
+    in_registers,
+    keep_sums_in_registers,
+    pack_planes,
+    popcount_sum,
+)
+from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles
+from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
+from qcompile.schedules.tails import TILE
+from qcompile.schedules.tile import SMALLEST_PARALLEL_S, round_up
+from qcompile.targets import Target
+
+
+@dataclass(frozen=True)
+class DenseBitsPlan:
+    """Shapes of a product's operands, and the decisions on its tile and loops."""
+
+    batch: int  # products; 0: one, whose operands have no such axis, of a constant matrix
+    rows: int
+    words: int
+    columns: int
+    planes: Planes
+    popcount: Popcount
+    tile_rows: int
+    tile_vectors: int
+    weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
+    parallel: bool
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return *self._batch, self.rows, self.planes.data, self.words
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of outputs: whole tiles."""
+        return round_up(ceil(self.columns / self.popcount.lanes), self.tile_vectors)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(vectors, words, planes, lanes), after the batch if there is one."""
+        shape = self.vectors, self.words, self.planes.weights, self.popcount.lanes
+        return *self._batch, *shape
+
+    @property
+    def _batch(self) -> tuple[int, ...]:
+        return (self.batch,) if self.batch else ()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "DenseBitsPlan":
+        fields = json.loads(text)
+        rows = tuple(map(tuple, fields["planes"]["coefficients"]))
+        fields["planes"] = Planes(fields["planes"]["operation"], rows)
+        fields["popcount"] = Popcount(**fields["popcount"])
+        return DenseBitsPlan(**fields)
+
+
+def plan_dense_bits(
+    rows: int, depth: int, columns: int, planes: Planes, target: Target, batch: int = 0
+) -> DenseBitsPlan:
+    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both."""
+    popcount = popcount_of(target, columns)
+    words, vectors = ceil(depth / WORD_BITS), ceil(columns / popcount.lanes)
+
+    def cost(tile: BitTile) -> float:
+        full, rest = divmod(rows, tile.rows)
+        last = BitTile(rest, tile.vectors)
+        return ceil(vectors / tile.vectors) * sum(
+            count * bit_tile_cost(t, words, popcount, planes, target)
+            for count, t in ((full, tile), (int(rest > 0), last))
+        )
+
+    best = min(bit_tiles(target, popcount, planes, rows, vectors), key=cost)
+    weight_bytes = vectors * popcount.lanes * words * planes.weights * 4
+    work = max(batch, 1) * cost(best) / target.clock_hz
+    return DenseBitsPlan(
+        batch=batch,
+        rows=rows,
+        words=words,
+        columns=columns,
+        planes=planes,
+        popcount=popcount,
+        tile_rows=best.rows,
+        tile_vectors=best.vectors,
+        weights_stay=weight_bytes > target.l2_bytes // 2,
+        parallel=work >= 2 * SMALLEST_PARALLEL_S,
+    )
+
+
+def pack_weights(planes: NDArray[np.uint8], plan: DenseBitsPlan) -> NDArray[np.uint32]:
+    """Bits (planes, columns, depth) as `plan.weight_shape`, filled up with zeros."""
+    vectors, words, count, lanes = plan.weight_shape
+    full = np.zeros((count, vectors * lanes, words), "uint32")
+    packed = pack_planes(planes)
+    full[:, : packed.shape[1]] = packed
+    split = full.reshape(count, vectors, lanes, words)
+    return np.ascontiguousarray(split.transpose(1, 3, 0, 2))
+
+
+def dense_bits(
+    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: DenseBitsPlan, layer: str
+) -> te.Tensor:
+    """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (columns,) int32.
+
+    The result is (rows, columns) int32; with coefficients that are no integers, it and bias are
+    float32.
+    """
+    planes, lanes = plan.planes, plan.popcount.lanes
+
+    def product(row: tirx.Var, v: tirx.Var, lane: tirx.Var, k: tirx.Expr) -> tirx.Expr:
+        i, a, b = planes.split(row)
+        return planes.product(x[i, a, k], w[v, k, b, lane])
+
+    attrs = {
+        "qcompile.schedule": "dense_bits",
+        "qcompile.layer": layer,
+        "qcompile.plan": plan.to_json(),
+    }
+    shape = plan.rows * planes.pairs, plan.vectors, lanes
+    sums = popcount_sum(plan.popcount, shape, [("k", plan.words)], product, attrs)
+
+    def biased(i: tirx.Var, o: tirx.Var) -> tirx.Expr:
+        return combined(planes, bias[o], lambda pair: sums[pair(i), o // lanes, o % lanes])
+
+    return te.compute((plan.rows, plan.columns), biased, name="biased")
+
+
+def schedule_dense_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
+    """How it is computed: a tile of sums stays in registers through the whole reduction."""
+    plan = DenseBitsPlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
+    counts = byte_counts_of(sch, sums)
+    output = inline_epilogue(sch, sums, *counts)
+    *batch, i, v, lane = sch.get_loops(sums)[:-1]
+    k = sch.get_loops(sums)[-1]
+    io, *tile_rows = sch.split(i, [None, plan.tile_rows, *plan.planes.extents])
+    vo, vi = sch.split(v, [None, plan.tile_vectors])
+    outer = (vo, io) if plan.weights_stay else (io, vo)
+    sch.reorder(*batch, *outer, k, *in_registers(tile_rows, vi, lane))
+    sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
+    tile = sch.fuse(*batch, *outer)
+    sch.annotate(tile, TILE, 1)
+    if plan.parallel:
+        sch.parallel(tile)
+    vectorize_epilogue(sch, output, 2, plan.popcount.lanes)
+    keep_sums_in_registers(sch, sums, counts, plan.planes, words=1)

@@ -1,0 +1,120 @@
+"""dense_bits against NumPy, exactly, with and without a fused epilogue."""
+
+import numpy as np
+import pytest
+
+from qcompile.schedules.bit_product import Planes
+from qcompile.schedules.dense_bits import DenseBitsPlan, dense_bits, pack_weights, plan_dense_bits
+from qcompile.targets import host_features, load_target
+from tests.schedules.bits import WIDTHS, Width, packed_words, weighted_sum
+from tests.schedules.kernels import (
+    INT8_TARGETS,
+    build,
+    fused_function,
+    int8_target,
+    reads_only,
+    requantized,
+    requantized_reference,
+    run,
+)
+
+# (rows, depth, columns): dividing the tiles, then primes and other odd sizes.
+SHAPES = [
+    *((1, 512, 1000), (2, 64, 16), (3, 97, 33), (8, 64, 256), (13, 17, 5), (37, 1184, 72)),
+    *((49, 2304, 160), (53, 40, 663), (64, 128, 64), (1, 3, 1)),
+]
+FIRST = Width("xor", 1, 1)
+
+
+@pytest.fixture(params=INT8_TARGETS)
+def target(request):
+    found = int8_target(request.param)
+    if not found.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {found.name}")
+    return found
+
+
+def operands(width, shape, seed):
+    """Codes and weights, all bits equal for the first seed, bias, scale."""
+    rng = np.random.default_rng(seed)
+    rows, depth, columns = shape
+    codes, values = width.data(rng, (rows, depth)), width.weights(rng, (columns, depth))
+    if seed == 0:
+        codes[:] = 2**width.data_bits - 1
+        values[:] = values.min()
+    scale = rng.random(columns, "float32") * np.float32(1e-1)
+    return codes, values, rng.integers(-(2**20), 2**20, columns, dtype="int32"), scale
+
+
+def arrays_of(width, codes, values, plan):
+    words = packed_words(width.data_planes(codes))
+    return [words, pack_weights(width.weight_planes(values), plan)]
+
+
+def kernel(plan, epilogue, extra):
+    vector = (plan.columns,)
+    sums = plan.planes.sum_type
+    inputs = [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32"), (vector, sums), *extra]
+    return fused_function(inputs, lambda x, w, b: dense_bits(x, w, b, plan, "layer"), epilogue, 3)
+
+
+@pytest.mark.parametrize("width", WIDTHS, ids=str)
+def test_multiplies_planes(width, target):
+    for shape in (SHAPES[2], SHAPES[6]):
+        plan = plan_dense_bits(*shape, width.planes, target)
+        library = build(kernel(plan, lambda sums: sums, []), target)
+        for seed in range(3):
+            codes, values, bias, _ = operands(width, shape, seed)
+            expected = (weighted_sum(width, codes, values) + bias).astype("int32")
+            y = run(library, [*arrays_of(width, codes, values, plan), bias], expected)
+            np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_multiplies_and_requantizes(shape, target):
+    width = WIDTHS[sum(shape) % 4]
+    plan = plan_dense_bits(*shape, width.planes, target)
+    library = build(kernel(plan, requantized, [(shape[2:], "float32")]), target)
+    for seed in range(2):
+        codes, values, bias, scale = operands(width, shape, seed)
+        expected = requantized_reference(weighted_sum(width, codes, values) + bias, scale)
+        y = run(library, [*arrays_of(width, codes, values, plan), bias, scale], expected)
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_weighs_planes_by_any_number(target):
+    weights = ((0.3, -1.7), (1e-3, 5.25))
+    plan = plan_dense_bits(5, 70, 33, Planes("xor", weights), target)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (2, 5, 70), dtype="uint8")
+    w = rng.integers(0, 2, (2, 33, 70), dtype="uint8")
+    expected = bias = rng.random(33, "float32")
+    for i in range(2):
+        for j in range(2):
+            count = (x[i][:, None] ^ w[j][None]).sum(-1).astype("float32")
+            expected = expected + np.float32(weights[i][j]) * count
+    library = build(kernel(plan, lambda sums: sums, []), target)
+    y = run(library, [packed_words(list(x)), pack_weights(w, plan), bias], expected)
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 13, 37, 48])
+def test_reads_no_row_beyond_the_last(rows, target):
+    shape = rows, 512, 48
+    plan = plan_dense_bits(*shape, FIRST.planes, target)
+    assert not plan.parallel
+    codes, values, bias, _ = operands(FIRST, shape, 1)
+    library = build(kernel(plan, lambda sums: sums, []), target)
+    expected = (weighted_sum(FIRST, codes, values) + bias).astype("int32")
+    assert reads_only(library, [*arrays_of(FIRST, codes, values, plan), bias], expected)
+
+
+def test_leaves_small_kernels_to_one_thread():
+    target = load_target("znver4")
+    assert not plan_dense_bits(1, 512, 1000, FIRST.planes, target).parallel
+    assert plan_dense_bits(128, 3072, 768, FIRST.planes, target).parallel
+
+
+def test_plan_survives_json():
+    plan = plan_dense_bits(3, 97, 33, Planes("and", ((1, -2), (0.5, 4))), load_target("znver4"))
+    assert DenseBitsPlan.from_json(plan.to_json()) == plan
