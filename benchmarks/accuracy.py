@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py --shared FOLDER [NETWORK...] [--json] [--record]
 
-FOLDER holds models/, cifar10-jpeg/ and fashion-mnist/. onnxruntime runs with graph optimizations
+FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. onnxruntime runs with graph optimizations
 off. Outputs are compared in steps of the reference's outputs where these are quantized, else over
 their range. One rounding of a tie that falls the other way in an early layer moves outputs by many
 steps, so every layer is also compared on the reference's own inputs, for some samples.
@@ -97,9 +97,16 @@ def compare(
     bundle, reference = load(bundle_folder, threads=1), load_reference(network.model(shared))
     name = bundle.inputs[0].name
     (ours,) = bundle.run_batches({name: images}).values()
-    starts = range(0, len(images), REFERENCE_BATCH)
-    theirs = [reference({name: images[k : k + REFERENCE_BATCH]})[0] for k in starts]
+    batch = reference_batch(network.model(shared))
+    starts = range(0, len(images), batch)
+    theirs = [reference({name: images[k : k + batch]})[0] for k in starts]
     return Comparison(ours, np.concatenate(theirs), classes)
+
+
+def reference_batch(model: Path) -> int:
+    """How many images the reference takes at once: as many as the file declares, if it does."""
+    declared = onnx.load(model, load_external_data=False).graph.input[0].type.tensor_type.shape
+    return declared.dim[0].dim_value or REFERENCE_BATCH
 
 
 def layer_by_layer(network: Labelled, shared: Path, folder: Path, images: np.ndarray) -> str:

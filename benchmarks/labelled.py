@@ -44,7 +44,13 @@ def _idx(path: Path, kind: str) -> Array:
     return np.frombuffer(gzip.decompress(path.read_bytes())[IDX_HEADER_BYTES[kind] :], "uint8")
 
 
-READERS = {"fashion-mnist": _fashion_mnist, "cifar10-jpeg": _cifar10}
+def _mnist(folder: Path) -> tuple[Array, Array]:
+    images = _idx(folder / "mnist" / "t10k-images-idx3-ubyte.gz", "images")
+    labels = _idx(folder / "mnist" / "t10k-labels-idx1-ubyte.gz", "labels")
+    return images.reshape(-1, 1, 28, 28), labels
+
+
+READERS = {"fashion-mnist": _fashion_mnist, "cifar10-jpeg": _cifar10, "mnist": _mnist}
 
 LABELLED = {
     network.name: network
@@ -56,5 +62,11 @@ LABELLED = {
         Labelled("fmnist_cnn_fp32", "fashion-mnist", 1 / 255, False),
         Labelled("fmnist_cnn_w4a4_qcdq", "fashion-mnist", 1 / 255, True),
         Labelled("fmnist_cnn_w2a2_qcdq", "fashion-mnist", 1 / 255, True),
+        Labelled("fmnist_cnn_w4a4_qonnx", "fashion-mnist", 1 / 255, True),
+        Labelled("fmnist_cnn_w2a2_qonnx", "fashion-mnist", 1 / 255, True),
+        Labelled("fmnist_cnn_w1a1_qonnx", "fashion-mnist", 1 / 255, True),
+        Labelled("fmnist_cnn_mixed_qonnx", "fashion-mnist", 1 / 255, True),
+        Labelled("tfc_1w1a_qonnx", "mnist", 1 / 255, True),
+        Labelled("tfc_1w2a_qonnx", "mnist", 1 / 255, True),
     )
 }

@@ -16,6 +16,7 @@ from qcompile.frontend import (
     layout,
     pools,
     qdq,
+    qonnx,
     qoperator,
     resize,
     standard,
@@ -106,7 +107,18 @@ CONTRIBUTED: dict[str, Converter] = {
     "SkipLayerNormalization": contrib.skip_layer_normalization,
 }
 
-CONVERTERS = STANDARD | {f"{MICROSOFT}::{name}": each for name, each in CONTRIBUTED.items()}
+QONNX: dict[str, Converter] = {
+    "BipolarQuant": qonnx.bipolar_quant,
+    "IntQuant": qonnx.quant,
+    "Quant": qonnx.quant,
+}
+QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+
+CONVERTERS = (
+    STANDARD
+    | {f"{MICROSOFT}::{name}": each for name, each in CONTRIBUTED.items()}
+    | {f"{domain}::{name}": each for domain in QONNX_DOMAINS for name, each in QONNX.items()}
+)
 
 # The contractions: each is bound to a variable of its node's name, which names a layer.
 STANDARD_LAYERS = (
