@@ -9,6 +9,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
 
 from qcompile.ops import register_ops
 from qcompile.passes.channels_last import ChannelsLast
+from qcompile.passes.choose_kernels import ChooseKernels
 from qcompile.passes.compose_tables import ComposeTables
 from qcompile.passes.conv1d_as_conv2d import Conv1dAsConv2d
 from qcompile.passes.declared_patterns import DeclaredPatterns
@@ -24,6 +25,7 @@ from qcompile.passes.integer_sources import IntegerSources
 from qcompile.passes.lower_batch_matmul import LowerBatchMatmul
 from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_dense import LowerDense
+from qcompile.passes.lower_dense_bits import LowerDenseBits
 from qcompile.passes.lower_depthwise import LowerDepthwise
 from qcompile.passes.lower_float import LowerFloat
 from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
@@ -76,6 +78,8 @@ def integer_form_passes() -> Sequence[Pass]:
 def lower_passes(target: Target) -> Sequence[Pass]:
     """From integer form to calls of kernels; the rest stays Relax operators."""
     return [
+        ChooseKernels(target),
+        LowerDenseBits(target),
         LowerDepthwise(target),
         LowerConv2d(target),
         LowerDense(target),
