@@ -7,6 +7,7 @@ from tvm import s_tir, tirx
 
 from qcompile.schedules.batch_matmul_f32 import schedule_batch_matmul_f32
 from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
+from qcompile.schedules.conv2d_bits import schedule_conv2d_bits
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_bits import schedule_dense_bits
@@ -29,6 +30,7 @@ ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], N
 SCHEDULES: Mapping[str, ScheduleFunction] = {
     "dense_int8": schedule_dense_int8,
     "dense_bits": schedule_dense_bits,
+    "conv2d_bits": schedule_conv2d_bits,
     "pack_columns": schedule_pack_columns,
     "table": schedule_table,
     "depthwise_conv2d_int8": schedule_depthwise_conv2d_int8,

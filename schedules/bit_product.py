@@ -30,8 +30,6 @@ from qcompile.schedules.popcount_x86 import (
 Number = int | float
 Coefficients = tuple[tuple[Number, ...], ...]
 
-TILE_LOOPS = 5  # row, plane of data, vector, plane of weights, lane
-
 
 @dataclass(frozen=True)
 class Planes:
@@ -171,31 +169,43 @@ def in_registers(rows: Sequence[LoopRV], vectors: LoopRV, lane: LoopRV) -> tuple
 
 
 def keep_sums_in_registers(
-    sch: s_tir.Schedule, sums: SBlockRV, counts: Sequence[SBlockRV], planes: Planes, words: int
+    sch: s_tir.Schedule,
+    sums: SBlockRV,
+    counts: Sequence[SBlockRV],
+    planes: Planes,
+    tile_loops: int,
+    scope: str = "local",
 ) -> None:
-    """Unroll the tile of sums, whose loops are in order behind `words` loops of reduction.
+    """Unroll the innermost `tile_loops` of the sums, a tile, and start it before the reduction.
 
     Counts in bytes get loops like it, inside of the loops over chunks.
     """
+    words = _reductions(sch, sums)
     for block in counts:
         sch.set_scope(block, 0, "local")
-        sch.compute_at(block, sch.get_loops(sums)[-TILE_LOOPS - 1], preserve_unit_loops=True)
+        sch.compute_at(block, sch.get_loops(sums)[-tile_loops - 1], preserve_unit_loops=True)
         loops = sch.get_loops(block)
-        row, vectors, lane = loops[-2 * words - 3 : -2 * words]
-        rows = sch.split(row, [None, *planes.extents])
-        sch.reorder(*loops[-2 * words :], *in_registers(rows, vectors, lane))
-        _unroll(sch, block, words)
-    sch.set_scope(sums, 0, "local")
-    _unroll(sch, sums, words)
+        tile, position = loops[-2 * words - tile_loops + 2 : -2 * words], loops[-2 * words :]
+        *rows, columns, vectors, lane = tile
+        columns = sch.split(columns, [None, *planes.extents])
+        sch.reorder(*position, *rows, *in_registers(columns, vectors, lane))
+        _unroll(sch, block, tile_loops)
+    sch.set_scope(sums, 0, scope)
+    _unroll(sch, sums, tile_loops)
 
 
-def _unroll(sch: s_tir.Schedule, block: SBlockRV, words: int) -> None:
+def _reductions(sch: s_tir.Schedule, block: SBlockRV) -> int:
+    kinds = [axis.iter_type for axis in sch.get(block).iter_vars]
+    return kinds.count(tirx.IterVar.CommReduce)
+
+
+def _unroll(sch: s_tir.Schedule, block: SBlockRV, tile_loops: int) -> None:
     loops = sch.get_loops(block)
-    *tile, lane = loops[-TILE_LOOPS:]
+    first = loops[-tile_loops - _reductions(sch, block)]
+    *tile, lane = loops[-tile_loops:]
     sch.vectorize(lane)
     for loop in tile:
         sch.unroll(loop)
-    init = sch.decompose_reduction(block, loops[-TILE_LOOPS - words])
-    *tile, lane = sch.get_loops(init)[-TILE_LOOPS:]
-    for loop in tile:
+    init = sch.decompose_reduction(block, first)
+    for loop in sch.get_loops(init)[-tile_loops:-1]:
         sch.unroll(loop)

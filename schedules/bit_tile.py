@@ -7,7 +7,7 @@ of each plane of each row, and counts the bits of all pairs. Costs are in instru
 from dataclasses import dataclass
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.popcount_x86 import Popcount
+from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount
 from qcompile.schedules.tile import MAX_STREAMS
 from qcompile.targets import Target
 
@@ -28,15 +28,26 @@ class BitTile:
 def bit_tiles(
     target: Target, popcount: Popcount, planes: Planes, rows: int, vectors: int
 ) -> list[BitTile]:
-    """Tiles whose sums stay in registers, of at most so many rows and vectors; at least one."""
-    held = 0 if popcount.in_bytes else planes.weights
+    """Tiles whose sums stay in registers, of at most so many rows and vectors; at least one.
+
+    Where whole words of outputs are possible, tiles are such or divide one.
+    """
+    word = WORD_BITS // popcount.lanes
+    whole = vectors % word == 0
     found = [
         BitTile(r, v)
         for v in range(1, min(vectors, MAX_STREAMS) + 1)
         for r in range(1, rows + 1)
-        if v * (r * planes.pairs + held) + popcount.spare <= target.vector_registers
+        if r * v * planes.pairs + popcount.spare <= target.vector_registers
+        and (not whole or v % word == 0 or word % v == 0)
     ]
     return found or [BitTile(1, 1)]
+
+
+def tiles_of_word(tile: BitTile, popcount: Popcount, vectors: int) -> int:
+    """How many tiles, one after the other, make whole words of outputs; 1 where nothing does."""
+    word = WORD_BITS // popcount.lanes
+    return word // tile.vectors if vectors % word == 0 and tile.vectors < word else 1
 
 
 def bit_tile_cost(

@@ -24,12 +24,14 @@ from qcompile.schedules.bit_product import (
     pack_planes,
     popcount_sum,
 )
-from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles
+from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
 from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, round_up
 from qcompile.targets import Target
+
+TILE_LOOPS = 5  # row, plane of data, vector, plane of weights, lane
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class DenseBitsPlan:
     popcount: Popcount
     tile_rows: int
     tile_vectors: int
+    word_tiles: int  # tiles, one after the other, that make whole words of outputs
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
     parallel: bool
 
@@ -105,6 +108,7 @@ def plan_dense_bits(
         popcount=popcount,
         tile_rows=best.rows,
         tile_vectors=best.vectors,
+        word_tiles=tiles_of_word(best, popcount, vectors),
         weights_stay=weight_bytes > target.l2_bytes // 2,
         parallel=work >= 2 * SMALLEST_PARALLEL_S,
     )
@@ -156,13 +160,13 @@ def schedule_dense_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     *batch, i, v, lane = sch.get_loops(sums)[:-1]
     k = sch.get_loops(sums)[-1]
     io, *tile_rows = sch.split(i, [None, plan.tile_rows, *plan.planes.extents])
-    vo, vi = sch.split(v, [None, plan.tile_vectors])
+    vo, vw, vi = sch.split(v, [None, plan.word_tiles, plan.tile_vectors])
     outer = (vo, io) if plan.weights_stay else (io, vo)
-    sch.reorder(*batch, *outer, k, *in_registers(tile_rows, vi, lane))
-    sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
+    sch.reorder(*batch, *outer, vw, k, *in_registers(tile_rows, vi, lane))
+    sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
     tile = sch.fuse(*batch, *outer)
     sch.annotate(tile, TILE, 1)
     if plan.parallel:
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.popcount.lanes)
-    keep_sums_in_registers(sch, sums, counts, plan.planes, words=1)
+    keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)

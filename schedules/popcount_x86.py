@@ -28,7 +28,7 @@ BYTE_COUNTS, BYTE_SUM = "qcompile.byte_counts", "qcompile.byte_sum"
 class Popcount:
     """A way to count the bits of vectors of `lanes` words.
 
-    `spare` registers must be free besides the sums and the weights in use. `cost` counts the
+    `spare` registers must be free besides the sums. `cost` counts the
     instructions for one vector, its `op` and its addition included.
     """
 
@@ -48,9 +48,9 @@ def popcount_of(target: Target, outputs: int | None = None) -> Popcount:
     if wide and outputs is not None and outputs % 16 and has("avx512vl"):
         wide = False
     if has("avx512vpopcntdq") and (wide or has("avx512vl")):
-        return Popcount(16, False, spare=2, cost=3) if wide else Popcount(8, False, 2, cost=3)
+        return Popcount(16 if wide else 8, False, spare=4, cost=3)
     if has("avx2"):
-        return Popcount(16, True, spare=6, cost=8) if wide else Popcount(8, True, spare=6, cost=8)
+        return Popcount(16 if wide else 8, True, spare=6, cost=8)
     raise Unsupported(f"target {target.name!r}: kernels on bits need avx2 or avx512vpopcntdq")
 
 
