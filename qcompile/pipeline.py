@@ -24,6 +24,7 @@ from qcompile.passes.integer_pool import IntegerPool
 from qcompile.passes.integer_sources import IntegerSources
 from qcompile.passes.lower_batch_matmul import LowerBatchMatmul
 from qcompile.passes.lower_conv2d import LowerConv2d
+from qcompile.passes.lower_conv2d_bits import LowerConv2dBits
 from qcompile.passes.lower_dense import LowerDense
 from qcompile.passes.lower_dense_bits import LowerDenseBits
 from qcompile.passes.lower_depthwise import LowerDepthwise
@@ -80,6 +81,7 @@ def lower_passes(target: Target) -> Sequence[Pass]:
     return [
         ChooseKernels(target),
         LowerDenseBits(target),
+        LowerConv2dBits(target),
         LowerDepthwise(target),
         LowerConv2d(target),
         LowerDense(target),

@@ -11,7 +11,7 @@ the importer: it is what the importer is held against. Operators and the order o
 are those of the qonnx package 1.0. Models of old opsets are converted to UPGRADED first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from qcompile.errors import InvalidModel, Unsupported
+from qcompile.errors import Unsupported
 
 Array = NDArray[Any]
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")

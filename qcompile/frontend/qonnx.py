@@ -24,7 +24,6 @@ from qcompile.frontend.node import (
     Codes,
     Emitter,
     Node,
-    Value,
     array_of,
     constant,
     dtype_of,
@@ -151,9 +150,7 @@ def _spreads(inner: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     )
 
 
-def _grid(
-    scale: Array, zero: Array, codes: Codes, rank: int
-) -> tuple[Array, Array, int] | None:
+def _grid(scale: Array, zero: Array, codes: Codes, rank: int) -> tuple[Array, Array, int] | None:
     """Scales and zero points as qcompile.quantize takes them, and their axis.
 
     None where they vary along several axes, or where a zero point is no code.

@@ -1,0 +1,108 @@
+"""Turn convolutions that were chosen to run on bits into their kernels.
+
+    qcompile.conv2d(x, w, b, kernel="bits")
+        -> conv2d_bits(border(pack(x)), planes(w), b + what is constant)
+
+qcompile.passes.bit_planes tells which planes, and what is constant. Outside the image data is 0.
+Where 0 has a code, the border has that code. Bipolar data has none: the border has no bits, which
+count as the offset of the data; outputs that see the border have biases without it.
+"""
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax, te
+
+from qcompile.passes.bit_planes import (
+    DataPlanes,
+    WeightPlanes,
+    constant_sums,
+    pair_coefficients,
+    weight_planes,
+)
+from qcompile.passes.choose_kernels import BITS, chosen
+from qcompile.passes.facts import array_of
+from qcompile.passes.kernel_costs import data_planes
+from qcompile.passes.layers import Geometry, geometry_of, layer_of
+from qcompile.passes.lowering import Lowering, packed, passes_of
+from qcompile.passes.packed import border_words, bordered_words, packed_codes
+from qcompile.passes.rewriter import shape_of
+from qcompile.schedules.bit_product import Planes
+from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
+from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan, plan_conv2d_bits
+
+
+class _LowerConv2dBits(Lowering):
+    def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        if chosen(call) != BITS:
+            return None
+        x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
+        layer = str(call.attrs["layer"])
+        self.layers.append(layer_of(call, "conv2d_bits", weights))
+        data, planes, geometry = data_planes(call), weight_planes(weights), geometry_of(call)
+        plan = plan_conv2d_bits(
+            shape_of(x),
+            weights.shape,
+            Planes(planes.operation, pair_coefficients(data, planes)),
+            self.target,
+            pads=geometry.pads,
+            strides=geometry.strides,
+            dilation=geometry.dilation,
+            groups=geometry.groups,
+        )
+        words = bordered_words(
+            self,
+            packed_codes(self, x, data, geometry.groups),
+            pads=geometry.pads,
+            columns=plan.columns,
+            border=border_words(data, shape_of(x)[-1], geometry.groups),
+        )
+
+        def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
+            return conv2d_bits(x, w, b, plan, layer)
+
+        sums = constant_parts(data, planes, weights, bias, geometry, plan, shape_of(x))
+        operands = [words, packed(pack_weights(planes.planes, plan)), packed(sums)]
+        return self.kernel(compute, operands, "conv2d_bits", layer)
+
+
+def constant_parts(
+    data: DataPlanes,
+    planes: WeightPlanes,
+    weights: NDArray[np.int8],
+    bias: NDArray[np.int32],
+    geometry: Geometry,
+    plan: Conv2dBitsPlan,
+    x_shape: tuple[int, ...],
+) -> NDArray[np.int32]:
+    """What is added to the counts: (O,), or (row classes, column classes, O) int32.
+
+    The offset of the data counts at the positions of the window that are inside the image, or at
+    all of them where the border has a code of its own.
+    """
+    own = constant_sums(data, planes).sum(axis=(1, 2, 3)) + bias
+    products = data.offset * weights.astype("int64").sum(axis=3)  # (O, KH, KW)
+    if data.padding is not None or not data.offset or not any(geometry.pads):
+        return (own + products.sum(axis=(1, 2))).astype("int32")
+    inside = [_inside(axis, geometry, plan, x_shape) for axis in (0, 1)]
+    parts = np.einsum("rp,cq,opq->rco", *inside, products)
+    return (own + parts).astype("int32")
+
+
+def _inside(
+    axis: int, geometry: Geometry, plan: Conv2dBitsPlan, x_shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Whether a position of the window is inside the image: (classes, positions) 0 or 1.
+
+    axis: 0 for rows, 1 for columns. A class that no output has stays 0.
+    """
+    classes = plan.classes()[axis]
+    starts = np.arange(len(classes)) * geometry.strides[axis] - geometry.pads[axis]
+    reach = np.arange(plan.kernel[axis]) * geometry.dilation[axis]
+    positions = starts[:, None] + reach
+    result = np.zeros((plan.class_counts[axis], plan.kernel[axis]), "int64")
+    result[classes] = (positions >= 0) & (positions < x_shape[1 + axis])
+    return result
+
+
+LowerConv2dBits = passes_of(_LowerConv2dBits, "LowerConv2dBits")
