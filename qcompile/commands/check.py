@@ -61,9 +61,7 @@ def check(
     whatever `target` is, and compared with onnxruntime. Raises QCompileError.
     """
     from qcompile.compiler import analyze
-    from qcompile.tvm_errors import register_errors
 
-    register_errors()
     resolved = load_target(target) if isinstance(target, str) else target
     analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes)
     comparison = None

@@ -169,6 +169,12 @@ def test_replaces_bundles_only(tmp_path):
     with pytest.raises(BundleError, match="other files"):
         export_bundle(many_outputs(), name="x", target=target, output=tmp_path / "other")
     assert not is_bundle(tmp_path / "other")
+    with pytest.raises(BundleError, match=r"photo\.jpg is a file; choose another folder"):
+        export_bundle(
+            many_outputs(), name="x", target=target, output=tmp_path / "other/photo.jpg/new/x"
+        )
+    with pytest.raises(BundleError, match="cannot be written"):
+        export_bundle(many_outputs(), name="x", target=target, output="/proc/bundle")
 
 
 def test_a_network_may_do_nothing(tmp_path):

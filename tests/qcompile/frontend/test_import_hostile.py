@@ -134,6 +134,27 @@ def test_names_the_file(tmp_path, content, message):
         import_onnx(path)
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_refuses_what_is_no_regular_file(tmp_path, kind):
+    path = tmp_path / "odd.onnx"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidModel, match=r"odd\.onnx: cannot be read: not a regular file"):
+        import_onnx(path)
+
+
+def test_refuses_files_that_protobuf_cannot_read(tmp_path):
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(Unsupported, match=r"huge\.onnx: files above 2 GiB.*external data"):
+        import_onnx(path)
+
+
 def test_names_a_missing_file(tmp_path):
     with pytest.raises(InvalidModel, match=r"absent\.onnx"):
         import_onnx(tmp_path / "absent.onnx")
