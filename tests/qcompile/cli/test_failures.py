@@ -25,6 +25,7 @@ from qcompile.cli.process import run_in_child
         ["check", "m.onnx", "--batch", "9" * 5000],
         ["check", "m.onnx", "--shape", "x"],
         ["check", "m.onnx", "--shape", "x:1x-3"],
+        ["check", "m.onnx", "--shape", "x:1x3", "--shape", "x:1x4"],
         ["check", "m.onnx", "--dat", "x.npz"],
         ["compile", "m.onnx", "-o", "out"],
         ["compile", "m.onnx", "--target", "host"],
@@ -195,6 +196,7 @@ def test_plots_need_matplotlib(cli, tmp_path, monkeypatch):
 
 def test_comparing_needs_onnxruntime(cli, calls, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    np.savez(tmp_path / "x.npz", x=np.ones((1, 2)))
     code, _, err = cli("check", "m.onnx", "--data", tmp_path / "x.npz")
     assert code == 1 and "pip install 'qcompile[bench]'" in err
 
