@@ -7,7 +7,7 @@
 
 Every product and sum is rounded to float32 by itself (no fused multiply-add); rint is half to
 even. x: int32, int8 or uint8; a, b: int8 or uint8, whose centred values and products float32 holds
-exactly; s, t: float32, 0-d or (channels,) along the last axis.
+exactly; s, t: float32, of any shape that broadcasts to that of x.
 """
 
 from collections.abc import Callable, Sequence
