@@ -6,10 +6,11 @@
     quantize(dequantize(a) * dequantize(b), s, z)                -> multiply(a, b)
     quantize(relu(v)), quantize(clip(v, l, h))                   -> the same with tighter clamps
 
-x: codes or int32 sums, s_x along the last axis or single; c: constant along the last axis; a, b:
-codes of up to 8 bits with one scale each; s (positive) and z: single. Rounding and clamping keep
-the order, so a relu or clip before them is a clamp after them, exactly. Codes with equal parameters
-are the codes themselves. Left alone: rounding other than half to even.
+x: codes or int32 sums, s_x along the last axis or single; c: constant along the last axis, behind
+sums also a dequantized one (a bias too large to be added to them); a, b: codes of up to 8 bits with
+one scale each; s (positive) and z: single. Rounding and clamping keep the order, so a relu or clip
+before them is a clamp after them, exactly. Codes with equal parameters are the codes themselves.
+Left alone: rounding other than half to even.
 """
 
 from dataclasses import dataclass
@@ -136,10 +137,10 @@ class _Requantize(BindingRewriter):
 
     def _sum(self, call: tvm.ir.Call, output: _Output) -> relax.Expr | None:
         for value, other in (call.args, list(reversed(call.args))):
-            offset = constant(self.definition(other))
             codes = codes_behind(self, value)
             if codes is None or shape_of(call) != shape_of(value):
                 continue
+            offset = self._offset(other, codes)
             if offset is not None and _along_last(offset, shape_of(value)[-1]):
                 offset = offset.reshape(-1) if offset.size > 1 else offset.reshape(())
                 return self._from_codes(codes, offset.astype("float64"), output)
@@ -155,6 +156,18 @@ class _Requantize(BindingRewriter):
             zeros=(a.zero_point, b.zero_point),
             **output.attributes(),
         )
+
+    def _offset(self, value: relax.Expr, codes: Codes) -> NDArray[Any] | None:
+        """A constant added to `codes`: as it is, or to sums, dequantized."""
+        own = None if codes.eight_bits else codes_behind(self, value)
+        stored = None if own is None else constant(self.definition(own.data))
+        if own is None or stored is None:
+            return constant(self.definition(value))
+        along = [-1 if axis == own.axis else 1 for axis in range(stored.ndim)]
+        zero, scale = (
+            a.reshape(along) if a.size > 1 else a.reshape(()) for a in (own.zero, own.scale)
+        )
+        return np.asarray((stored.astype("int64") - zero).astype("float32") * scale)
 
     def _product(self, call: tvm.ir.Call, output: _Output) -> relax.Expr | None:
         pair = self._pair(call)
