@@ -22,7 +22,7 @@ from cost import COLUMNS as COST_COLUMNS
 from cost import Cost, compile_with_cost
 from layerwise import compare_layers, summary
 from packaged import PACKAGED, Inputs, Packaged, fix_shapes
-from quantized import quantize_int8
+from quantized import prepare, quantize_int8
 from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.bundle import load
@@ -85,10 +85,10 @@ def network_file(
     if form == "fp32":
         onnx.save(loaded, path)
         return path, dict(network.shapes)
-    fixed = folder / f"{name}_fixed.onnx"
-    onnx.save(fix_shapes(loaded, network.shapes), fixed)
+    prepared = folder / f"{name}_prepared.onnx"
+    prepare(fix_shapes(loaded, network.shapes), prepared)
     rng = np.random.default_rng(0)
-    quantize_int8(fixed, path, [network.sample(rng) for _ in range(CALIBRATION_SAMPLES)])
+    quantize_int8(prepared, path, [network.sample(rng) for _ in range(CALIBRATION_SAMPLES)])
     return path, {}
 
 

@@ -34,6 +34,7 @@ from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
+from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
@@ -55,6 +56,7 @@ def integer_form_passes() -> Sequence[Pass]:
     return [
         FoldBatchNorm(),
         Conv1dAsConv2d(),
+        SignalsAsImages(),
         IntegerSources(),
         ChannelsLast(),
         UnsignedActivations(),

@@ -103,6 +103,22 @@ def test_a_float_offset_is_one_more_sum(case, first):
     np.testing.assert_array_equal(run(mod, SUMS), expected)
 
 
+@pytest.mark.parametrize("zero", [0, 3])
+def test_a_dequantized_offset_of_sums(zero):
+    codes = np.array([[2**30 + 5, -(2**31) + 9, 7, 0]], "int32")
+    scale = np.float32([1e-8, 3e-9, 0.2, 0])
+    zeros = np.full(4, zero)
+
+    def between(emit, real):
+        return emit(relax.op.add(real, emit(dequantized(codes, scale, zeros, axis=1))))
+
+    mod = Requantize()(requantized(SUMS.shape, "int32", 1e-3, between=between))
+    assert operators(mod) == ["requantize"]
+    shift = references.values(codes, scale, zeros).astype("float64") / float(np.float32(0.1))
+    expected = references.requantized(SUMS, ratio_of(1e-3), 7, 0, 255, shift.astype("float32"))
+    np.testing.assert_array_equal(run(mod, SUMS), expected)
+
+
 FACTORS = {
     "last_axis": np.float32([1.5, -0.2, 0, 3]),
     "channels_first": np.float32([0.7, -1.1, 2])[:, None, None],
