@@ -60,8 +60,10 @@ class _Conv1dAsConv2d(BindingRewriter):
         return call.args[0] if shape_of(call.args[0]) == _row_shape(value) else None
 
     def _reads_image(self, call: tvm.ir.Call) -> bool:
-        tuple_read = bool(call.args) and isinstance(call.args[0].ty, relax.TupleType)
-        operands = self.fields(call.args[0]) if tuple_read else _tensors(call)
+        if operator_name(call) == "relax.concat":
+            operands = self.fields(call.args[0])
+        else:
+            operands = [a for a in call.args if isinstance(a.ty, relax.TensorType)]
         small = all(len(shape_of(operand)) <= SIGNAL_RANK for operand in operands)
         return small and any(self._image(operand) is not None for operand in operands)
 
@@ -139,10 +141,6 @@ def _channels_first(call: tvm.ir.Call) -> bool:
         layouts = (attributes.data_layout, attributes.out_layout, attributes.kernel_layout)
         return tuple(str(layout) for layout in layouts) == ("NCW", "NCW", "OIW")
     return str(attributes.layout) == str(attributes.out_layout) == "NCW"
-
-
-def _tensors(call: tvm.ir.Call) -> list[relax.Expr]:
-    return [argument for argument in call.args if isinstance(argument.ty, relax.TensorType)]
 
 
 def _row_shape(signal: relax.Expr) -> tuple[int, ...]:
