@@ -7,8 +7,8 @@
 
 x: (N, H, W, C), for other means of any shape, of up to 8 bits with one scale; n: positions in the
 window. Windows that reach over the border and count only the image (count_include_pad = 0) have a
-factor 1 / n per position. Left alone: windows that do not tile the image, sums over 2^23 positions,
-other means that anything but a quantize reads.
+factor 1 / n per position. Left alone: windows that do not tile the image or do not meet it, sums
+over 2^23 positions, other means that anything but a quantize reads.
 """
 
 from math import prod
@@ -59,9 +59,10 @@ class _IntegerPool(BindingRewriter):
             "padding": padding,
             "dilation": [int(d) for d in attributes.dilation],
         }
+        counts = None
         if any(padding) and (not bool(attributes.count_include_pad) or bool(attributes.ceil_mode)):
-            return self._sums(codes, geometry, name, _counts(call, geometry))
-        return self._sums(codes, geometry, name)
+            counts = _counts(call, geometry)
+        return self._sums(codes, geometry, name, counts)
 
     def _adaptive(self, call: tvm.ir.Call, codes: Codes, name: str) -> relax.Expr | None:
         if str(call.attrs.layout) != "NHWC" or call.attrs.output_size is None:
@@ -90,7 +91,7 @@ class _IntegerPool(BindingRewriter):
         self, call: tvm.ir.Call, codes: Codes, axes: list[int], name: str
     ) -> relax.Expr | None:
         positions = prod(shape_of(codes.data)[axis] for axis in axes)
-        if positions > MAX_POSITIONS or set(self.readers(self.reading)) != {QUANTIZE}:
+        if not 0 < positions <= MAX_POSITIONS or set(self.readers(self.reading)) != {QUANTIZE}:
             return None
         wide = self.emit(relax.op.astype(codes.data, "int32"))
         sums = self.emit(relax.op.sum(wide, axes, bool(call.attrs.keepdims)), name)
@@ -107,7 +108,7 @@ class _IntegerPool(BindingRewriter):
     ) -> tvm.ir.Call | None:
         """The averages, over `counts` (1, OH, OW, 1) positions where those are not the window's."""
         positions = geometry["kernel"][0] * geometry["kernel"][1]
-        if positions > MAX_POSITIONS:
+        if not 0 < positions <= MAX_POSITIONS or (counts is not None and not counts.all()):
             return None
         pooled = self.emit(sum_pool2d(codes.data, **geometry, zero_point=codes.zero_point), name)
         scale = float(codes.scale.reshape(-1)[0]) / (positions if counts is None else 1)

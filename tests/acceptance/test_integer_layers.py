@@ -1,14 +1,17 @@
 """Layers around convolutions that onnxruntime's quantizer leaves between codes: all integer."""
 
+import numpy as np
 import onnx
 import pytest
 from graph import Graph
 from layerwise import compare_layers
 from quantized import quantize_int8, random_inputs
 
-from qcompile.compiler import analyze
+from qcompile.bundle import load
+from qcompile.compiler import analyze, compile_model
 from qcompile.targets import load_target
 from tests.acceptance.networks import audio
+from tests.passes import references
 
 pytest.importorskip("onnxruntime")
 
@@ -69,6 +72,52 @@ def test_no_operator_stays_float(network, target, tmp_path):
     assert analyze(quantized, target).float_ops == ()
     layers = compare_layers(quantized, inputs[:1], target, tmp_path)
     assert [layer for layer in layers if not layer.agrees] == []
+
+
+POOLS = {
+    "QLinearAveragePool": {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4},
+    "QLinearGlobalAveragePool": {"channels_last": 0},
+}
+
+
+@pytest.mark.parametrize("operator", POOLS)
+def test_pools_of_codes_are_integer(operator, target, tmp_path):
+    """Without a convolution before, so of codes whose channels come first."""
+    net, model = Graph("pool"), tmp_path / "pool.onnx"
+    x = net.input("x", [2, 5, 7, 7], "uint8")
+    steps = [
+        name
+        for scale, zero in ((0.02, 131), (0.015, 120))
+        for name in (net.scalar(scale), net.constant(np.array(zero, "uint8")))
+    ]
+    y = net.node(operator, x, *steps, domain="com.microsoft", **POOLS[operator])
+    size = 1 if "Global" in operator else 4
+    opsets = {"com.microsoft": 1}
+    onnx.save(net.model({y: [2, 5, size, size]}, dtype="uint8", opsets=opsets), model)
+
+    result = compile_model(model, target, output=tmp_path / "bundle")
+    assert result.analysis.float_ops == ()
+    codes = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 7), dtype="uint8")
+    (ours,) = load(tmp_path / "bundle", threads=1).run({"x": codes})
+    np.testing.assert_array_equal(ours, averages(codes, size))
+
+
+def averages(codes, size):
+    """Over the whole image, or over what of a window of 3 x 3 lies inside."""
+    centred, scale, step = codes.astype("int64") - 131, np.float32(0.02), float(np.float32(0.015))
+    if size == 1:
+        sums, factor = centred.sum((2, 3), keepdims=True), float(np.float32(float(scale) / 49))
+    else:
+        kept = (sliding(plane)[:, :, ::2, ::2] for plane in (centred, np.ones_like(centred)))
+        sums, counts = (windows.sum((4, 5)) for windows in kept)
+        factor = float(scale) * np.float32(1 / counts).astype("float64")
+    ratio = np.float32(factor / step)
+    return references.requantized(sums, ratio, 120, 0, 255)
+
+
+def sliding(plane):
+    padded = np.pad(plane, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
 
 
 def test_signals_are_integer_up_to_the_softmax(target, tmp_path):

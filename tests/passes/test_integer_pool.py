@@ -213,6 +213,10 @@ NEAR_MISSES = {
     "adaptive_channels_first": behind(lambda x: nn.adaptive_avg_pool2d(x, (1, 1))),
     "tiles_of_several_sizes": behind(lambda x: nn.adaptive_avg_pool2d(x, (2, 3), layout="NHWC")),
     "adaptive_to_its_own_size": behind(lambda x: nn.adaptive_avg_pool2d(x, layout="NHWC")),
+    "windows_outside": behind(pooled((2, 2), padding=(2, 2, 2, 2), count_include_pad=False)),
+    "mean_of_nothing": behind(
+        lambda x: quantized(relax.op.mean(x, [1]), 0.1), shape=(2, 0, 3), zero=0
+    ),
     "mean_of_rows": behind(lambda x: relax.op.mean(x, [1])),
     "mean_of_all": behind(lambda x: relax.op.mean(x)),
     "sum": behind(lambda x: relax.op.sum(x, [1, 2])),
