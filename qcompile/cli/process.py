@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 DONE, FAULT, INTERRUPTED = 0, 1, 130
+AGAIN_S = 0.05  # until an interrupt comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -49,6 +50,7 @@ def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int
         return FAULT
     signal.signal(signal.SIGINT, _interrupt_once)
     signal.signal(signal.SIGTERM, _interrupt_once)
+    sys.unraisablehook = _interrupt_again
     _limit_memory()
     if noise is not None:
         # Python's own messages keep going to the terminal; C++ and tools write aside.
@@ -67,6 +69,13 @@ def _interrupt_once(signum: int, frame: object) -> None:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Python drops what a finalizer raises: an interrupt comes back once the finalizer is done."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, _interrupt_once)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _limit_memory() -> None:
@@ -109,7 +118,9 @@ def _message(error: BaseException) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"qcompile: {message}", file=sys.stderr, flush=True)
+    from qcompile.cli.tables import printable
+
+    print(f"qcompile: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def _wait(child: int, noise: BinaryIO) -> int:

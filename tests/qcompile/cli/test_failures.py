@@ -53,6 +53,7 @@ def refuse(kind):
     ("error", "message"),
     [
         (errors.Unsupported("Conv 'c': no"), "Conv 'c': no"),
+        (errors.Unsupported("Conv '\x1b[31m\a': no"), "Conv '\\x1b[31m\\x07': no"),
         (MemoryError("80 GiB"), "out of memory: 80 GiB"),
         (RuntimeError("std::bad_alloc"), "out of memory: std::bad_alloc"),
         (PermissionError(13, "Permission denied", "out"), "out: Permission denied"),
@@ -121,6 +122,18 @@ def test_ctrl_c_is_130_and_cleans_up(kind):
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "qcompile: interrupted\n")
     assert not os.path.exists(folder)
+
+
+def test_ctrl_c_inside_a_finalizer_is_not_lost():
+    code = "class Slow:\n        def __del__(self):\n"
+    code += "            print(flush=True)\n            time.sleep(1)\n"
+    code += "    Slow()\n    time.sleep(60)"
+    process = start(code)
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "qcompile: interrupted\n")
 
 
 def test_a_second_ctrl_c_ends_what_does_not_listen():
