@@ -6,6 +6,7 @@ with QCOMPILE_DEBUG=1, together with Python's tracebacks.
 """
 
 import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ AGAIN_S = 0.05  # until an interrupt comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-HINTS = {
+HINTS: dict[int, str] = {
     signal.SIGKILL: "it was killed, most likely because memory ran out",
     signal.SIGILL: "it used an instruction that this processor lacks",
 }
@@ -31,17 +32,18 @@ def run_in_child(work: Callable[[], None]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     debug = os.environ.get("QCOMPILE_DEBUG", "0") not in ("", "0")
-    with tempfile.TemporaryFile() as noise:
+    with tempfile.TemporaryFile() as noise, mmap.mmap(-1, 1) as ended:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
             code = FAULT
             try:
                 code = _child(work, None if debug else noise, parent)
+                ended[0] = 1
             finally:
                 # Not sys.exit: what TVM and other libraries do at exit may crash.
                 os._exit(code)
-        return _wait(child, noise)
+        return _wait(child, noise, ended)
 
 
 def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int:
@@ -123,8 +125,11 @@ def _say(message: str) -> None:
     print(f"qcompile: {printable(message)}", file=sys.stderr, flush=True)
 
 
-def _wait(child: int, noise: BinaryIO) -> int:
-    """Wait for the child's end, handing signals on; a second Ctrl-C kills it."""
+def _wait(child: int, noise: BinaryIO, ended: mmap.mmap) -> int:
+    """Wait for the child's end, handing signals on; a second Ctrl-C kills it.
+
+    `ended` holds 1 when the child chose its exit code: LLVM calls exit(1) on what it cannot do.
+    """
     seen: list[int] = []
 
     def hand_on(signum: int, frame: object) -> None:
@@ -138,18 +143,18 @@ def _wait(child: int, noise: BinaryIO) -> int:
         for kind, handler in before.items():
             signal.signal(kind, handler)
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
+    if ended[0]:
         return code
     if seen:
         return INTERRUPTED
-    return _report_crash(-code, noise)
+    return _report_crash(code, noise)
 
 
-def _report_crash(signum: int, noise: BinaryIO) -> int:
+def _report_crash(code: int, noise: BinaryIO) -> int:
     noise.seek(0)
     lines = noise.read().decode(errors="replace").splitlines()
     told = [line for line in lines if "LLVM ERROR" in line or "what():" in line]
-    name = signal.Signals(signum).name
-    hint = HINTS.get(signal.Signals(signum), "a crash inside the compiler; please report it")
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    hint = HINTS.get(-code, "a crash inside the compiler; please report it")
     _say(f"the work ended with {name}: {told[-1].strip()[:500] if told else hint}")
     return FAULT

@@ -1,6 +1,7 @@
 """Every end that a command can take: exit codes and the one message."""
 
 import faulthandler
+import json
 import os
 import signal
 import subprocess
@@ -84,6 +85,18 @@ def test_a_crash_is_1_with_one_message(capfd, kind):
     assert err == f"qcompile: the work ended with {kind.name}: LLVM ERROR: out of registers\n"
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_library_that_exits_is_1_with_one_message(capfd, code):
+    def work():
+        os.write(2, b"LLVM ERROR: IO failure on output stream\n")
+        os._exit(code)
+
+    assert run_in_child(work) == 1
+    err = capfd.readouterr().err
+    told = "LLVM ERROR: IO failure on output stream"
+    assert err == f"qcompile: the work ended with exit code {code}: {told}\n"
+
+
 def test_keeps_the_noise_of_tools_aside(capfd):
     assert run_in_child(lambda: os.write(2, b"a warning of some library\n")) == 0
     assert capfd.readouterr().err == ""
@@ -162,6 +175,13 @@ def test_a_full_disk_is_told():
     assert (done.returncode, done.stderr) == (1, "qcompile: No space left on device\n")
 
 
+def manifest(**changes):
+    """A whole manifest of an empty bundle, with changes."""
+    fields = {"format": 1, "name": "net", "target": "host", "threads": 1, "features": []}
+    fields |= {"inputs": [], "outputs": [], "layers": [], "float_ops": []}
+    return json.dumps({**fields, "workspace_bytes": 0, "weight_bytes": 0, **changes})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -169,6 +189,9 @@ def test_a_full_disk_is_told():
         ("{", "damaged"),
         ("{}", "not the manifest"),
         ('{"format": 1}', "KeyError: 'name'"),
+        (manifest(inputs=[{"name": "x", "dtype": "float99", "shape": [1]}]), "'float99'"),
+        (manifest(inputs=[{"name": "x", "dtype": "float32", "shape": [-1]}]), "shape of 'x'"),
+        (manifest(layers=[3]), "TypeError: 'int' object"),
     ],
 )
 def test_says_what_is_no_bundle(cli, tmp_path, content, message):
