@@ -9,6 +9,7 @@ import ctypes
 import mmap
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 DONE, FAULT, INTERRUPTED = 0, 1, 130
+ROOM_BYTES = 2**16  # a disk with less is full
 AGAIN_S = 0.05  # until an interrupt comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -156,5 +158,7 @@ def _report_crash(code: int, noise: BinaryIO) -> int:
     told = [line for line in lines if "LLVM ERROR" in line or "what():" in line]
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     hint = HINTS.get(-code, "a crash inside the compiler; please report it")
+    if shutil.disk_usage(tempfile.gettempdir()).free < ROOM_BYTES:
+        hint = f"the disk of {tempfile.gettempdir()} is full"
     _say(f"the work ended with {name}: {told[-1].strip()[:500] if told else hint}")
     return FAULT

@@ -110,10 +110,9 @@ def _expect_cache() -> Path:
 
 
 def _end(code: int) -> str:
-    """How a process ended that said nothing; a full disk ends one that maps its output so."""
-    if code == -signal.SIGBUS:
-        return "it ended with SIGBUS: the disk is full"
-    return f"it ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+    """How a process ended that said nothing; most do so when they cannot write."""
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"it ended with {name} and no message; is the disk full?"
 
 
 def _zig_path() -> str:

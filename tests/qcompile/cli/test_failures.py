@@ -3,10 +3,12 @@
 import faulthandler
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -95,6 +97,13 @@ def test_a_library_that_exits_is_1_with_one_message(capfd, code):
     err = capfd.readouterr().err
     told = "LLVM ERROR: IO failure on output stream"
     assert err == f"qcompile: the work ended with exit code {code}: {told}\n"
+
+
+def test_a_crash_on_a_full_disk_says_so(capfd, monkeypatch):
+    full = types.SimpleNamespace(free=0)
+    monkeypatch.setattr("qcompile.cli.process.shutil.disk_usage", lambda folder: full)
+    assert run_in_child(lambda: os._exit(1)) == 1
+    assert re.search(r"exit code 1: the disk of \S+ is full\n$", capfd.readouterr().err)
 
 
 def test_keeps_the_noise_of_tools_aside(capfd):
