@@ -33,8 +33,14 @@ class TensorSpec:
 
     @staticmethod
     def read(fields: Iterable[Mapping[str, Any]]) -> list["TensorSpec"]:
-        """The specs of a manifest's `inputs` or `outputs`."""
-        return [TensorSpec(f["name"], f["dtype"], tuple(f["shape"])) for f in fields]
+        """The specs of a manifest's `inputs` or `outputs`; TypeError, ValueError and KeyError
+        where they are none."""
+        specs = [TensorSpec(f["name"], f["dtype"], tuple(f["shape"])) for f in fields]
+        for spec in specs:
+            np.dtype(spec.dtype)
+            if not all(type(extent) is int and extent > 0 for extent in spec.shape):
+                raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+        return specs
 
 
 @dataclass(frozen=True)

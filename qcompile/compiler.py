@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.errors import Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
@@ -87,6 +88,8 @@ def compile_model(
     say("integer form", 1, STEPS)
     outer = [StripOuterQuantizers()] if quantized_io else []
     integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
+    if quantized_io:
+        _expect_codes(integer_form)
     dump("2_integer_form", integer_form)
     say("kernels", 2, STEPS)
     lowered = _run(integer_form, lower_passes(target))
@@ -119,6 +122,16 @@ def _analysis(
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
     )
+
+
+def _expect_codes(integer_form: tvm.IRModule) -> None:
+    """Raises Unsupported when no quantizer was stripped from any input or output."""
+    border = json.loads(str(integer_form.attrs[BORDER]))
+    if not any([*border["inputs"], *border["outputs"]]):
+        raise Unsupported(
+            "--quantized-io: no input goes into one per-tensor quantizer alone, and no output "
+            "comes from a per-tensor dequantizer; compile without it"
+        )
 
 
 def _ports(specs: Sequence[Any], mod: tvm.IRModule, side: str) -> tuple[dict[str, Any], ...]:

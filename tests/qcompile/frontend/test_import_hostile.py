@@ -368,6 +368,24 @@ def test_refuses_links_that_lead_out(tmp_path):
         import_onnx(path)
 
 
+def test_refuses_external_data_that_is_no_file(tmp_path):
+    path = external(tmp_path, "pipe.bin")
+    os.mkfifo(path.parent / "pipe.bin")
+    with pytest.raises(InvalidModel, match=r"'pipe\.bin' is not a regular file"):
+        import_onnx(path)
+
+
+def test_names_the_tensor_of_an_unknown_type():
+    tensor = helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, [1], b"\x00", raw=True)
+    node = helper.make_node("DequantizeLinear", ["w", "s"], ["y"], name="weights")
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.5])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([node], "g", [], [output], [tensor, scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+    with pytest.raises(Unsupported, match=r"tensor 'w': .*FLOAT8E4M3FN; known are .*UINT8"):
+        import_onnx(model)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
