@@ -1,17 +1,21 @@
 """Static quantization to int8 by onnxruntime: QDQ, u8 activations, s8 weights per channel."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, version_converter
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+PER_CHANNEL_OPSET = 13  # the first whose DequantizeLinear has an axis
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -43,6 +47,34 @@ def quantize_int8(
         weight_type=QuantType.QInt8,
         nodes_to_exclude=list(excluded),
     )
+
+
+def prepare(model: onnx.ModelProto, output: Path) -> None:
+    """Write `model` as onnxruntime's quantizer wants it; it computes the same.
+
+    The opset has scales per channel, constants are initializers, batch normalizations are part of
+    their convolutions, and the biases of Gemm have one axis.
+    """
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if opset < PER_CHANNEL_OPSET:
+        model = version_converter.convert_version(model, PER_CHANNEL_OPSET)
+    onnx.save(model, output)
+    quant_pre_process(output, output)
+    prepared = onnx.load(output)
+    _flatten_biases(prepared.graph)
+    onnx.save(prepared, output)
+
+
+def _flatten_biases(graph: onnx.GraphProto) -> None:
+    """Make Gemm's biases (1, N) to (N,): onnxruntime 1.31's quantizer fails on the former.
+
+    Its pre-processing makes them of MatMul and Add.
+    """
+    readers = Counter(name for node in graph.node for name in node.input)
+    biases = {n.input[2] for n in graph.node if n.op_type == "Gemm" and len(n.input) == 3}
+    for constant in graph.initializer:
+        if constant.name in biases and readers[constant.name] == 1 and constant.dims[:-1] == [1]:
+            del constant.dims[0]
 
 
 def random_inputs(model: Path, count: int, seed: int) -> list[Inputs]:

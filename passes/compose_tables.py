@@ -3,12 +3,15 @@
     table(table(x, t), u)                 -> table(x, u[t])
     requantize(table(x, t))               -> table(x, …)
     add(table(x, t), x), add(x, x)        -> table(x, …)     likewise multiply, and constants
+    add(multiply(x, c), d)                -> table(x, …)     likewise any two operators
 
 x: 8-bit codes; scales and zero points single. The entries are computed by the operators' own
 expression in float32, so the codes stay the same. A network writes x * sigmoid(x), or GELU, as a
-chain of quantized operators; it becomes one pass over the bytes. Left alone: a requantize of codes
-that are no look-up, which registers do faster.
+chain of quantized operators; it becomes one pass over the bytes. Left alone: a single requantize,
+or sum or product with a constant, which registers do faster.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import tvm
@@ -32,50 +35,64 @@ OPERANDS = {REQUANTIZE: 1, ADD: 2, MULTIPLY: 2, TABLE: 1}
 CODES = ("int8", "uint8")
 
 
+@dataclass(frozen=True)
+class _Function:
+    """Codes computed from those of `source` alone: one for each that may be, lowest first."""
+
+    source: relax.Expr
+    codes: NDArray[np.int64]
+
+
 class _ComposeTables(BindingRewriter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._functions: dict[relax.Expr, _Function | None] = {}
+
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        operator = operator_name(call)
-        if operator not in OPERANDS:
+        if operator_name(call) not in OPERANDS or not self._worthwhile(call):
             return None
-        operands = call.args[: OPERANDS[operator]]
-        sources = [self._source(operand) for operand in operands]
-        tensors = [source for source in sources if source is not None]
-        if not tensors or not all(source.same_as(tensors[0]) for source in tensors):
+        found = self._of_call(call)
+        if found is None:
             return None
-        if not self._worthwhile(operands) or shape_of(tensors[0]) != shape_of(call):
-            return None
-        values = [self._values(operand) for operand in operands]
-        if any(value is None for value in values):
-            return None
-        entries = self._entries(call, [v for v in values if v is not None])
-        if entries is None:
-            return None
-        return table(tensors[0], relax.const(entries, str(entries.dtype)))
+        entries = found.codes.astype(dtype_of(call))
+        return table(found.source, relax.const(entries, str(entries.dtype)))
 
-    def _source(self, operand: relax.Expr) -> relax.Expr | None:
-        """The tensor whose codes `operand` is a function of; None for constants."""
-        look_up = self.call_of(operand, TABLE)
-        if look_up is not None:
-            return look_up.args[0]
-        return None if constant(operand) is not None else operand
+    def _worthwhile(self, call: tvm.ir.Call) -> bool:
+        """Whether two operators or more become one, or the same codes are read twice."""
+        operands = [o for o in call.args[: OPERANDS[operator_name(call)]] if constant(o) is None]
+        found = [self._function(operand) for operand in operands]
+        return len(operands) > 1 or any(
+            function is not None and not function.source.same_as(operand)
+            for function, operand in zip(found, operands, strict=True)
+        )
 
-    def _worthwhile(self, operands: list[relax.Expr]) -> bool:
-        """Whether there is a look-up already, or the same codes are read twice."""
-        look_ups = [self.call_of(operand, TABLE) is not None for operand in operands]
-        return any(look_ups) or sum(constant(operand) is None for operand in operands) > 1
+    def _function(self, value: relax.Expr) -> _Function | None:
+        """`value` as a function of the first codes that it is computed from; None for no codes."""
+        if value not in self._functions:
+            call = self.definition(value)
+            found = self._of_call(call) if operator_name(call) in OPERANDS else None
+            if found is None and dtype_of(value) in CODES:
+                found = _Function(value, _every(dtype_of(value)))
+            self._functions[value] = found
+        return self._functions[value]
 
-    def _values(self, operand: relax.Expr) -> NDArray[np.int64] | None:
-        """The operand's code for each code of the source."""
-        array = constant(operand)
-        if array is not None:
-            return array.reshape(()).astype("int64") if array.size == 1 else None
-        if dtype_of(operand) not in CODES:
+    def _of_call(self, call: tvm.ir.Call) -> _Function | None:
+        """The call's codes, where all its operands are functions of the same tensor."""
+        source, values = None, []
+        for operand in call.args[: OPERANDS[operator_name(call)]]:
+            array = constant(operand)
+            function = self._function(operand) if array is None else None
+            if array is not None and array.size == 1:
+                values.append(array.reshape(()).astype("int64"))
+                continue
+            if function is None or not (source is None or function.source.same_as(source)):
+                return None
+            source = function.source
+            values.append(function.codes)
+        if source is None or shape_of(source) != shape_of(call):
             return None
-        look_up = self.call_of(operand, TABLE)
-        if look_up is not None:
-            entries = constant(look_up.args[1])
-            return None if entries is None else entries.astype("int64")
-        return _every(dtype_of(operand))
+        codes = self._entries(call, values)
+        return None if codes is None else _Function(source, codes.astype("int64"))
 
     def _entries(
         self, call: tvm.ir.Call, values: list[NDArray[np.int64]]

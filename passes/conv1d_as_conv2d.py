@@ -3,7 +3,8 @@
     conv1d(x (N, C, W), w (O, I, K)) -> conv2d(x (N, C, 1, W), w (O, I, 1, K)) without its row
     max_pool1d, avg_pool1d           -> max_pool2d, avg_pool2d likewise
 
-Quantized constants keep their quantize parameters: the row is added to the codes later on.
+Constants get their row at once; quantized ones keep their quantize parameters, the row is added to
+the codes later on.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
+from qcompile.passes.facts import constant, vector
 from qcompile.passes.rewriter import (
     BindingRewriter,
+    dtype_of,
     operator_name,
     rewrite_functions,
     shape_of,
@@ -32,8 +35,11 @@ class _Conv1dAsConv2d(BindingRewriter):
         image = self.emit(rule(call), name)
         return relax.op.reshape(image, shape_of(call))
 
-    def _with_row(self, value: relax.Expr) -> relax.Var:
+    def _with_row(self, value: relax.Expr) -> relax.Expr:
         *leading, columns = shape_of(value)
+        array = constant(value)
+        if array is not None:
+            return vector(array.reshape(*leading, 1, columns), dtype_of(value))
         return self.emit(relax.op.reshape(value, (*leading, 1, columns)))
 
     def _conv1d(self, call: tvm.ir.Call) -> relax.Expr:

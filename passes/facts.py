@@ -103,6 +103,19 @@ def constant_codes(rewriter: BindingRewriter, value: relax.Expr) -> NDArray[Any]
     return constant(rewriter.definition(value))
 
 
+def real_constant(rewriter: BindingRewriter, value: relax.Expr) -> NDArray[Any] | None:
+    """The array of a constant, or the float32 values of constant codes behind a dequantize."""
+    codes = codes_behind(rewriter, value)
+    array = constant_codes(rewriter, value if codes is None else codes.data)
+    if codes is None or array is None:
+        return array
+    spread = [-1 if axis == codes.axis else 1 for axis in range(array.ndim)]
+    scale, zero = (
+        p.reshape(spread) if p.size > 1 else p.reshape(()) for p in (codes.scale, codes.zero)
+    )
+    return (array.astype("int64") - zero).astype("float32") * scale
+
+
 def is_dequantize(expression: relax.Expr) -> bool:
     return operator_name(expression) == "qcompile.dequantize"
 

@@ -3,8 +3,9 @@
     batch_norm(x, gamma, beta, mean, variance)[0] -> x * a + (beta - mean * a)
     a = gamma / sqrt(variance + epsilon)
 
-a and the sum are computed in float64; the other two results are mean and variance as they were.
-Left alone: statistics of the batch (training), parameters that are computed.
+The parameters are constants or dequantized constants; a and the sum are computed in float64; the
+other two results are mean and variance as they were. Left alone: statistics of the batch
+(training), parameters that are computed.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from qcompile.passes.facts import array_of, constant, vector
+from qcompile.passes.facts import real_constant, vector
 from qcompile.passes.rewriter import (
     ITEM,
     BindingRewriter,
@@ -28,9 +29,10 @@ class _FoldBatchNorm(BindingRewriter):
             return None
         if set(self.readers(self.reading)) != {ITEM}:
             return None
-        if any(constant(argument) is None for argument in call.args[1:]):
+        parameters = [real_constant(self, argument) for argument in call.args[1:]]
+        if any(parameter is None for parameter in parameters):
             return None
-        gamma, beta, mean, variance = (array_of(p).astype("float64") for p in call.args[1:])
+        gamma, beta, mean, variance = (np.asarray(p, "float64") for p in parameters)
         factor = 1 / np.sqrt(variance + float(call.attrs.epsilon))
         if bool(call.attrs.scale):
             factor = factor * gamma

@@ -2,9 +2,10 @@
 
     add(dequantize(y, s, 0), b) -> dequantize(y + b / s, s, 0)
 
-y: the int32 result of qcompile.conv2d or qcompile.dense, s: one scale per output channel (or one in
-all), b: a constant along the channels: a dequantized int32 with the same scale, or floats that are
-multiples of it. Left alone: other floats, which stay one float32 addition; sums that others read;
+y: the int32 result of qcompile.conv2d or qcompile.dense, or of one such minus what the zero points
+of its weights add (integer_conv2d.py); s: one scale per output channel (or one in all); b: a
+constant along the channels, a dequantized int32 with the same scale or floats that are multiples of
+it. Left alone: other floats, which stay one float32 addition; sums that others read;
 biases beyond half the range of an int32, the other half of which is proved to hold the products.
 """
 
@@ -36,7 +37,7 @@ class _IntegerBias(BindingRewriter):
             return None
         for value, bias in (call.args, reversed(call.args)):
             codes = codes_behind(self, value)
-            product = None if codes is None else self.call_of(codes.data, CONV2D, DENSE)
+            product = None if codes is None else self._product(codes.data)
             if codes is None or product is None or shape_of(call) != shape_of(value):
                 continue
             integers = self._integers(bias, codes, shape_of(value)[-1])
@@ -46,6 +47,21 @@ class _IntegerBias(BindingRewriter):
             if np.abs(total).max(initial=0) <= LARGEST:
                 return self._with_bias(product, total, codes, value)
         return None
+
+    def _product(self, sums: relax.Expr) -> tvm.ir.Call | None:
+        """The convolution or product whose sums these are, of weights with or without zeros."""
+        corrected = self.call_of(sums, "relax.subtract")
+        if corrected is None:
+            return self.call_of(sums, CONV2D, DENSE)
+        product = self.call_of(corrected.args[0], CONV2D, DENSE)
+        excess = self.call_of(corrected.args[1], "relax.multiply")
+        if product is None or excess is None:
+            return None
+        repeated = self.call_of(excess.args[0], "relax.repeat")
+        windows = excess.args[0] if repeated is None else repeated.args[0]
+        ones = self.call_of(windows, CONV2D, DENSE)
+        same = ones is not None and str(ones.attrs["layer"]) == str(product.attrs["layer"])
+        return product if same else None
 
     def _integers(self, bias: relax.Expr, codes: Codes, channels: int) -> NDArray[np.int64] | None:
         """`bias` in units of the accumulators' scale, (channels,), when it is whole."""
@@ -77,6 +93,9 @@ class _IntegerBias(BindingRewriter):
             call_op(str(product.op.name), [*product.args[:2], bias], **attributes),
             str(attributes["layer"]),
         )
+        corrected = self.call_of(codes.data, "relax.subtract")
+        if corrected is not None:
+            total = self.emit(relax.op.subtract(total, corrected.args[1]))
         scale, zero = self.definition(value).args[1:]
         return dequantize(total, scale, zero, axis=codes.axis, bits=32, signed=True)
 

@@ -1,6 +1,6 @@
 """Turn float32 convolutions and matrix products into kernels with packed weights.
 
-    conv2d(x NHWC, w)   -> conv2d_f32(pad(x), pack(w), 0)
+    conv2d(x NHWC, w)   -> conv2d_f32(pad(x), pack(w), 0), images of one column as rows
     matmul(x, w)        -> dense_f32(x, pack(w), 0)
 
 w constant. Left to TVM: weights that are computed, other layouts.
@@ -92,6 +92,10 @@ class _LowerFloat(Lowering):
         if top or left or bottom or right:
             x = self.emit(relax.op.nn.pad(x, [0, 0, top, bottom, left, right, 0, 0]))
         n, height, width, channels = shape_of(x)
+        if width == 1:
+            # A tile holds pixels of one row: a column of pixels is read as a row.
+            x, height, width = self.reshaped(x, (n, 1, height, channels)), 1, height
+            weights, strides, dilation = weights.swapaxes(2, 3), strides[::-1], dilation[::-1]
         plan = convolution.plan_conv2d_f32(
             (n, height, width, channels),
             len(weights),
@@ -106,7 +110,8 @@ class _LowerFloat(Lowering):
             return convolution.conv2d_f32(x, w, b, plan=plan, layer=name)
 
         operands = [x, packed(convolution.pack_weights(weights, plan)), _zeros(weights)]
-        return self.kernel(compute, operands, "conv2d_f32", name)
+        pixels = self.kernel(compute, operands, "conv2d_f32", name)
+        return self.reshaped(pixels, shape_of(call))
 
 
 def _zeros(weights: NDArray[np.float32]) -> relax.Expr:

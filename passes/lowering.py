@@ -80,7 +80,7 @@ def lower_functions(
     """Lower every Relax function and add its layers to the module's list.
 
     A layer of several kernels (weights with a zero point have sums of their windows, too) is listed
-    once, by its first.
+    once, by the one with most products.
     """
     known = json.loads(str(mod.attrs[LAYERS])) if mod.attrs and LAYERS in mod.attrs else []
     made: list[Lowering] = []
@@ -92,7 +92,8 @@ def lower_functions(
     mod = rewrite_functions(mod, start)
     layers = {str(record["name"]): record for record in known}
     for layer in (layer for lowering in made for layer in lowering.layers):
-        layers.setdefault(layer.name, asdict(layer))
+        if layer.macs > layers.get(layer.name, {"macs": -1})["macs"]:
+            layers[layer.name] = asdict(layer)
     return mod.with_attr(LAYERS, json.dumps(list(layers.values())))
 
 

@@ -1,15 +1,16 @@
 """Go from codes to codes in one step.
 
-    quantize(dequantize(x, s_x, z_x), s, z)                      -> requantize(x, s_x / s)
-    quantize(dequantize(x, s_x, 0) + c, s, z)                    -> requantize(x, s_x / s, c / s)
-    quantize(dequantize(a) + dequantize(b), s, z)                -> add(a, b)
-    quantize(dequantize(a) * dequantize(b), s, z)                -> multiply(a, b)
-    quantize(relu(v)), quantize(clip(v, l, h))                   -> the same with tighter clamps
+    quantize(dequantize(x, s_x, z_x), s, z)          -> requantize(x, s_x / s)
+    quantize(dequantize(x, s_x, z_x) * f + c, s, z)  -> requantize(x, s_x * f / s, c / s)
+    quantize(dequantize(a) + dequantize(b), s, z)    -> add(a, b)
+    quantize(dequantize(a) * dequantize(b), s, z)    -> multiply(a, b)
+    quantize(relu(v)), quantize(clip(v, l, h))       -> the same with tighter clamps
 
-x: codes or int32 sums, s_x along the last axis or single; c: constant along the last axis; a, b:
-codes of up to 8 bits with one scale each; s (positive) and z: single. Rounding and clamping keep
-the order, so a relu or clip before them is a clamp after them, exactly. Codes with equal parameters
-are the codes themselves. Left alone: bipolar codes.
+x: codes or int32 sums, s_x along the last axis or single; f, c: constants that broadcast to the
+shape of x, either may be absent; s (positive) and z: single; in the sum and product of two, codes
+of up to 8 bits with one scale each. Rounding and clamping keep the order, so a relu or clip before
+them is a clamp after them, exactly. Codes with equal parameters are the codes themselves. Left
+alone: bipolar codes; one factor for all 8-bit codes, which is a table.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +25,14 @@ from tvm.ir import IRModule
 from qcompile.ops import add, multiply, requantize
 from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
 from qcompile.ops.roundings import round_array
-from qcompile.passes.facts import Codes, codes_behind, constant, scalar, vector
+from qcompile.passes.facts import (
+    Codes,
+    codes_behind,
+    constant,
+    real_constant,
+    scalar,
+    vector,
+)
 from qcompile.passes.rewriter import (
     BindingRewriter,
     operator_name,
@@ -71,9 +79,9 @@ class _Requantize(BindingRewriter):
         if output is None:
             return None
         value, output = self._through_clamps(call.args[0], output)
-        codes = codes_behind(self, value)
-        if codes is not None:
-            return self._from_codes(codes, None, output)
+        scaled = self._affine(value, output)
+        if scaled is not None:
+            return scaled
         for operator, rule in (("relax.add", self._sum), ("relax.multiply", self._product)):
             inner = self.call_of(value, operator)
             if inner is not None:
@@ -114,24 +122,49 @@ class _Requantize(BindingRewriter):
                 output = output.clamped(0.0, six)
             value = clamp.args[0]
 
-    def _from_codes(
-        self, codes: Codes, offset: NDArray[np.float32] | None, output: _Output
-    ) -> relax.Expr | None:
-        axis_free = codes.scale.size == 1 or codes.axis == len(shape_of(codes.data)) - 1
-        if codes.zero.size != 1 or not axis_free or codes.bits > 32:
+    def _affine(self, value: relax.Expr, output: _Output) -> relax.Expr | None:
+        """Codes of dequantize(x) * factor + offset, where `value` is that."""
+        value, offset = self._apart(value, "relax.add")
+        value, factor = self._apart(value, "relax.multiply")
+        codes = codes_behind(self, value)
+        if codes is None or codes.zero.size != 1 or codes.bits > 32:
             return None
-        if offset is None and self._identical(codes, output):
+        if codes.scale.size != 1 and codes.axis != len(shape_of(codes.data)) - 1:
+            return None
+        if factor is None and offset is None and self._identical(codes, output):
             return codes.data
+        if factor is not None and codes.eight_bits and factor.size == 1:
+            return None
         ratio = codes.scale.astype("float64") / output.scale
-        ratio = ratio.reshape(()) if ratio.size == 1 else ratio.reshape(-1)
-        shift = None if offset is None else vector(offset / output.scale, "float32")
+        ratio = ratio.reshape(-1) if factor is None else ratio * factor
         return requantize(
             codes.data,
-            vector(ratio, "float32") if ratio.ndim else scalar(float(ratio)),
-            shift,
+            _parameter(ratio),
+            None if offset is None else _parameter(offset / output.scale),
             input_zero=codes.zero_point,
             **output.attributes(),
         )
+
+    def _apart(
+        self, value: relax.Expr, operator: str
+    ) -> tuple[relax.Expr, NDArray[np.float64] | None]:
+        """The operand of a sum or product with a constant that broadcasts to it, and the constant.
+
+        `value` and None where it is no such thing.
+        """
+        call = self.call_of(value, operator)
+        for inner, other in () if call is None else (call.args, list(reversed(call.args))):
+            array = self._wide_constant(other)
+            if array is not None and shape_of(call) == shape_of(inner):
+                return inner, array.astype("float64")
+        return value, None
+
+    def _wide_constant(self, value: relax.Expr) -> NDArray[np.float32] | None:
+        """A float32 constant, or one of integers of more than 8 bits; 8-bit codes make a pair."""
+        codes = codes_behind(self, value)
+        array = real_constant(self, value)
+        wide = codes is None or not codes.eight_bits
+        return array if array is not None and wide and array.dtype == np.float32 else None
 
     def _identical(self, codes: Codes, output: _Output) -> bool:
         """Whether the codes are the wanted ones already."""
@@ -146,14 +179,6 @@ class _Requantize(BindingRewriter):
         )
 
     def _sum(self, call: tvm.ir.Call, output: _Output) -> relax.Expr | None:
-        for value, other in (call.args, list(reversed(call.args))):
-            offset = constant(self.definition(other))
-            codes = codes_behind(self, value)
-            if codes is None or shape_of(call) != shape_of(value):
-                continue
-            if offset is not None and _along_last(offset, shape_of(value)[-1]):
-                offset = offset.reshape(-1) if offset.size > 1 else offset.reshape(())
-                return self._from_codes(codes, offset.astype("float64"), output)
         pair = self._pair(call)
         if pair is None:
             return None
@@ -190,11 +215,11 @@ class _Requantize(BindingRewriter):
         return a, b
 
 
-def _along_last(array: NDArray[Any], channels: int) -> bool:
-    """Whether a float32 constant varies along the last axis at most."""
-    if str(array.dtype) != "float32":
-        return False
-    return array.size == 1 or (array.size == channels and array.shape[-1] == channels)
+def _parameter(array: NDArray[np.float64]) -> relax.Expr:
+    """A float32 parameter, 0-d or 1-d where it varies along the last axis at most."""
+    if array.size == 1:
+        return scalar(float(array.reshape(())))
+    return vector(array.reshape(-1) if array.shape[-1] == array.size else array, "float32")
 
 
 @tvm.transform.module_pass(opt_level=0, name="Requantize")

@@ -28,6 +28,9 @@ class BindingRewriter:
         self._replacements: dict[relax.Var, relax.Expr] = {}
         self._readers: defaultdict[relax.Var, list[str]] = defaultdict(list)
         self.reads: dict[relax.Expr, int] = {}  # of a rewritten variable: readers it had before
+        self.read_by: defaultdict[relax.Expr, list[str]] = defaultdict(
+            list
+        )  # the same, their names
 
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         """What takes the place of `call`, bound to a variable `name`; None leaves it as it is."""
@@ -118,6 +121,7 @@ class BindingRewriter:
         self._replacements[binding.var] = value
         if isinstance(value, relax.Var):
             self.reads[value] = self.reads.get(value, 0) + len(self._readers[binding.var])
+            self.read_by[value].extend(self._readers[binding.var])
 
     def _substitute(self, expression: relax.Expr) -> relax.Expr:
         if isinstance(expression, relax.Var):

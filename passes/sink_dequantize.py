@@ -3,10 +3,10 @@
     f(dequantize(x, s, z)) -> dequantize(f(x), s, z)
 
 f: permute_dims, reshape, squeeze, expand_dims, flatten, strided_slice, split, take, tile, repeat,
-broadcast_to, flip, concat (operands with equal s and z), max_pool2d (s positive, no window outside
-the image), nearest resize2d, pad with a value that has a code. A scale per channel follows its axis
-through permute_dims and reshape. Constants are moved at once. Left alone: sums (int32), whose
-neighbours are epilogues.
+broadcast_to, flip, concat (operands with equal s and z), max and min (s positive), max_pool2d (s
+positive, no window outside the image), nearest resize2d, pad with a value that has a code. A scale
+per channel follows its axis through permute_dims and reshape. Constants are moved at once. Left
+alone: sums (int32), whose neighbours are epilogues.
 """
 
 from dataclasses import replace
@@ -134,6 +134,8 @@ def keeps_values(call: tvm.ir.Call, positive: bool) -> bool:
     """
     if operator_name(call) == "relax.nn.max_pool2d":
         return positive and windows_meet_image(call)
+    if operator_name(call) in ("relax.max", "relax.min"):
+        return positive
     if operator_name(call) == "relax.take":
         return str(call.attrs.mode) != "nan"
     if operator_name(call) == "relax.image.resize2d":

@@ -3,8 +3,9 @@
     f(reshape(x), y)    -> reshape(f(x, reshape(y)))
     reshape(reshape(x)) -> reshape(x), or x where that is its shape
 
-f: elementwise; the reshape keeps the last axis; y: of the same shape, single, or along the last
-axis. A kernel's sums stay in registers only until the next operator that is not elementwise.
+f: elementwise, like all that read reshape(x); the reshape keeps the last axis; y: of the same
+shape, single, or along the last axis. A kernel's sums stay in registers only until the next
+operator that is not elementwise.
 """
 
 from math import prod
@@ -21,8 +22,12 @@ from qcompile.passes.rewriter import (
     shape_of,
 )
 
+QUANTIZERS = ("qcompile.quantize", "qcompile.dequantize")
+PRELU = "relax.nn.prelu"
 EPILOGUES = {
-    *(f"qcompile.{name}" for name in ("requantize", "add", "multiply", "quantize", "dequantize")),
+    PRELU,
+    *QUANTIZERS,
+    *(f"qcompile.{name}" for name in ("requantize", "add", "multiply")),
     *UNARY,
     *BINARY,
 } - {"relax.where"}
@@ -49,7 +54,10 @@ class _SinkReshape(BindingRewriter):
 
     def _movable(self, call: tvm.ir.Call, argument: relax.Expr, inner: tvm.ir.Call) -> bool:
         full, source = shape_of(argument), shape_of(inner.args[0])
-        if self.reads.get(argument, 0) != 1 or shape_of(call) != full or not source:
+        readers = self.read_by[argument]
+        if not readers or not EPILOGUES.issuperset(readers):
+            return False
+        if shape_of(call) != full or not source:
             return False
         if source[-1] != full[-1] or not self._from_kernel(inner.args[0]):
             return False
@@ -77,9 +85,12 @@ class _SinkReshape(BindingRewriter):
             self._aligned(other, full, source) if isinstance(other.ty, relax.TensorType) else other
             for other in call.args
         ]
-        attributes = call.attrs
-        if operator_name(call) in ("qcompile.quantize", "qcompile.dequantize"):
-            values = {**dict(attributes.items()), "axis": len(source) - 1}
+        attributes, last = call.attrs, len(source) - 1
+        if operator_name(call) == PRELU:
+            result = relax.op.nn.prelu(*arguments, last)
+            return relax.op.reshape(self.emit(result, name), full)
+        if operator_name(call) in QUANTIZERS:
+            values = {**dict(attributes.items()), "axis": last}
             attributes = tvm.ir.make_node("ir.DictAttrs", **values)
         result = tvm.ir.Call(call.op, arguments, attributes, call.ty_args)
         return relax.op.reshape(self.emit(result, name), full)
@@ -100,11 +111,11 @@ class _SinkReshape(BindingRewriter):
 
 
 def _channel_axis(call: tvm.ir.Call) -> int:
-    """The axis along which parameters of quantize and dequantize vary; the last for others."""
+    """The axis along which parameters of quantizers and prelu vary; the last for others."""
     rank = len(shape_of(call))
-    if operator_name(call) in ("qcompile.quantize", "qcompile.dequantize"):
-        return int(call.attrs["axis"]) % rank
-    return rank - 1
+    if operator_name(call) == PRELU:
+        return int(call.attrs.axis) % rank
+    return int(call.attrs["axis"]) % rank if operator_name(call) in QUANTIZERS else rank - 1
 
 
 @tvm.transform.module_pass(opt_level=0, name="SinkReshape")

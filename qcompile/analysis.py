@@ -12,6 +12,7 @@ from qcompile.ops.contractions import BATCH_MATMUL, CONV2D, DENSE
 from qcompile.passes.facts import constant
 from qcompile.passes.lowering import LAYERS
 from qcompile.passes.rewriter import BindingRewriter, dtype_of, operator_name
+from qcompile.registers import registers
 
 INTEGER = {CONV2D: "Conv", DENSE: "MatMul", BATCH_MATMUL: "MatMul"}
 CONTRACTIONS = {
@@ -58,10 +59,10 @@ class FloatOperator:
 
 def float_operators(integer_form: tvm.IRModule) -> list[FloatOperator]:
     """Every operator of a module in integer form that reads or makes float32 values."""
-    reader = _Reader(integer_form["main"])
+    reader, reasons = _Reader(integer_form["main"]), registers(integer_form["main"])
     return [
-        FloatOperator(name, _short(call), reader.reason(call))
-        for name, call in reader.calls()
+        FloatOperator(str(var.name), _short(call), reasons.get(var) or reader.reason(call))
+        for var, call in reader.calls()
         if operator_name(call) not in MOVES and reader.is_float(call)
     ]
 
@@ -73,8 +74,8 @@ def layer_facts(integer_form: tvm.IRModule, lowered: tvm.IRModule) -> list[Layer
     records = json.loads(str(attributes[LAYERS])) if LAYERS in attributes else []
     known: dict[str, Any] = {record["name"]: record for record in records}
     facts = []
-    for name, call in reader.calls():
-        operator = operator_name(call)
+    for var, call in reader.calls():
+        operator, name = operator_name(call), str(var.name)
         if operator in INTEGER and str(call.attrs["layer"]) in known:
             record = known.pop(str(call.attrs["layer"]))
             facts.append(_facts(record, reader.formats(call), ""))
@@ -100,11 +101,11 @@ class _Reader(BindingRewriter):
             for binding in block.bindings:
                 self._definitions[binding.var] = binding.value
 
-    def calls(self) -> Iterator[tuple[str, tvm.ir.Call]]:
+    def calls(self) -> Iterator[tuple[relax.Var, tvm.ir.Call]]:
         for block in self._function.body.blocks:
             for binding in block.bindings:
                 if operator_name(binding.value):
-                    yield str(binding.var.name), binding.value
+                    yield binding.var, binding.value
 
     def is_float(self, call: tvm.ir.Call) -> bool:
         """Whether a call reads or makes floats, other than as the border to codes."""

@@ -9,7 +9,6 @@ whose inputs do not share their first dimension has no batch axis: its arrays ar
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,14 @@ class TensorSpec:
 
     @staticmethod
     def read(fields: Iterable[Mapping[str, Any]]) -> list["TensorSpec"]:
-        """The specs of a manifest's `inputs` or `outputs`."""
-        return [TensorSpec(f["name"], f["dtype"], tuple(f["shape"])) for f in fields]
+        """The specs of a manifest's `inputs` or `outputs`; TypeError, ValueError and KeyError
+        where they are none."""
+        specs = [TensorSpec(f["name"], f["dtype"], tuple(f["shape"])) for f in fields]
+        for spec in specs:
+            np.dtype(spec.dtype)
+            if not all(type(extent) is int and extent > 0 for extent in spec.shape):
+                raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+        return specs
 
 
 @dataclass(frozen=True)
@@ -150,11 +155,17 @@ def _read_arrays(path: Path) -> dict[str, Array]:
         if isinstance(content, np.ndarray):
             return {"array": content}
         with content:
-            return {name: content[name] for name in content.files}
+            arrays = {name: content[name] for name in content.files}
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError as error:
+        raise InvalidInput(f"{path}: its arrays do not fit the memory") from error
+    except Exception as error:  # NumPy, zipfile and the decompressors raise whatever comes
         raise InvalidInput(f"{path}: not an .npz or .npy file of numbers, or damaged") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InvalidInput(f"{path}: holds {name!r}, which is no array")
+    return arrays
 
 
 def _fit(array: Array, spec: TensorSpec, batch: int | None) -> Array:

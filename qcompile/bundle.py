@@ -16,6 +16,7 @@ import numpy as np
 
 from qcompile.arrays import Array, TensorSpec, run_samples, take_samples
 from qcompile.errors import BundleError, InvalidInput
+from qcompile.files import expect_regular
 
 ALIGNMENT = 64  # bytes, of the workspace
 FORMAT = 1
@@ -119,6 +120,7 @@ def _open_library(folder: Path, manifest: Mapping[str, Any]) -> ctypes.CDLL:
     file = f"lib/lib{manifest['name']}.so"
     path = folder / file
     try:
+        expect_regular(path)
         # From a copy of its own: the system takes a path that it has seen for the library that it
         # has loaded, even when the file was replaced.
         with tempfile.TemporaryDirectory() as private:
@@ -134,6 +136,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the bundle in that folder. Raises BundleError when there is none."""
     path = folder / "manifest.json"
     try:
+        expect_regular(path)
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(f"{folder}: no bundle: {path.name}: {error.strerror}") from error

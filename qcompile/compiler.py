@@ -9,7 +9,10 @@ from typing import Any
 import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.errors import Unsupported
 from qcompile.export import ExportResult, export_bundle
+from qcompile.export.folder import expect_replaceable
+from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
@@ -20,6 +23,7 @@ from qcompile.pipeline import (
     own_form_passes,
 )
 from qcompile.targets import Target
+from qcompile.tvm_errors import register_errors
 
 Progress = Callable[[str, int, int], None]
 STEPS = 4
@@ -51,6 +55,7 @@ def analyze(
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Analysis:
     """What the layers of an ONNX file become on `target`, without generating code."""
+    register_errors()
     imported = import_onnx(model, batch=batch, shapes=shapes)
     integer_form = _run(imported.mod, [*own_form_passes(), *integer_form_passes()])
     return _analysis(imported, integer_form, _run(integer_form, lower_passes(target)))
@@ -73,6 +78,8 @@ def compile_model(
     The arguments are those of `qcompile compile`. Raises QCompileError and leaves `output` as it
     was.
     """
+    register_errors()
+    expect_replaceable(output)
     say = progress or (lambda what, done, of: None)
     dump = _Dump(None if dump_ir is None else Path(dump_ir))
     say("reading the model", 0, STEPS)
@@ -81,6 +88,8 @@ def compile_model(
     say("integer form", 1, STEPS)
     outer = [StripOuterQuantizers()] if quantized_io else []
     integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
+    if quantized_io:
+        _expect_codes(integer_form)
     dump("2_integer_form", integer_form)
     say("kernels", 2, STEPS)
     lowered = _run(integer_form, lower_passes(target))
@@ -113,6 +122,16 @@ def _analysis(
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
     )
+
+
+def _expect_codes(integer_form: tvm.IRModule) -> None:
+    """Raises Unsupported when no quantizer was stripped from any input or output."""
+    border = json.loads(str(integer_form.attrs[BORDER]))
+    if not any([*border["inputs"], *border["outputs"]]):
+        raise Unsupported(
+            "--quantized-io: no input goes into one per-tensor quantizer alone, and no output "
+            "comes from a per-tensor dequantizer; compile without it"
+        )
 
 
 def _ports(specs: Sequence[Any], mod: tvm.IRModule, side: str) -> tuple[dict[str, Any], ...]:
@@ -148,8 +167,8 @@ class _Dump:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def __call__(self, step: str, mod: tvm.IRModule) -> None:
         if self._folder is not None:
-            (self._folder / f"{step}.py").write_text(mod.script(), encoding="utf-8")
+            write_whole(self._folder / f"{step}.py", mod.script().encode())

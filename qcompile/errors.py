@@ -29,5 +29,9 @@ class BundleError(QCompileError):
     """A bundle is incomplete, damaged, or does not run on this processor."""
 
 
+class OutputError(QCompileError):
+    """A file or folder that was asked for cannot be written."""
+
+
 class MissingPackage(QCompileError):
     """The request needs an optional package that is not installed."""

@@ -37,12 +37,14 @@ from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
+from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.targets import Target, target_of
+from qcompile.tvm_errors import register_errors
 
 Pass = Any  # tvm.transform.Pass; TVM is untyped
 
@@ -58,6 +60,7 @@ def integer_form_passes() -> Sequence[Pass]:
     return [
         FoldBatchNorm(),
         Conv1dAsConv2d(),
+        SignalsAsImages(),
         IntegerSources(),
         ChannelsLast(),
         UnsignedActivations(),
@@ -116,12 +119,14 @@ def fuse_passes(target: Target) -> Sequence[Pass]:
 
 def register_pipeline() -> None:
     """Make `relax.get_pipeline("qcompile")` known; calling it again is harmless."""
+    register_errors()
     if "qcompile" not in relax.pipeline.PIPELINE_MAP:
         relax.register_pipeline("qcompile")(pipeline)
 
 
 def pipeline() -> Pass:
     """The whole way to TVM's virtual machine: the `relax_pipeline` of `tvm.compile`."""
+    register_errors()
 
     @tvm.transform.module_pass(opt_level=0, name="qcompile")
     def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:

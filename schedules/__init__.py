@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import s_tir, tirx
 
+from qcompile.schedules.arithmetic import register_arithmetic
 from qcompile.schedules.batch_matmul_f32 import schedule_batch_matmul_f32
 from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
 from qcompile.schedules.conv2d_bits import schedule_conv2d_bits
@@ -16,11 +17,11 @@ from qcompile.schedules.dense_int8 import schedule_dense_int8
 from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f32
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.generic import PLAIN, has_blocks, schedule_generic
-from qcompile.schedules.lookup import permute_lookups
-from qcompile.schedules.polynomials import import_polynomials
+from qcompile.schedules.lookup import permute_lookups, register_lookup
+from qcompile.schedules.polynomials import import_polynomials, register_polynomials
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
-from qcompile.schedules.rounding import convert_rounding
+from qcompile.schedules.rounding import convert_rounding, register_rounding
 from qcompile.schedules.table import schedule_table
 from qcompile.schedules.tails import cut_tails
 from qcompile.targets import Target
@@ -43,6 +44,14 @@ SCHEDULES: Mapping[str, ScheduleFunction] = {
     "dense_f32": schedule_dense_f32,
 }
 """What the block annotation `qcompile.schedule` names: one line for each operator."""
+
+
+def register_scalars() -> None:
+    """Register the scalar intrinsics of all kernels with TVM; calling it again is harmless."""
+    register_arithmetic()
+    register_rounding()
+    register_lookup()
+    register_polynomials()
 
 
 def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:

@@ -8,6 +8,8 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, sym, tirx
 
+from qcompile.schedules.arithmetic import UNFUSED
+
 # Operators that cost as much as tens of additions.
 EXPENSIVE = {f"tirx.{name}" for name in ("exp", "exp2", "erf", "tanh", "sigmoid", "log", "pow")}
 EXPENSIVE |= {f"tirx.{name}" for name in ("sin", "cos", "tan", "log2", "log10", "log1p", "exp10")}
@@ -59,6 +61,12 @@ def expensive_calls(block: s_tir.SBlock) -> int:
     """How many calls of the block cost as much as tens of additions."""
     calls = _nodes(block.body, tvm.ir.Call)
     return sum(getattr(call.op, "name", "") in EXPENSIVE for call in calls)
+
+
+def fenced(block: s_tir.SBlock) -> bool:
+    """Whether the block has products that nothing may contract."""
+    calls = _nodes(block.body, tvm.ir.Call)
+    return any(getattr(call.op, "name", "") == UNFUSED for call in calls)
 
 
 def calls_functions(block: s_tir.SBlock) -> bool:

@@ -1,7 +1,8 @@
 """Blocks whose elements are independent: neighbouring loops become one, the last one vectors.
 
 Positions that are one run of memory in every operand are one loop. A loop that the lanes of a
-vector divide is vectorized here; any other is left to LLVM, which adds the remainder. Operands
+vector divide is vectorized here; any other is left to LLVM, which adds the remainder, unless it has
+products that nothing may contract: those LLVM leaves scalar, and `tails` cuts the loop. Operands
 that run along another axis than the output (transposes) are read in tiles that stay in cache.
 """
 
@@ -49,16 +50,17 @@ def lanes_of(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> int:
 
 
 def vectorize_last(sch: s_tir.Schedule, block: SBlockRV, target: Target) -> None:
-    """Vectorize the block's last loop where whole vectors divide it.
+    """Vectorize the block's last loop where whole vectors divide it, or where LLVM could not.
 
     A loop along which conditions change is cut where they do instead.
     """
     last = sch.get_loops(block)[-1]
+    node = sch.get(block)
     lanes = lanes_of(sch, block, target)
     extent = int(sch.get(last).extent)
-    if access.conditional_on(sch.get(block), len(sch.get(block).iter_vars) - 1):
+    if access.conditional_on(node, len(node.iter_vars) - 1):
         sch.annotate(last, CUT, 1)
-    elif lanes > 1 and extent % lanes == 0:
+    elif lanes > 1 and (extent % lanes == 0 or (extent > lanes and access.fenced(node))):
         _, lane = sch.split(last, [None, lanes])
         sch.vectorize(lane)
 

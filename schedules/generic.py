@@ -24,6 +24,7 @@ from qcompile.schedules.conditions import cut_conditions
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.nests import copy_reductions, group_nests
 from qcompile.schedules.reduction import schedule_rows, schedule_total
+from qcompile.schedules.tails import cut_tails
 from qcompile.schedules.whole_sums import cut_sums
 from qcompile.targets import Target
 
@@ -46,7 +47,7 @@ def schedule_generic(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         _schedule(sch, target)
     except (ScheduleError, tvm.error.InternalError):
         return func.with_attr(PLAIN, True)
-    return cut_conditions(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
+    return cut_conditions(cut_tails(sch.mod["main"])).with_attr("tirx.is_scheduled", True)
 
 
 def has_blocks(func: tirx.PrimFunc) -> bool:

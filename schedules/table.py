@@ -30,19 +30,23 @@ def table(x: te.Tensor, entries: te.Tensor, *, layer: str = "") -> te.Tensor:
 
 
 def schedule_table(sch: s_tir.Schedule, _: SBlockRV, target: Target) -> None:
-    """How it is computed: one pass over the codes, in vectors (see lookup)."""
+    """How it is computed: one pass over the codes, in vectors (see lookup).
+
+    Only as many axes become one loop as whole vectors need: TVM sees one run of memory in a vector
+    that crosses rows of two axes, and often not in one of three.
+    """
     (output,) = sch.get_output_blocks(sch.get_sblock("root"))
     output = inline_epilogue(sch, output)
     *outer, last = sch.get_loops(output)
     codes = prod(int(axis.dom.extent) for axis in sch.get(output).iter_vars)
-    if _elementwise(sch, output):
-        last = sch.fuse(*outer, last)
-        outer = []
+    joined = _elementwise(sch, output)
+    while joined and outer and int(sch.get(last).extent) % target.vector_bytes:
+        last = sch.fuse(outer.pop(), last)
     vectors, lane = sch.split(last, [None, target.vector_bytes])
     sch.vectorize(lane)
     if target.cores > 1 and codes >= SMALLEST_PARALLEL_CODES:
-        if not outer:
-            outer = [sch.split(vectors, [target.cores, None])[0]]
+        if prod(int(sch.get(loop).extent) for loop in outer) < target.cores:
+            outer.append(sch.split(vectors, [target.cores, None])[0])
         sch.parallel(sch.fuse(*outer) if len(outer) > 1 else outer[0])
 
 

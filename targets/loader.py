@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qcompile.errors import UnknownTarget
+from qcompile.files import expect_regular
 from qcompile.targets.host import detect
 from qcompile.targets.target import Target
 from qcompile.targets.x86 import BASELINE, FEATURES, PROCESSORS, WIDE
@@ -55,6 +56,7 @@ def _suggest(name: str, known: Sequence[str]) -> str:
 
 def _read(path: Path) -> Target:
     try:
+        expect_regular(path)
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UnknownTarget(f"{path}: cannot be read: {error.strerror}") from error

@@ -26,6 +26,8 @@ def values(**arrays):
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
+PER_CHANNEL = values(**{name: np.linspace(0.5, 2, 8, dtype="float32") for name in "gbmv"})
+
 # (node, shapes of quantized inputs, shapes of quantized weights, other constants)
 CASES = {
     "Conv": [
@@ -48,7 +50,23 @@ CASES = {
     ],
     "Concat": [(node("Concat", "x", "b", axis=1), TWO, {}, {})],
     "MaxPool": [(node("MaxPool", "x", kernel_shape=[3, 3], **SPATIAL, ceil_mode=1), IMAGE, {}, {})],
-    "AveragePool": [(node("AveragePool", "x", kernel_shape=[2, 2]), IMAGE, {}, {})],
+    "AveragePool": [
+        (node("AveragePool", "x", kernel_shape=[2, 2]), IMAGE, {}, {}),
+        (node("AveragePool", "x", kernel_shape=[3, 3], **SPATIAL), IMAGE, {}, {}),
+        (node("AveragePool", "x", kernel_shape=[3], pads=[1, 1]), {"x": [1, 8, 20]}, {}, {}),
+    ],
+    "GlobalAveragePool": [
+        (node("GlobalAveragePool", "x"), IMAGE, {}, {}),
+        (node("GlobalAveragePool", "x"), {"x": [1, 8, 20]}, {}, {}),
+    ],
+    "ReduceMean": [
+        (node("ReduceMean", "x", axes=[1], keepdims=0), {"x": [1, 50, 16]}, {}, {}),
+        (node("ReduceMean", "x", axes=[-1]), IMAGE, {}, {}),
+    ],
+    "BatchNormalization": [
+        (node("BatchNormalization", "x", *"gbmv"), shape, {}, PER_CHANNEL)
+        for shape in (IMAGE, {"x": [2, 8]}, {"x": [1, 8, 20]})
+    ],
     "Clip": [(node("Clip", "x", "l", "h"), IMAGE, {}, values(l=np.float32(0), h=np.float32(6)))],
     "Reshape": [(node("Reshape", "x", "s"), IMAGE, {}, values(s=[1, 64, 8]))],
     "Transpose": [(node("Transpose", "x", perm=[0, 2, 3, 1]), IMAGE, {}, {})],

@@ -20,12 +20,13 @@ from qcompile.cli.show import (
     show_target,
     show_targets,
 )
-from qcompile.files import write_whole
+from qcompile.files import expect_writable, write_whole
 
 
 def check(arguments: argparse.Namespace) -> None:
     from qcompile.commands.check import check
 
+    _expect_json(arguments.json)
     with progress() as report:
         found = check(
             arguments.model,
@@ -80,6 +81,7 @@ def bench(arguments: argparse.Namespace) -> None:
     from qcompile.commands.bench import bench
     from qcompile.commands.plots import draw, expect_matplotlib
 
+    _expect_json(arguments.json)
     if arguments.plots:
         expect_matplotlib()
     with progress() as report:
@@ -126,6 +128,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "targets": targets,
     "demo": demo,
 }
+
+
+def _expect_json(file: str | None) -> None:
+    if file not in (None, "-"):
+        expect_writable(str(file))
 
 
 def _write_json(file: str | None, answer: dict[str, Any]) -> None:

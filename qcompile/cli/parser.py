@@ -99,6 +99,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "bench":
         _expect_model(parser, arguments)
+    names = [name for name, _ in getattr(arguments, "shape", [])]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        parser.error(f"--shape gives {', '.join(twice)} twice")
     return arguments
 
 
@@ -141,7 +144,9 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
     )
-    compile_.add_argument("--dump-ir", metavar="DIR", help="write the module after every pass")
+    compile_.add_argument(
+        "--dump-ir", metavar="DIR", help="also write the module after each step, as text"
+    )
 
 
 def _add_shapes(command: argparse.ArgumentParser) -> None:

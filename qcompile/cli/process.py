@@ -6,8 +6,10 @@ with QCOMPILE_DEBUG=1, together with Python's tracebacks.
 """
 
 import ctypes
+import mmap
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,10 +18,12 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 DONE, FAULT, INTERRUPTED = 0, 1, 130
+ROOM_BYTES = 2**16  # a disk with less is full
+AGAIN_S = 0.05  # until an interrupt comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-HINTS = {
+HINTS: dict[int, str] = {
     signal.SIGKILL: "it was killed, most likely because memory ran out",
     signal.SIGILL: "it used an instruction that this processor lacks",
 }
@@ -30,17 +34,18 @@ def run_in_child(work: Callable[[], None]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     debug = os.environ.get("QCOMPILE_DEBUG", "0") not in ("", "0")
-    with tempfile.TemporaryFile() as noise:
+    with tempfile.TemporaryFile() as noise, mmap.mmap(-1, 1) as ended:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
             code = FAULT
             try:
                 code = _child(work, None if debug else noise, parent)
+                ended[0] = 1
             finally:
                 # Not sys.exit: what TVM and other libraries do at exit may crash.
                 os._exit(code)
-        return _wait(child, noise)
+        return _wait(child, noise, ended)
 
 
 def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int:
@@ -49,6 +54,7 @@ def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int
         return FAULT
     signal.signal(signal.SIGINT, _interrupt_once)
     signal.signal(signal.SIGTERM, _interrupt_once)
+    sys.unraisablehook = _interrupt_again
     _limit_memory()
     if noise is not None:
         # Python's own messages keep going to the terminal; C++ and tools write aside.
@@ -67,6 +73,13 @@ def _interrupt_once(signum: int, frame: object) -> None:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Python drops what a finalizer raises: an interrupt comes back once the finalizer is done."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, _interrupt_once)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _limit_memory() -> None:
@@ -109,11 +122,16 @@ def _message(error: BaseException) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"qcompile: {message}", file=sys.stderr, flush=True)
+    from qcompile.cli.tables import printable
+
+    print(f"qcompile: {printable(message)}", file=sys.stderr, flush=True)
 
 
-def _wait(child: int, noise: BinaryIO) -> int:
-    """Wait for the child's end, handing signals on; a second Ctrl-C kills it."""
+def _wait(child: int, noise: BinaryIO, ended: mmap.mmap) -> int:
+    """Wait for the child's end, handing signals on; a second Ctrl-C kills it.
+
+    `ended` holds 1 when the child chose its exit code: LLVM calls exit(1) on what it cannot do.
+    """
     seen: list[int] = []
 
     def hand_on(signum: int, frame: object) -> None:
@@ -127,18 +145,20 @@ def _wait(child: int, noise: BinaryIO) -> int:
         for kind, handler in before.items():
             signal.signal(kind, handler)
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
+    if ended[0]:
         return code
     if seen:
         return INTERRUPTED
-    return _report_crash(-code, noise)
+    return _report_crash(code, noise)
 
 
-def _report_crash(signum: int, noise: BinaryIO) -> int:
+def _report_crash(code: int, noise: BinaryIO) -> int:
     noise.seek(0)
     lines = noise.read().decode(errors="replace").splitlines()
     told = [line for line in lines if "LLVM ERROR" in line or "what():" in line]
-    name = signal.Signals(signum).name
-    hint = HINTS.get(signal.Signals(signum), "a crash inside the compiler; please report it")
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    hint = HINTS.get(-code, "a crash inside the compiler; please report it")
+    if shutil.disk_usage(tempfile.gettempdir()).free < ROOM_BYTES:
+        hint = f"the disk of {tempfile.gettempdir()} is full"
     _say(f"the work ended with {name}: {told[-1].strip()[:500] if told else hint}")
     return FAULT

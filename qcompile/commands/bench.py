@@ -10,7 +10,8 @@ from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer, PeerFailed
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import Contender, Latency, race
-from qcompile.errors import InvalidInput, MissingPackage
+from qcompile.errors import InvalidInput
+from qcompile.files import expect_regular
 
 LAYER_INFERENCES = 200
 
@@ -51,7 +52,8 @@ def bench(
 
     `against` maps peers (onnxruntime, openvino, litert) to a model file of their own, or None for
     `model`. All run with `threads` threads, alternately in blocks, `repeat` inferences each. A
-    peer that cannot run is told in `failed`; the others are measured. Raises QCompileError.
+    peer that refuses its model is told in `failed`; the others are measured. Raises QCompileError,
+    before anything is measured, when a peer is not installed or its model cannot be read.
     """
     manifest = read_manifest(bundle)
     threads = threads or manifest.threads
@@ -62,10 +64,13 @@ def bench(
             if (path := file or model) is None:
                 raise InvalidInput(f"{name}: which model it should run is not given")
             try:
+                expect_regular(path)
                 peer = Peer(name, path, threads, manifest.inputs)
                 contenders.append(stack.enter_context(closing(peer)))
-            except (MissingPackage, PeerFailed) as error:
+            except PeerFailed as error:
                 failed[name] = str(error)
+            except OSError as error:
+                raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from error
         latencies = race(
             contenders,
             inferences=repeat,

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qcompile.arrays import Array, accuracy, read_samples, run_samples, top_classes
+from qcompile.arrays import (
+    Array,
+    Samples,
+    TensorSpec,
+    accuracy,
+    read_samples,
+    run_samples,
+    top_classes,
+)
 from qcompile.commands.compile import compile
 from qcompile.commands.progress import Progress
 from qcompile.commands.reference import load_reference
@@ -61,33 +69,31 @@ def check(
     whatever `target` is, and compared with onnxruntime. Raises QCompileError.
     """
     from qcompile.compiler import analyze
-    from qcompile.tvm_errors import register_errors
 
-    register_errors()
     resolved = load_target(target) if isinstance(target, str) else target
     analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes)
     comparison = None
     if data is not None:
-        comparison = compare(model, data, batch=batch, shapes=shapes, progress=progress)
+        samples = read_samples(data, TensorSpec.read(analysis.inputs))
+        comparison = compare(model, samples, batch=batch, shapes=shapes, progress=progress)
     return Check(Path(model), resolved, analysis, comparison)
 
 
 def compare(
     model: str | Path,
-    data: str | Path,
+    samples: Samples,
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compile `model` for this machine and compare it with onnxruntime on the samples `data`."""
+    """Compile `model` for this machine and compare it with onnxruntime on `samples`."""
     from qcompile.bundle import load
 
     reference = load_reference(model)
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
         bundle = Path(folder) / "bundle"
         manifest = compile(model, "host", bundle, batch=batch, shapes=shapes, progress=progress)
-        samples = read_samples(data, manifest.inputs)
         names = [output.name for output in manifest.outputs]
         ours = run_samples(load(bundle).run, samples, manifest.inputs, names)
     theirs = run_samples(reference, samples, manifest.inputs, names)

@@ -27,9 +27,7 @@ def compile(
     then as it was.
     """
     from qcompile.compiler import compile_model
-    from qcompile.tvm_errors import register_errors
 
-    register_errors()
     compile_model(
         Path(model),
         load_target(target) if isinstance(target, str) else target,

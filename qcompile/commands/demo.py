@@ -16,7 +16,7 @@ from qcompile.commands.peers import Peer
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import Contender, race
 from qcompile.commands.reference import load_reference
-from qcompile.files import write_whole
+from qcompile.files import make_folder, write_whole
 from qcompile.targets import Target, host_target
 
 # The name of the bundle, and the file of the network.
@@ -85,7 +85,7 @@ def demo(
 
 def write_demo_data(folder: Path) -> None:
     """Write each network as NAME.onnx, and images with labels as test.npz, into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with as_file(files("qcompile") / "demo_data") as data:
         for name, file in NETWORKS.items():
             write_whole(folder / f"{name}.onnx", (data / file).read_bytes())

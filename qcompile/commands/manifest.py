@@ -43,8 +43,8 @@ def read_manifest(folder: str | Path) -> Manifest:
             features=tuple(fields["features"]),
             inputs=TensorSpec.read(fields["inputs"]),
             outputs=TensorSpec.read(fields["outputs"]),
-            layers=list(fields["layers"]),
-            float_ops=list(fields["float_ops"]),
+            layers=[dict(layer) for layer in fields["layers"]],
+            float_ops=[dict(operator) for operator in fields["float_ops"]],
             workspace_bytes=int(fields["workspace_bytes"]),
             weight_bytes=int(fields["weight_bytes"]),
         )

@@ -60,7 +60,9 @@ def _load(question: Mapping[str, Any]) -> tuple[Inference, str]:
     """The framework's inference on fixed inputs, and its version."""
     load, package = FRAMEWORKS[question["framework"]]
     inputs = {spec["name"]: sample(spec["dtype"], spec["shape"]) for spec in question["inputs"]}
-    return load(question["model"], question["threads"], inputs), version(package)
+    infer = load(question["model"], question["threads"], inputs)
+    infer()  # a model with other inputs fails here, before anything is measured
+    return infer, version(package)
 
 
 def sample(dtype: str, shape: Sequence[int]) -> NDArray[Any]:

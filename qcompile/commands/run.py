@@ -6,7 +6,7 @@ from pathlib import Path
 from qcompile.arrays import Array, accuracy, npz_bytes, read_samples, run_samples
 from qcompile.commands.manifest import read_manifest
 from qcompile.commands.progress import Progress, silent
-from qcompile.files import write_whole
+from qcompile.files import expect_writable, write_whole
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ def run(
     """
     from qcompile.bundle import load
 
+    if outputs is not None:
+        expect_writable(outputs)
     manifest = read_manifest(bundle)
     samples = read_samples(inputs, manifest.inputs)
     network = load(bundle)

@@ -14,7 +14,7 @@ from qcompile.export.lower import lower, without_notes
 from qcompile.export.objects import write_object
 from qcompile.export.phases import Kernel, split_phases
 from qcompile.export.program import Program
-from qcompile.schedules.arithmetic import register_arithmetic
+from qcompile.schedules import register_scalars
 
 
 def compile_kernels(
@@ -30,7 +30,7 @@ def compile_kernels(
 
     PrimFuncs with equal code share one kernel, whatever their layers are called.
     """
-    register_arithmetic()
+    register_scalars()
     numbers: dict[str, int] = {}
     distinct: dict[Any, tuple[int, tirx.PrimFunc]] = {}
     for call in program.calls:

@@ -1,6 +1,7 @@
 """The C compiler, assembler, linker and archiver: all of them Zig's, from its Python package."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Toolchain:
     def _zig(self, *arguments: str) -> None:
         environment = {
             **os.environ,
-            "ZIG_GLOBAL_CACHE_DIR": str(cache_folder()),
+            "ZIG_GLOBAL_CACHE_DIR": str(_expect_cache()),
             # What Zig keeps of one build is of no use to the next, and weights are large.
             "ZIG_LOCAL_CACHE_DIR": str(self.work / "cache"),
         }
@@ -86,14 +87,32 @@ class Toolchain:
         except OSError as error:
             raise ToolchainError(f"zig cannot be run: {error.strerror}") from error
         if done.returncode != 0:
-            tool = " ".join(arguments[:1])
-            raise ToolchainError(f"zig {tool} failed:\n{(done.stderr or done.stdout).strip()}")
+            told = (done.stderr or done.stdout).strip() or _end(done.returncode)
+            raise ToolchainError(f"zig {arguments[0]} failed:\n{told}")
 
 
 def cache_folder() -> Path:
     """Where Zig keeps the C libraries that it built."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "qcompile" / "zig"
+    return Path(base).absolute() / "qcompile" / "zig"
+
+
+def _expect_cache() -> Path:
+    """The cache folder. Raises ToolchainError where none can be: Zig would try forever."""
+    folder, hint = cache_folder(), "set XDG_CACHE_HOME to a folder that can be written to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolchainError(f"{folder}: cannot be made: {error.strerror}; {hint}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ToolchainError(f"{folder}: cannot be written to; {hint}")
+    return folder
+
+
+def _end(code: int) -> str:
+    """How a process ended that said nothing; most do so when they cannot write."""
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"it ended with {name} and no message; is the disk full?"
 
 
 def _zig_path() -> str:

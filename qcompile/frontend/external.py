@@ -75,11 +75,13 @@ def _inside(name: str, location: str, folder: Path) -> Path:
         raise InvalidModel(f"tensor '{name}' is stored in '{location}'; only files beside it work")
     try:
         path = (folder / location).resolve(strict=True)
-        inside = path.is_relative_to(folder.resolve()) and path.is_file()
+        inside = path.is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
         raise InvalidModel(f"tensor '{name}': no file '{location}' beside the model") from error
     if not inside:
         raise InvalidModel(f"tensor '{name}': '{location}' lies outside of the model's folder")
+    if not path.is_file():
+        raise InvalidModel(f"tensor '{name}': '{location}' is not a regular file")
     return path
 
 

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from qcompile.errors import InvalidModel, Unsupported
+from qcompile.files import expect_regular
 from qcompile.frontend.external import load_external_data
 from qcompile.frontend.functions import expand_functions
 from qcompile.frontend.validate import validate
@@ -40,8 +41,9 @@ def model_name(model: str | Path | onnx.ModelProto) -> str:
 
 def _parse(path: Path) -> onnx.ModelProto:
     try:
+        expect_regular(path)
         if path.stat().st_size > MAX_BYTES:
-            raise Unsupported("files above 2 GB; store the weights as external data")
+            raise Unsupported("files above 2 GiB; store the weights as external data")
         data = path.read_bytes()
     except OSError as error:
         raise InvalidModel(f"cannot be read: {error.strerror}") from error

@@ -86,7 +86,10 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.HasField("segment"):
         raise Unsupported(f"{what} is stored in segments")
     count = elements(list(tensor.dims), what)
-    bits = element_bits(tensor.data_type)
+    try:
+        bits = element_bits(tensor.data_type)
+    except Unsupported as error:
+        raise Unsupported(f"{what}: {error}") from error
     if tensor.HasField("raw_data"):
         found, expected = len(tensor.raw_data), byte_size(tensor)
         if found != expected:

@@ -5,6 +5,7 @@ from qcompile.ops.pool import register_pool, sum_pool2d
 from qcompile.ops.quantize import dequantize, quantize, register_quantize
 from qcompile.ops.requantize import add, multiply, register_requantize, requantize, table
 from qcompile.ops.threshold import register_threshold, threshold
+from qcompile.schedules import register_scalars
 
 __all__ = [
     "add",
@@ -23,9 +24,10 @@ __all__ = [
 
 
 def register_ops() -> None:
-    """Register all operators with TVM; calling it again is harmless."""
+    """Register all operators, and what they compute with, with TVM; twice is harmless."""
     register_quantize()
     register_contractions()
     register_requantize()
     register_pool()
+    register_scalars()
     register_threshold()

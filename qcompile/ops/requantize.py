@@ -7,8 +7,8 @@
 
 Every product and sum is rounded to float32 by itself (no fused multiply-add); `rounding` is one of
 qcompile.ops.roundings, half to even where nothing else is said. x: int32, int8 or uint8; a, b: int8
-or uint8, whose centred values and products float32 holds exactly; s, t: float32, 0-d or (channels,)
-along the last axis.
+or uint8, whose centred values and products float32 holds exactly; s, t: float32, of any shape that
+broadcasts to that of x.
 """
 
 from collections.abc import Callable, Sequence

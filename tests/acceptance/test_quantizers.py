@@ -4,6 +4,7 @@ import onnx
 import pytest
 from quantized import Samples, random_inputs
 
+from qcompile.compiler import analyze
 from qcompile.targets import load_target
 from tests.acceptance.agreement import FLIPPED_ERROR, FLOAT_ERROR, assert_outputs_agree
 from tests.acceptance.networks import shufflenet, transformer
@@ -29,22 +30,43 @@ def target():
     return load_target("host")
 
 
-@pytest.mark.parametrize("form", STATIC)
-def test_static(form, target, tmp_path):
-    model = tmp_path / "float.onnx"
+def quantized(form, folder):
+    """The network in that form, and an input."""
+    model = folder / "float.onnx"
     onnx.save(shufflenet(), model)
     inputs = random_inputs(model, 5, seed=0)
     quant_format, per_channel, activations, weights = STATIC[form]
     quantization.quantize_static(
         model,
-        tmp_path / "quantized.onnx",
+        folder / "quantized.onnx",
         Samples(inputs[1:]),
         quant_format=quant_format,
         per_channel=per_channel,
         activation_type=activations,
         weight_type=weights,
     )
-    assert_outputs_agree(tmp_path / "quantized.onnx", inputs[0], target, tmp_path, FLIPPED_ERROR)
+    return folder / "quantized.onnx", inputs[0]
+
+
+@pytest.mark.parametrize("form", STATIC)
+def test_static(form, target, tmp_path):
+    assert_outputs_agree(*quantized(form, tmp_path), target, tmp_path, FLIPPED_ERROR)
+
+
+def test_layers_with_unsigned_weights_are_the_same_integer_layers(target, tmp_path):
+    """Their zero points change neither what is listed of them nor leave a bias in float."""
+    signed, unsigned = (
+        analyze(quantized(form, tmp_path)[0], target) for form in ("qdq_s8s8", "qdq_u8u8")
+    )
+    assert unsigned.float_ops == signed.float_ops == ()
+    assert all(layer.integer for layer in unsigned.layers)
+    for one, other in zip(signed.layers, unsigned.layers, strict=True):
+        assert (one.name, one.op, one.macs, one.w_bits) == (
+            other.name,
+            other.op,
+            other.macs,
+            other.w_bits,
+        )
 
 
 @pytest.mark.parametrize("network", [shufflenet, transformer])

@@ -83,6 +83,20 @@ CHAINS = {
         lambda emit, x: paired(add, const(9, "int8"), looked_up(emit, x)),
         lambda x, index: sum_of(np.int8(9), FIRST[index]),
     ),
+    "constants_twice": (
+        lambda emit, x: paired(
+            add, emit(paired(multiply, x, const([[9]], "int8"))), const(-70, "int8")
+        ),
+        lambda x, index: sum_of(product_of(x, np.int8(9)), np.int8(-70)),
+    ),
+    "table_of_a_product": (
+        lambda emit, x: table(emit(paired(multiply, x, const([9], "int8"))), const(FIRST, "uint8")),
+        lambda x, index: FIRST[product_of(x, np.int8(9)).astype("int64") + 128],
+    ),
+    "gate": (
+        lambda emit, x: paired(multiply, x, emit(paired(add, x, const(9, "int8")))),
+        lambda x, index: product_of(x, sum_of(x, np.int8(9))),
+    ),
     "long_chain": (
         lambda emit, x: requantized(
             emit(paired(multiply, emit(table(looked_up(emit, x), const(SECOND, "int8"))), x))

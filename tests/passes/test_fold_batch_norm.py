@@ -4,7 +4,16 @@ from tvm import relax
 from tvm.relax.op import nn
 
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
-from tests.passes.modules import assert_same, calls, const, constants, module, operators, run
+from tests.passes.modules import (
+    assert_same,
+    calls,
+    const,
+    constants,
+    dequantized,
+    module,
+    operators,
+    run,
+)
 
 RNG = np.random.default_rng(0)
 SHAPE = (2, 5, 3, 4)
@@ -50,6 +59,27 @@ def test_becomes_one_product_and_one_sum(axis):
         assert constants(call)[0].ndim == len(SHAPE)
     # A few float32 roundings of values near 1.
     np.testing.assert_allclose(run(mod, X), normalized(X, axis, *values), rtol=1e-5, atol=1e-5)
+
+
+def test_quantized_parameters():
+    """onnxruntime's quantizer leaves mean and variance, and quantizes the other two."""
+    *_, mean, variance = parameters(5)
+    codes, scales = np.array([-3, 0, 90, 127, -128], "int8"), np.float32([1, 2, 3, 4, 5]) / 64
+    offsets = np.array([1000, -5, 0, 7, 3], "int32")
+
+    def body(emit, x):
+        rest = const(mean), const(variance)
+        parts = dequantized(codes, scales, 2, axis=0), dequantized(offsets, 1e-3)
+        result = emit(
+            nn.batch_norm(x, *map(emit, parts), *rest, axis=1, epsilon=EPSILON, training=False)
+        )
+        return emit(relax.TupleGetItem(result, 0))
+
+    mod = FoldBatchNorm()(module(body, (SHAPE, "float32")))
+    assert operators(mod) == ["multiply", "add"]
+    gamma = (codes.astype("int64") - 2) * scales
+    expected = normalized(X, 1, gamma, offsets * np.float32(1e-3), mean, variance)
+    np.testing.assert_allclose(run(mod, X), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("without", ["scale", "center"])

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 from tvm import relax
+from tvm.relax.op import nn
 
 from qcompile.ops import conv2d, dense
 from qcompile.passes.integer_bias import IntegerBias
+from qcompile.passes.integer_conv2d import IntegerConv2d
+from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_weights import INT32_MAX
+from tests.passes import references
 from tests.passes.modules import (
     assert_same,
     attribute,
@@ -104,6 +108,51 @@ def test_behind_a_convolution():
     np.testing.assert_array_equal(run(mod, X.reshape(1, 2, 1, 3)), expected.reshape(1, 2, 1, 4))
 
 
+UNSIGNED = RNG.integers(0, 256, W.shape).astype("uint8")
+ZEROS = {"one_zero": 131, "zeros_per_column": np.array([0, 128, 255, 77], "uint8")}
+
+
+@pytest.mark.parametrize("zero", ZEROS.values(), ids=ZEROS)
+def test_behind_a_product_of_weights_with_zeros(zero):
+    def body(emit, x):
+        a = emit(dequantized(x, 0.5, 7))
+        w = emit(dequantized(np.ascontiguousarray(UNSIGNED.T), SCALES, zero, axis=1))
+        y = emit(relax.op.matmul(a, w), name_hint="fc")
+        return relax.op.add(y, integers(BIAS, scale=SCALES / 2)(emit))
+
+    mod = IntegerBias()(IntegerMatmul()(module(body, (X.shape, "uint8"))))
+    assert "add" not in operators(mod)
+    weights = UNSIGNED.astype("int64").T - np.asarray(zero, "int64")
+    sums = (X.astype("int64") - 7) @ weights + BIAS
+    np.testing.assert_array_equal(run(mod, X), sums.astype("float32") * (SCALES / 2))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_behind_a_convolution_of_weights_with_zeros(groups):
+    rng = np.random.default_rng(groups)
+    x = rng.integers(0, 256, (1, 4, 5, 4), dtype="uint8")
+    w = rng.integers(0, 256, (4, 4 // groups, 3, 3), dtype="uint8")
+
+    def body(emit, data):
+        image = emit(dequantized(data, 0.5, 7))
+        y = nn.conv2d(
+            image,
+            emit(dequantized(w, 0.25, 131)),
+            padding=(1, 1),
+            groups=groups,
+            data_layout="NHWC",
+            kernel_layout="OIHW",
+        )
+        bias = integers(BIAS, 0.125, shape=(1, 1, 1, 4), axis=3)(emit)
+        return relax.op.add(emit(y), bias)
+
+    mod = IntegerBias()(IntegerConv2d()(module(body, (x.shape, "uint8"))))
+    assert "add" not in operators(mod)
+    kernel = w.transpose(0, 2, 3, 1).astype("int64") - 131
+    sums = references.conv2d(x.astype("int64") - 7, kernel, padding=(1, 1, 1, 1), groups=groups)
+    np.testing.assert_array_equal(run(mod, x), (sums + BIAS).astype("float32") * 0.125)
+
+
 def test_a_scale_that_float32_rounded():
     """The bias' scale is the float32 product of two scales; the accumulator's may be its
     neighbour."""
@@ -138,6 +187,14 @@ def behind_something_else(emit, x):
     return relax.op.add(y, integers([1, 2, 3], 0.5, shape=(3,))(emit))
 
 
+def minus_something_else(emit, x):
+    """Integers of the model's own, about whose range nothing is proved."""
+    none, widths = const([0] * 4, "int32"), {"bits": (8, 8), "codes": (0, 1)}
+    product = dense(x, relax.const(W), none, zero_point=7, layer="fc", **widths)
+    sums = emit(relax.op.subtract(emit(product), const([1, 2, 3, 4], "int32")))
+    return relax.op.add(emit(dequantized(sums, 0.5)), integers([1, 2, 3, 4], 0.5)(emit))
+
+
 def rows(emit):
     return emit(dequantized(np.array([[1], [2]], "int32"), np.float32([0.5, 0.5]), axis=0))
 
@@ -157,6 +214,7 @@ NEAR_MISSES = {
     "broadcast": added(lambda emit: const(np.ones((3, 1, 4)))),
     "shared": module(shared, (X.shape, "uint8")),
     "computed": module(computed, (X.shape, "uint8")),
+    "minus_something_else": module(minus_something_else, (X.shape, "uint8")),
     "other_sums": module(behind_something_else, (X.shape, "uint8")),
 }
 

@@ -4,6 +4,8 @@ from tvm import relax
 from tvm.relax.op import nn
 
 from qcompile.passes.integer_pool import MAX_POSITIONS, IntegerPool
+from qcompile.passes.requantize import Requantize
+from tests.passes import references
 from tests.passes.modules import (
     assert_same,
     attribute,
@@ -11,6 +13,7 @@ from tests.passes.modules import (
     dequantized,
     module,
     operators,
+    quantized,
     run,
 )
 
@@ -103,8 +106,30 @@ def test_windows_over_the_border(case):
     )
     counts = np.isfinite(windows(counted, outputs, kernel, strides, (0, 0, 0, 0), (1, 1))).sum(-1)
     expected = np.nansum(taken, axis=-1) / counts * float(SCALE)
-    # Three factors, rounded to float32 one after the other.
-    np.testing.assert_allclose(run(mod, x), expected, rtol=4e-7)
+    # Two factors, rounded to float32 one after the other.
+    np.testing.assert_allclose(run(mod, x), expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("case", BORDERS)
+def test_codes_of_windows_over_the_border(case):
+    """One requantize with a factor per position."""
+    (kernel, strides, padding), outputs, ceil, include = BORDERS[case]
+    operator = pooled(kernel, strides, padding, ceil_mode=ceil, count_include_pad=include)
+
+    def codes(between):
+        def body(emit, x):
+            return quantized(between(emit(operator(emit(dequantized(x, SCALE, 3))))), 0.2, 9)
+
+        return module(body, (SHAPE, "uint8"))
+
+    mod = Requantize()(IntegerPool()(codes(nn.relu)))
+    assert operators(mod) == ["sum_pool2d", "requantize"]
+    x = random_codes("uint8")
+    real = run(behind(operator), x)  # TVM's own average
+    exact = np.maximum(real.astype("float64"), 0) / float(np.float32(0.2))
+    assert run(mod, x).shape == (2, *outputs, 3)
+    # Half a step from rounding, and float32 roundings of up to 400 steps.
+    np.testing.assert_allclose(run(mod, x), np.clip(exact + 9, 0, 255), atol=0.5 + 1e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3)])
@@ -128,6 +153,45 @@ def test_means(keepdims):
     np.testing.assert_array_equal(run(mod, x), sums.astype("float32") * ratio)
 
 
+MEANS = {
+    "channels_first": ((2, 5, 3, 4), [2, 3]),
+    "signals": ((2, 5, 7), [2]),
+    "volumes": ((2, 3, 2, 3, 4), [2, 3, 4]),
+    "tokens": ((2, 7, 5), [1]),
+    "all": ((2, 7, 5), None),
+    "rows": ((6, 9), [-1]),
+}
+
+
+@pytest.mark.parametrize("case", MEANS)
+@pytest.mark.parametrize("keepdims", [True, False])
+@pytest.mark.parametrize(("dtype", "zero"), [("uint8", 131), ("int8", -128)])
+def test_codes_of_means_over_other_axes(case, keepdims, dtype, zero):
+    shape, axes = MEANS[case]
+
+    def body(emit, x):
+        mean = emit(relax.op.mean(emit(dequantized(x, SCALE, zero)), axes, keepdims))
+        return quantized(mean, 0.05, 100)
+
+    mod = Requantize()(IntegerPool()(module(body, (shape, dtype))))
+    assert operators(mod) == ["astype", "sum", "requantize"]
+    x = random_codes(dtype, shape)
+    axes = tuple(range(len(shape))) if axes is None else tuple(axes)
+    sums = (x.astype("int64") - zero).sum(axes, keepdims=keepdims)
+    mean = np.float32(float(SCALE) * sums.size / x.size)
+    ratio = np.float32(float(mean) / float(np.float32(0.05)))
+    np.testing.assert_array_equal(run(mod, x), references.requantized(sums, ratio, 100, 0, 255))
+
+
+def test_other_means_that_are_read_as_floats_stay():
+    def body(emit, x):
+        mean = emit(relax.op.mean(emit(dequantized(x, SCALE, 3)), [1], True))
+        return [emit(quantized(mean, 0.05)), mean]
+
+    mod = module(body, ((2, 5, 7), "uint8"))
+    assert_same(IntegerPool()(mod), mod)
+
+
 def test_keeps_the_scale_of_few_bits():
     mod = IntegerPool()(behind(pooled((2, 2)), bits=4, zero=8))
     (call,) = calls(mod, "qcompile.sum_pool2d")
@@ -149,6 +213,10 @@ NEAR_MISSES = {
     "adaptive_channels_first": behind(lambda x: nn.adaptive_avg_pool2d(x, (1, 1))),
     "tiles_of_several_sizes": behind(lambda x: nn.adaptive_avg_pool2d(x, (2, 3), layout="NHWC")),
     "adaptive_to_its_own_size": behind(lambda x: nn.adaptive_avg_pool2d(x, layout="NHWC")),
+    "windows_outside": behind(pooled((2, 2), padding=(2, 2, 2, 2), count_include_pad=False)),
+    "mean_of_nothing": behind(
+        lambda x: quantized(relax.op.mean(x, [1]), 0.1), shape=(2, 0, 3), zero=0
+    ),
     "mean_of_rows": behind(lambda x: relax.op.mean(x, [1])),
     "mean_of_all": behind(lambda x: relax.op.mean(x)),
     "sum": behind(lambda x: relax.op.sum(x, [1, 2])),

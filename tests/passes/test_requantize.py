@@ -90,6 +90,7 @@ def test_sums(scale):
 OFFSETS = {
     "each": np.float32([0.31, -0.77, 0, 5]),
     "each_of_rank_2": np.float32([[0.31, -0.77, 0, 5]]),
+    "each_row": np.linspace(-2, 2, len(SUMS), dtype="float32")[:, None],
     "one": np.float32(0.33),
     "one_of_rank_2": np.float32([[0.33]]),
 }
@@ -106,6 +107,69 @@ def test_a_float_offset_is_one_more_sum(case, first):
     mod = Requantize()(requantized(SUMS.shape, "int32", 1e-3, between=between))
     assert operators(mod) == ["requantize"]
     shift = (offset.astype("float64") / float(np.float32(0.1))).astype("float32")
+    expected = references.requantized(SUMS, ratio_of(1e-3), 7, 0, 255, shift)
+    np.testing.assert_array_equal(run(mod, SUMS), expected)
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_a_dequantized_offset_of_sums(zero):
+    codes = np.array([[2**30 + 5, -(2**31) + 9, 7, 0]], "int32")
+    scale = np.float32([1e-8, 3e-9, 0.2, 0])
+    zeros = np.full(4, zero)
+
+    def between(emit, real):
+        return emit(relax.op.add(real, emit(dequantized(codes, scale, zeros, axis=1))))
+
+    mod = Requantize()(requantized(SUMS.shape, "int32", 1e-3, between=between))
+    assert operators(mod) == ["requantize"]
+    shift = references.values(codes, scale, zeros).astype("float64") / float(np.float32(0.1))
+    expected = references.requantized(SUMS, ratio_of(1e-3), 7, 0, 255, shift.astype("float32"))
+    np.testing.assert_array_equal(run(mod, SUMS), expected)
+
+
+FACTORS = {
+    "last_axis": np.float32([1.5, -0.2, 0, 3]),
+    "channels_first": np.float32([0.7, -1.1, 2])[:, None, None],
+    "positions": RNG.uniform(0.1, 1, (1, 3, 8, 1)).astype("float32"),
+    "all": RNG.normal(size=(2, 3, 8, 4)).astype("float32"),
+}
+
+
+@pytest.mark.parametrize("case", FACTORS)
+@pytest.mark.parametrize("offset", [None, np.float32([[[0.5]], [[-0.25]], [[0]]])])
+@pytest.mark.parametrize(("dtype", "zero"), [("int32", 0), ("uint8", 131), ("int8", -7)])
+def test_factors_and_offsets(case, offset, dtype, zero):
+    """Batch normalization that no product takes in, an average over part of a window."""
+    factor = FACTORS[case]
+    limit = 4000 if dtype == "int32" else 128
+    x = (RNG.integers(-limit, limit, (2, 3, 8, 4)) + 128 * (dtype == "uint8")).astype(dtype)
+
+    def between(emit, real):
+        real = emit(relax.op.multiply(real, const(factor)))
+        real = real if offset is None else emit(relax.op.add(real, const(offset)))
+        return emit(nn.relu(real))
+
+    scale = 1e-3 if dtype == "int32" else 0.03
+    mod = Requantize()(requantized(x.shape, dtype, scale, zero, between=between))
+    assert operators(mod) == ["requantize"]
+    ratio = float(np.float32(scale)) / float(np.float32(0.1)) * factor.astype("float64")
+    shift = None if offset is None else (offset / float(np.float32(0.1))).astype("float32")
+    centred = x.astype("int64") - zero
+    expected = references.requantized(centred, ratio.astype("float32"), 7, 7, 255, shift)
+    np.testing.assert_array_equal(run(mod, x), expected)
+
+
+def test_an_offset_of_wide_integers():
+    """A bias with a scale of its own cannot join the sums; it is a float offset."""
+    bias = np.array([100, -50, 0, 7], "int32")
+
+    def between(emit, real):
+        return emit(relax.op.add(real, emit(dequantized(bias, 0.01, 3))))
+
+    mod = Requantize()(requantized(SUMS.shape, "int32", 1e-3, between=between))
+    assert operators(mod) == ["requantize"]
+    real = (bias - 3).astype("float32") * np.float32(0.01)
+    shift = (real / float(np.float32(0.1))).astype("float32")
     expected = references.requantized(SUMS, ratio_of(1e-3), 7, 0, 255, shift)
     np.testing.assert_array_equal(run(mod, SUMS), expected)
 
@@ -317,8 +381,14 @@ NEAR_MISSES = {
     "negative_output": requantized(
         (4,), "int32", 0.2, to=(-0.1, 7), between=lambda emit, x: emit(nn.relu(x))
     ),
-    "offset_along_the_rows": requantized(
-        (3, 4), "int32", 0.2, between=lambda emit, x: emit(relax.op.add(x, const(np.ones((3, 1)))))
+    "one_factor_of_codes": requantized(
+        (4,), "uint8", 0.2, between=lambda emit, x: emit(relax.op.multiply(x, const([0.3])))
+    ),
+    "factor_that_broadcasts": requantized(
+        (4,), "int32", 0.2, between=lambda emit, x: emit(relax.op.multiply(x, const([[1], [2]])))
+    ),
+    "computed_factor": requantized(
+        (4,), "int32", 0.2, between=lambda emit, x: emit(relax.op.multiply(x, emit(nn.relu(x))))
     ),
     "offset_that_broadcasts": requantized(
         (4,), "int32", 0.2, between=lambda emit, x: emit(relax.op.add(x, const(np.ones((3, 1)))))

@@ -66,6 +66,11 @@ MOVES = {
             np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 1)), constant_values=-np.inf), (2, 2), (2, 3)
         )[:, :, ::2].max((4, 5)),
     ),
+    "max": (
+        lambda emit, x: relax.op.max(x, [2, 3], keepdims=True),
+        lambda x: x.max((2, 3), keepdims=True),
+    ),
+    "min": (lambda emit, x: relax.op.min(x, 1), lambda x: x.min(1)),
     "resize2d": (
         lambda emit, x: relax.op.image.resize2d(
             x,
@@ -293,6 +298,12 @@ NEAR_MISSES = {
         {"scale": np.full(6, 0.1), "axis": 1},
     ),
     "negative_scale_of_a_maximum": (pooled(pool_size=(2, 2)), {"scale": -0.3}),
+    "negative_scale_of_the_largest": (lambda emit, x: relax.op.max(x, 1), {"scale": -0.3}),
+    "negative_scale_of_the_smallest": (lambda emit, x: relax.op.min(x, 1), {"scale": -0.3}),
+    "largest_of_each_scale": (
+        lambda emit, x: relax.op.max(x, 1),
+        {"scale": np.arange(1, 7), "axis": 1},
+    ),
     "windows_outside_the_image": (
         pooled(pool_size=(2, 2), padding=(2, 0, 0, 0)),
         {"bits": 4, "zero": 0},

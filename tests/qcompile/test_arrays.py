@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -134,6 +135,31 @@ def test_refuses_damaged_files(tmp_path, content):
     path = tmp_path / "damaged.npz"
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match=r"damaged\.npz"):
+        read_samples(path, [IMAGE])
+
+
+@pytest.mark.parametrize("shape", ["(4,", "(1e9)", "(2**60,)", "('a',)", "(" * 400, "(-1,)"])
+def test_refuses_headers_that_lie(tmp_path, shape):
+    path = tmp_path / "damaged.npy"
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InvalidInput, match=r"damaged\.npy: (not an|its arrays)"):
+        read_samples(path, [IMAGE])
+
+
+def test_refuses_arrays_that_do_not_fit_the_memory(tmp_path):
+    path = tmp_path / "huge.npy"
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**58},), }}\n".encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InvalidInput, match=r"huge\.npy: its arrays do not fit the memory"):
+        read_samples(path, [IMAGE])
+
+
+def test_refuses_members_that_are_no_arrays(tmp_path):
+    path = tmp_path / "mixed.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    with pytest.raises(InvalidInput, match=r"mixed\.npz: holds 'notes\.txt', which is no array"):
         read_samples(path, [IMAGE])
 
 

@@ -137,6 +137,15 @@ def test_refuses_damaged_bundles(folder, tmp_path, file, change, message):
         load(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "lib/libsums.so"])
+def test_refuses_pipes_in_place_of_files(folder, tmp_path, file):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / file).unlink()
+    os.mkfifo(copy / file)
+    with pytest.raises(BundleError, match="not a regular file"):
+        load(copy)
+
+
 def test_a_bundle_that_nobody_uses_ends_its_threads(folder):
     before = threading_count()
     bundle = load(folder, threads=3)

@@ -132,6 +132,8 @@ def test_measures_onnxruntime(tmp_path):
     assert len(times) == 5 and all(0 < seconds < 1 for seconds in times)
     with pytest.raises(PeerFailed, match="onnxruntime: "):
         Peer("onnxruntime", tmp_path / "none.onnx", 1, [])
+    with pytest.raises(PeerFailed, match="invalid dimensions"):  # told before it is measured
+        Peer("onnxruntime", tmp_path / "relu.onnx", 1, [TensorSpec("x", "float32", (2, 4))])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int8", "int64", "bool"])

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tvm
-from float_operators import OPERATORS
+import tvm_ffi
+from float_operators import OPERATORS, Operator
 from tvm import relax, tirx
 
+from qcompile.ops import add
 from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.schedules import schedule
@@ -77,3 +79,32 @@ def test_keeps_the_numbers(operator, target):
     np.testing.assert_allclose(result, expected, operator.tolerance, operator.tolerance)
     plain = [f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc) and PLAIN in f.attrs]
     assert bool(plain) == operator.plain
+
+
+@pytest.mark.parametrize(
+    ("shape", "other"),
+    [
+        ((1, 9, 508), (1, 9, 1)),
+        ((2, 3, 5, 70, 9), (2, 3, 5, 70, 9)),
+        ((4, 3, 31, 17), (4, 1, 1, 17)),
+        ((40, 67), ()),
+    ],
+)
+def test_sums_of_codes_are_vectors_whatever_the_length_of_a_row(shape, other, target):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, s, dtype="uint8") for s in (shape, other))
+    parameters = {"scales": (0.3, 0.7), "zeros": (31, 3), "zero_point": 5}
+
+    def summed(x, y):
+        return add(x, y, **parameters, low=0, high=255, dtype="uint8")
+
+    mod = scheduled(fused(Operator("sum", [shape, other], summed, None, dtype="uint8")), target)
+    (kernel,) = (f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc))
+    kinds = []
+    tvm_ffi.structural_walk(kernel.body, (tirx.For, lambda loop: kinds.append(loop.kind)))
+    assert tirx.ForKind.VECTORIZED in kinds
+    machine = relax.VirtualMachine(tvm.compile(mod, target=target.tvm_target()), tvm.cpu())
+    result = machine["main"](tvm.runtime.tensor(a), tvm.runtime.tensor(b)).numpy()
+    left = (a.astype("float32") - np.float32(31)) * np.float32(0.3)
+    right = (b.astype("float32") - np.float32(3)) * np.float32(0.7)
+    np.testing.assert_array_equal(result, np.clip(np.rint(left + right) + 5, 0, 255))

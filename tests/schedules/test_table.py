@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import tvm
-from tvm import s_tir, te
+import tvm_ffi
+from tvm import s_tir, te, tirx
 from tvm.relax import op
 
+from qcompile.export.lower import lower
+from qcompile.schedules import schedule
 from qcompile.schedules.lookup import permute_lookups
 from qcompile.schedules.table import table
 from qcompile.targets import host_features, load_target
@@ -39,6 +42,21 @@ def test_looks_up_every_code(target):
     entries = np.random.default_rng(1).integers(0, 256, 256, dtype="uint8")
     func = fused_function([(x.shape, "uint8"), ((256,), "uint8")], table, lambda y: y, 2)
     np.testing.assert_array_equal(run(build(func, target), [x, entries], entries), entries)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 80, 480), (1, 12, 80, 240), (1, 56, 56, 24)])
+def test_vectors_across_rows_are_one_run_of_memory(shape, target):
+    placeholders = [te.placeholder(shape, "uint8"), te.placeholder((256,), "uint8")]
+    func = schedule(te.create_prim_func([*placeholders, table(*placeholders)]), target)
+    divisions = []
+
+    def note(node):
+        if "x" in str(node.ty):
+            divisions.append(node)
+
+    body = lower(func, target.tvm_target()).body
+    tvm_ffi.structural_walk(body, ((tirx.Div, tirx.Mod), note))
+    assert divisions == []
 
 
 @pytest.mark.parametrize("lanes", [1, 4, 16, 32, 48, 64, 128])

@@ -1,5 +1,6 @@
 """Target files: what is read, and the message for each way a file can be wrong."""
 
+import os
 import re
 
 import pytest
@@ -90,6 +91,9 @@ def test_says_what_is_wrong_with_a_file(tmp_path, old, new, message):
 
 
 def test_says_when_there_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(UnknownTarget, match=r"pipe\.toml: cannot be read: not a regular file"):
+        load_target(str(tmp_path / "pipe.toml"))
     with pytest.raises(UnknownTarget, match=r"none\.toml: cannot be read: No such file"):
         load_target(str(tmp_path / "none.toml"))
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")

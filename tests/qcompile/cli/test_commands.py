@@ -8,6 +8,8 @@ import pytest
 from cli_fakes import SCORES, write_bundle
 
 from qcompile import check, compile, list_targets
+from qcompile.commands.peers import PeerFailed
+from qcompile.errors import MissingPackage
 
 
 def test_checks(cli, calls):
@@ -46,6 +48,13 @@ def test_compares_with_the_reference(cli, calls, tmp_path, monkeypatch):
         "max_difference": {"y": 2.0},
         "reference_range": {"y": 2.0},
     }
+
+
+def test_reads_the_samples_before_it_compiles(cli, calls, tmp_path):
+    np.savez(tmp_path / "data.npz", x=SCORES[:, :1])
+    code, _, err = cli("check", "m.onnx", "--target", "znver4", "--data", tmp_path / "data.npz")
+    assert code == 1 and "data.npz: input 'x' takes shape (samples, 2), found (2, 1)" in err
+    assert calls == []
 
 
 def test_compiles(cli, calls, tmp_path):
@@ -90,10 +99,30 @@ def test_measures(cli, tmp_path):
     assert [layer["name"] for layer in answer["layers"]] == ["Conv_0", "Gemm_0"]
 
 
-def test_measures_ours_when_a_peer_cannot_run(cli, tmp_path):
-    peers = ("--against", f"litert={tmp_path}/none.tflite", "--repeat", 2)
+def test_measures_ours_when_a_peer_refuses_its_model(cli, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise PeerFailed("litert: bad model")
+
+    monkeypatch.setattr("qcompile.commands.bench.Peer", refuse)
+    (tmp_path / "net.tflite").touch()
+    peers = ("--against", f"litert={tmp_path}/net.tflite", "--repeat", 2)
     code, out, _ = cli("bench", write_bundle(tmp_path / "net"), *peers)
-    assert code == 0 and "qcompile 0" in out and "not measured: litert: " in out
+    assert code == 0 and "qcompile 0" in out and "not measured: litert: bad model" in out
+
+
+def test_measures_nothing_without_a_peer_or_its_model(cli, tmp_path, monkeypatch):
+    def missing(*arguments):
+        raise MissingPackage("litert: it is not installed")
+
+    monkeypatch.setattr("qcompile.commands.bench.Peer", missing)
+    (tmp_path / "net.tflite").touch()
+    folder = write_bundle(tmp_path / "net")
+    code, out, err = cli("bench", folder, "--against", f"litert={tmp_path}/net.tflite")
+    assert (code, out) == (1, "") and "litert: it is not installed" in err
+    for model, reason in (("none.onnx", "No such file or directory"), ("", "not a regular file")):
+        peers = ("--against", "onnxruntime", "--model", tmp_path / model)
+        code, out, err = cli("bench", folder, *peers)
+        assert (code, out) == (1, "") and f"{tmp_path / model}: cannot be read: {reason}" in err
 
 
 def test_draws(cli, tmp_path, monkeypatch):

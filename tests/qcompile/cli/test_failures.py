@@ -1,11 +1,14 @@
 """Every end that a command can take: exit codes and the one message."""
 
 import faulthandler
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from qcompile.cli.process import run_in_child
         ["check", "m.onnx", "--batch", "9" * 5000],
         ["check", "m.onnx", "--shape", "x"],
         ["check", "m.onnx", "--shape", "x:1x-3"],
+        ["check", "m.onnx", "--shape", "x:1x3", "--shape", "x:1x4"],
         ["check", "m.onnx", "--dat", "x.npz"],
         ["compile", "m.onnx", "-o", "out"],
         ["compile", "m.onnx", "--target", "host"],
@@ -52,6 +56,7 @@ def refuse(kind):
     ("error", "message"),
     [
         (errors.Unsupported("Conv 'c': no"), "Conv 'c': no"),
+        (errors.Unsupported("Conv '\x1b[31m\a': no"), "Conv '\\x1b[31m\\x07': no"),
         (MemoryError("80 GiB"), "out of memory: 80 GiB"),
         (RuntimeError("std::bad_alloc"), "out of memory: std::bad_alloc"),
         (PermissionError(13, "Permission denied", "out"), "out: Permission denied"),
@@ -80,6 +85,25 @@ def test_a_crash_is_1_with_one_message(capfd, kind):
     assert run_in_child(work) == 1
     err = capfd.readouterr().err
     assert err == f"qcompile: the work ended with {kind.name}: LLVM ERROR: out of registers\n"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_library_that_exits_is_1_with_one_message(capfd, code):
+    def work():
+        os.write(2, b"LLVM ERROR: IO failure on output stream\n")
+        os._exit(code)
+
+    assert run_in_child(work) == 1
+    err = capfd.readouterr().err
+    told = "LLVM ERROR: IO failure on output stream"
+    assert err == f"qcompile: the work ended with exit code {code}: {told}\n"
+
+
+def test_a_crash_on_a_full_disk_says_so(capfd, monkeypatch):
+    full = types.SimpleNamespace(free=0)
+    monkeypatch.setattr("qcompile.cli.process.shutil.disk_usage", lambda folder: full)
+    assert run_in_child(lambda: os._exit(1)) == 1
+    assert re.search(r"exit code 1: the disk of \S+ is full\n$", capfd.readouterr().err)
 
 
 def test_keeps_the_noise_of_tools_aside(capfd):
@@ -122,6 +146,18 @@ def test_ctrl_c_is_130_and_cleans_up(kind):
     assert not os.path.exists(folder)
 
 
+def test_ctrl_c_inside_a_finalizer_is_not_lost():
+    code = "class Slow:\n        def __del__(self):\n"
+    code += "            print(flush=True)\n            time.sleep(1)\n"
+    code += "    Slow()\n    time.sleep(60)"
+    process = start(code)
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "qcompile: interrupted\n")
+
+
 def test_a_second_ctrl_c_ends_what_does_not_listen():
     code = "import signal\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     code += "    print(flush=True)\n    time.sleep(60)"
@@ -148,6 +184,13 @@ def test_a_full_disk_is_told():
     assert (done.returncode, done.stderr) == (1, "qcompile: No space left on device\n")
 
 
+def manifest(**changes):
+    """A whole manifest of an empty bundle, with changes."""
+    fields = {"format": 1, "name": "net", "target": "host", "threads": 1, "features": []}
+    fields |= {"inputs": [], "outputs": [], "layers": [], "float_ops": []}
+    return json.dumps({**fields, "workspace_bytes": 0, "weight_bytes": 0, **changes})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -155,6 +198,9 @@ def test_a_full_disk_is_told():
         ("{", "damaged"),
         ("{}", "not the manifest"),
         ('{"format": 1}', "KeyError: 'name'"),
+        (manifest(inputs=[{"name": "x", "dtype": "float99", "shape": [1]}]), "'float99'"),
+        (manifest(inputs=[{"name": "x", "dtype": "float32", "shape": [-1]}]), "shape of 'x'"),
+        (manifest(layers=[3]), "TypeError: 'int' object"),
     ],
 )
 def test_says_what_is_no_bundle(cli, tmp_path, content, message):
@@ -195,6 +241,7 @@ def test_plots_need_matplotlib(cli, tmp_path, monkeypatch):
 
 def test_comparing_needs_onnxruntime(cli, calls, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    np.savez(tmp_path / "x.npz", x=np.ones((1, 2)))
     code, _, err = cli("check", "m.onnx", "--data", tmp_path / "x.npz")
     assert code == 1 and "pip install 'qcompile[bench]'" in err
 

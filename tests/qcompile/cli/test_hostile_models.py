@@ -13,7 +13,6 @@ from qcompile.commands.demo import NETWORKS
 from qcompile.compiler import analyze
 from qcompile.errors import QCompileError
 from qcompile.targets import load_target
-from qcompile.tvm_errors import register_errors
 
 GOOD = (files("qcompile") / "demo_data" / NETWORKS["int8"]).read_bytes()
 LONGEST_S = 20
@@ -134,7 +133,6 @@ def analyze_in_child(path, target):
 
 @pytest.mark.parametrize("part", range(4))
 def test_one_message_for_whatever_is_wrong(tmp_path, part):
-    register_errors()
     path, target = tmp_path / "model.onnx", load_target("x86-64-v3")
     ends = {}
     for seed in range(part, MUTANTS, 4):

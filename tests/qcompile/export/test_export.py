@@ -169,6 +169,12 @@ def test_replaces_bundles_only(tmp_path):
     with pytest.raises(BundleError, match="other files"):
         export_bundle(many_outputs(), name="x", target=target, output=tmp_path / "other")
     assert not is_bundle(tmp_path / "other")
+    with pytest.raises(BundleError, match=r"photo\.jpg is a file; choose another folder"):
+        export_bundle(
+            many_outputs(), name="x", target=target, output=tmp_path / "other/photo.jpg/new/x"
+        )
+    with pytest.raises(BundleError, match="cannot be written"):
+        export_bundle(many_outputs(), name="x", target=target, output="/proc/bundle")
 
 
 def test_a_network_may_do_nothing(tmp_path):
@@ -200,6 +206,22 @@ def test_a_compiler_that_fails_is_told(tmp_path):
     (tmp_path / "bad.c").write_text("int x = y;\n")
     with pytest.raises(ToolchainError, match="undeclared identifier 'y'"):
         Toolchain(tmp_path, print).compile("bad.c", "bad.o", LIBRARY_TRIPLE)
+
+
+@pytest.mark.parametrize(("end", "told"), [("kill -BUS $$", "SIGBUS"), ("exit 3", "code 3")])
+def test_a_compiler_that_ends_silently_is_told(tmp_path, monkeypatch, end, told):
+    (tmp_path / "zig").write_text(f"#!/bin/sh\n{end}\n")
+    (tmp_path / "zig").chmod(0o755)
+    monkeypatch.setattr("qcompile.export.toolchain._zig_path", lambda: str(tmp_path / "zig"))
+    with pytest.raises(ToolchainError, match=f"zig cc failed:\n.*{told}.*disk full"):
+        Toolchain(tmp_path, print).compile("x.c", "x.o", LIBRARY_TRIPLE)
+
+
+def test_a_cache_that_cannot_be_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ToolchainError, match=r"file/qcompile/zig: cannot be made.*XDG_CACHE_HOME"):
+        Toolchain(tmp_path, print).compile("x.c", "x.o", LIBRARY_TRIPLE)
 
 
 def test_a_failed_export_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):

@@ -134,6 +134,27 @@ def test_names_the_file(tmp_path, content, message):
         import_onnx(path)
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_refuses_what_is_no_regular_file(tmp_path, kind):
+    path = tmp_path / "odd.onnx"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidModel, match=r"odd\.onnx: cannot be read: not a regular file"):
+        import_onnx(path)
+
+
+def test_refuses_files_that_protobuf_cannot_read(tmp_path):
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(Unsupported, match=r"huge\.onnx: files above 2 GiB.*external data"):
+        import_onnx(path)
+
+
 def test_names_a_missing_file(tmp_path):
     with pytest.raises(InvalidModel, match=r"absent\.onnx"):
         import_onnx(tmp_path / "absent.onnx")
@@ -345,6 +366,24 @@ def test_refuses_links_that_lead_out(tmp_path):
     os.symlink(tmp_path / "secret.bin", path.parent / "link.bin")
     with pytest.raises(InvalidModel, match="outside"):
         import_onnx(path)
+
+
+def test_refuses_external_data_that_is_no_file(tmp_path):
+    path = external(tmp_path, "pipe.bin")
+    os.mkfifo(path.parent / "pipe.bin")
+    with pytest.raises(InvalidModel, match=r"'pipe\.bin' is not a regular file"):
+        import_onnx(path)
+
+
+def test_names_the_tensor_of_an_unknown_type():
+    tensor = helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, [1], b"\x00", raw=True)
+    node = helper.make_node("DequantizeLinear", ["w", "s"], ["y"], name="weights")
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.5])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([node], "g", [], [output], [tensor, scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+    with pytest.raises(Unsupported, match=r"tensor 'w': .*FLOAT8E4M3FN; known are .*UINT8"):
+        import_onnx(model)
 
 
 @pytest.mark.parametrize(
