@@ -1,0 +1,205 @@
+"""Layers on bits give the integers that NumPy gives, for every kind of operand and border."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+
+from qcompile.ops import conv2d, dense
+from qcompile.passes import choose_kernels
+from qcompile.pipeline import fuse_passes, lower_passes
+from qcompile.targets import host_features, load_target
+from qcompile.targets.costs import Costs, KernelCost
+from tests.passes import references
+from tests.passes.modules import attribute, calls, module
+
+FREE, DEAR = KernelCost(0, 0, 0), KernelCost(1, 1, 1)
+BITS_ALWAYS = Costs(int8=DEAR, bits=FREE, pack_s=0, far_byte_s=0, source="test")
+INT8_ALWAYS = Costs(int8=FREE, bits=DEAR, pack_s=0, far_byte_s=0, source="test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Codes low + step * u with u of `bits` bits."""
+
+    bits: int
+    low: int
+    step: int
+    dtype: str
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return (self.low + self.step * rng.integers(0, 2**self.bits, shape)).astype(self.dtype)
+
+
+BIPOLAR, BIT = Data(1, -1, 2, "int8"), Data(1, 0, 1, "uint8")
+UINT2, INT2, UINT4 = Data(2, 0, 1, "uint8"), Data(2, -2, 1, "int8"), Data(4, 0, 1, "uint8")
+SIGNS, TERNARY, INT2_WEIGHTS = [-1, 1], [-1, 0, 1], [-2, -1, 0, 1]
+HOST, AVX2 = "host", "x86-64-v3"
+
+
+@pytest.fixture(params=[HOST, AVX2])
+def target(request):
+    chosen = load_target(request.param)
+    if not chosen.runs_on(host_features()):
+        pytest.skip(f"{request.param} needs instructions that this processor lacks")
+    return chosen
+
+
+def lowered(mod: tvm.IRModule, target: Any, costs: Costs, monkeypatch: Any) -> tvm.IRModule:
+    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: costs)
+    return tvm.transform.Sequential([*lower_passes(target), *fuse_passes(target)])(mod)
+
+
+def run(mod: tvm.IRModule, target: Any, *arrays: np.ndarray) -> np.ndarray:
+    machine = relax.VirtualMachine(tvm.compile(mod, target.tvm_target()), tvm.cpu())
+    return machine["main"](*(tvm.runtime.tensor(array) for array in arrays)).numpy()
+
+
+def kernels(mod: tvm.IRModule) -> set[str]:
+    names = {str(var.name_hint) for var in mod.functions}
+    return {kind for kind in ("conv2d_bits", "dense_bits", "int8") for n in names if kind in n}
+
+
+@dataclass(frozen=True)
+class Case:
+    data: Data
+    weights: list[int]
+    channels: int = 64
+    outputs: int = 32
+    size: tuple[int, int] = (7, 6)
+    kernel: tuple[int, int] = (3, 3)
+    pads: tuple[int, ...] = (1, 1, 1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    zero: int = 0
+
+
+CONVOLUTIONS = {
+    "signs": Case(BIPOLAR, SIGNS),
+    "signs_without_border": Case(BIPOLAR, SIGNS, pads=(0, 0, 0, 0)),
+    "uneven_border": Case(BIPOLAR, SIGNS, pads=(2, 0, 0, 1)),
+    "window_larger_than_image": Case(BIPOLAR, SIGNS, size=(2, 2), kernel=(5, 5), pads=(2,) * 4),
+    "strides": Case(BIPOLAR, SIGNS, strides=(2, 2)),
+    "dilation": Case(BIPOLAR, SIGNS, dilation=(2, 1), pads=(2, 1, 2, 1)),
+    "channels_that_fill_no_word": Case(BIPOLAR, SIGNS, channels=40, outputs=19),
+    "groups": Case(BIPOLAR, SIGNS, channels=64, groups=2),
+    "groups_that_fill_no_word": Case(BIPOLAR, TERNARY, channels=48, outputs=20, groups=4),
+    "one_pixel": Case(BIPOLAR, SIGNS, kernel=(1, 1), pads=(0, 0, 0, 0)),
+    "bits_times_signs": Case(BIT, SIGNS),
+    "bits_times_bits": Case(BIT, [0, 1]),
+    "two_bits_times_signs": Case(UINT2, SIGNS),
+    "zero_point": Case(UINT2, TERNARY, zero=1),
+    "zero_point_without_code": Case(UINT2, SIGNS, zero=9),
+    "signed_data": Case(INT2, INT2_WEIGHTS),
+    "four_bits_times_signs": Case(UINT4, SIGNS),
+    "weights_of_one_sign_and_scale": Case(BIPOLAR, [-3, 3]),
+    "ternary": Case(UINT2, TERNARY),
+}
+
+
+def conv2d_operands(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(len(case.weights) + case.channels)
+    x = case.data.draw(rng, (2, *case.size, case.channels))
+    shape = (case.outputs, *case.kernel, case.channels // case.groups)
+    w = rng.choice(case.weights, shape).astype("int8")
+    return x, w, rng.integers(-50, 50, case.outputs).astype("int32")
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(name, target, monkeypatch):
+    case = CONVOLUTIONS[name]
+    x, w, bias = conv2d_operands(case)
+    geometry = {"strides": case.strides, "padding": case.pads, "dilation": case.dilation}
+
+    def body(emit, codes):
+        return conv2d(
+            codes,
+            relax.const(w),
+            relax.const(bias),
+            groups=case.groups,
+            zero_point=case.zero,
+            bits=(case.data.bits, 2),
+            codes=(case.data.low, case.data.step),
+            layer="layer",
+            **geometry,
+        )
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS, monkeypatch)
+    assert kernels(mod) == {"dense_bits" if case.kernel == (1, 1) else "conv2d_bits"}
+    real = x.astype("int64") - case.zero
+    expected = references.conv2d(real, w.astype("int64"), groups=case.groups, **geometry)
+    np.testing.assert_array_equal(run(mod, target, x), expected + bias)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+@pytest.mark.parametrize(
+    ("data", "weights"), [(BIPOLAR, SIGNS), (UINT2, TERNARY), (INT2, SIGNS), (UINT4, INT2_WEIGHTS)]
+)
+def test_products(rows, data, weights, target, monkeypatch):
+    rng = np.random.default_rng(rows)
+    x = data.draw(rng, (rows, 70))
+    w = rng.choice(weights, (33, 70)).astype("int8")
+    bias = rng.integers(-9, 9, 33).astype("int32")
+
+    def body(emit, codes):
+        return dense(
+            codes,
+            relax.const(w),
+            relax.const(bias),
+            zero_point=1,
+            bits=(data.bits, 2),
+            codes=(data.low, data.step),
+            layer="layer",
+        )
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS, monkeypatch)
+    assert kernels(mod) == {"dense_bits"}
+    expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
+    np.testing.assert_array_equal(run(mod, target, x), expected)
+
+
+def layer(data: Data, weights: np.ndarray, groups: int = 1) -> tvm.IRModule:
+    def body(emit, codes):
+        return conv2d(
+            codes,
+            relax.const(weights),
+            relax.const(np.zeros(len(weights), "int32")),
+            strides=(1, 1),
+            padding=(0, 0, 0, 0),
+            dilation=(1, 1),
+            groups=groups,
+            zero_point=0,
+            bits=(data.bits, 8),
+            codes=(data.low, data.step),
+            layer="layer",
+        )
+
+    return module(body, ((1, 8, 8, weights.shape[3] * groups), data.dtype))
+
+
+def test_the_cheaper_kernel_is_chosen(monkeypatch):
+    signs = np.where(np.arange(32 * 9 * 64) % 3, 1, -1).reshape(32, 3, 3, 64).astype("int8")
+    for costs, kernel in ((BITS_ALWAYS, "bits"), (INT8_ALWAYS, "int8")):
+        monkeypatch.setattr(choose_kernels, "costs_of", lambda _, costs=costs: costs)
+        mod = choose_kernels.ChooseKernels(load_target("znver4"))(layer(BIPOLAR, signs))
+        (call,) = calls(mod, "qcompile.conv2d")
+        assert attribute(call, "kernel") == kernel
+
+
+@pytest.mark.parametrize(
+    "mod",
+    [
+        layer(UINT4, np.arange(-60, 68).reshape(2, 1, 1, 64).astype("int8")),
+        layer(BIPOLAR, np.ones((8, 3, 3, 1), "int8"), groups=8),
+    ],
+    ids=["many_planes", "depthwise"],
+)
+def test_int8_where_bits_cannot_win(mod, monkeypatch):
+    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: BITS_ALWAYS)
+    chosen = choose_kernels.ChooseKernels(load_target("znver4"))(mod)
+    (call,) = calls(chosen, "qcompile.conv2d")
+    assert attribute(call, "kernel") == "int8"
