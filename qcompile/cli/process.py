@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 DONE, FAULT, INTERRUPTED = 0, 1, 130
 ROOM_BYTES = 2**16  # a disk with less is full
-AGAIN_S = 0.05  # until an interrupt comes back
+AGAIN_S = 0.05  # until an interrupt that something dropped comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -54,7 +54,6 @@ def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int
         return FAULT
     signal.signal(signal.SIGINT, _interrupt_once)
     signal.signal(signal.SIGTERM, _interrupt_once)
-    sys.unraisablehook = _interrupt_again
     _limit_memory()
     if noise is not None:
         # Python's own messages keep going to the terminal; C++ and tools write aside.
@@ -72,14 +71,22 @@ def _interrupt_once(signum: int, frame: object) -> None:
     """Unwind once; a second signal must not cut the clean-up short."""
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _interrupt_again)
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
     raise KeyboardInterrupt
 
 
-def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
-    """Python drops what a finalizer raises: an interrupt comes back once the finalizer is done."""
-    if issubclass(dropped.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGALRM, _interrupt_once)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+def _interrupt_again(signum: int, frame: object) -> None:
+    """Unwind again where nothing is being cleaned up.
+
+    Python drops what a finalizer raises; TVM's FoldConstant drops what a kernel's build raises.
+    """
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        error = error.__context__
+    raise KeyboardInterrupt
 
 
 def _limit_memory() -> None:
