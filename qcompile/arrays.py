@@ -66,7 +66,7 @@ def read_samples(path: str | Path, specs: Sequence[TensorSpec]) -> Samples:
 
 def take_samples(arrays: Mapping[str, Array], specs: Sequence[TensorSpec]) -> Samples:
     """`arrays` as samples of a model. Raises InvalidInput where they do not fit `specs`."""
-    named = dict(arrays)
+    named = {name: np.asarray(array) for name, array in arrays.items()}
     labels = None
     for name in LABEL_NAMES:
         if name in named and name not in {spec.name for spec in specs} and len(named) > 1:

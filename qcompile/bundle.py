@@ -108,7 +108,7 @@ def load(directory: str | Path, threads: int | None = None) -> Bundle:
     manifest = read_manifest(folder)
     try:
         bundle = Bundle(manifest, _open_library(folder, manifest))
-        threads = threads or int(manifest["threads"])
+        threads = int(manifest["threads"]) if threads is None else threads
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder}: damaged: {type(error).__name__}: {error}") from error
     bundle.expect_processor()

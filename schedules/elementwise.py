@@ -26,7 +26,7 @@ def schedule_elementwise(sch: s_tir.Schedule, block: SBlockRV, target: Target) -
     parallel = worth_parallel(sch, [block], target)
     across = _transposed_axis(sch.get(block))
     if across is None:
-        _merge_runs(sch, block)
+        _merge_runs(sch, block, lanes_of(sch, block, target))
         vectorize_last(sch, block, target)
     else:
         _tile_transposed(sch, block, across)
@@ -75,8 +75,12 @@ def parallelize(sch: s_tir.Schedule, block: SBlockRV) -> None:
     sch.parallel(sch.fuse(*outer))
 
 
-def _merge_runs(sch: s_tir.Schedule, block: SBlockRV) -> None:
-    """Fuse neighbouring loops whose positions are one run in every operand."""
+def _merge_runs(sch: s_tir.Schedule, block: SBlockRV, lanes: int) -> None:
+    """Fuse neighbouring loops whose positions are one run in every operand.
+
+    Where vectors cross the rows of the last axis, only as many loops as whole vectors need: over
+    more, TVM often no longer sees that a vector is one run.
+    """
     node = sch.get(block)
     sizes = access.extents(node)
     strides = [found.strides for found in (*access.loads(node), *access.stores(node))]
@@ -84,7 +88,8 @@ def _merge_runs(sch: s_tir.Schedule, block: SBlockRV) -> None:
     merged = loops[-1:]
     for axis in range(len(loops) - 2, -1, -1):
         runs = all(_one_run(found, axis, sizes[axis + 1]) for found in strides)
-        if runs and not access.conditional_on(node, axis):
+        whole = len(merged) == 1 and sizes[-1] % lanes and prod(sizes[axis + 1 :]) % lanes == 0
+        if runs and not whole and not access.conditional_on(node, axis):
             merged[0] = sch.fuse(loops[axis], merged[0])
         else:
             merged.insert(0, loops[axis])

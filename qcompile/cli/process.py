@@ -13,13 +13,16 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from typing import BinaryIO
 
 DONE, FAULT, INTERRUPTED = 0, 1, 130
+POLL_S = 0.01  # between two looks at the child
 ROOM_BYTES = 2**16  # a disk with less is full
-AGAIN_S = 0.05  # until an interrupt comes back
+STOPS = (signal.SIGINT, signal.SIGTERM)
+AGAIN_S = 0.05  # until an interrupt that something dropped comes back
 BROKEN_PIPE = 128 + signal.SIGPIPE
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -36,6 +39,7 @@ def run_in_child(work: Callable[[], None]) -> int:
     debug = os.environ.get("QCOMPILE_DEBUG", "0") not in ("", "0")
     with tempfile.TemporaryFile() as noise, mmap.mmap(-1, 1) as ended:
         parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until both processes have handlers
         child = os.fork()
         if child == 0:
             code = FAULT
@@ -52,15 +56,15 @@ def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the line above
         return FAULT
-    signal.signal(signal.SIGINT, _interrupt_once)
-    signal.signal(signal.SIGTERM, _interrupt_once)
-    sys.unraisablehook = _interrupt_again
+    for kind in STOPS:
+        signal.signal(kind, _interrupt_once)
     _limit_memory()
     if noise is not None:
         # Python's own messages keep going to the terminal; C++ and tools write aside.
         sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
         os.dup2(noise.fileno(), 2)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         work()
         sys.stdout.flush()
         return DONE
@@ -70,16 +74,31 @@ def _child(work: Callable[[], None], noise: BinaryIO | None, parent: int) -> int
 
 def _interrupt_once(signum: int, frame: object) -> None:
     """Unwind once; a second signal must not cut the clean-up short."""
-    for kind in (signal.SIGINT, signal.SIGTERM):
+    for kind in STOPS:
         signal.signal(kind, signal.SIG_IGN)
+    sys.unraisablehook = _drop_interrupts
+    signal.signal(signal.SIGALRM, _interrupt_again)
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
     raise KeyboardInterrupt
 
 
-def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
-    """Python drops what a finalizer raises: an interrupt comes back once the finalizer is done."""
-    if issubclass(dropped.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGALRM, _interrupt_once)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+def _interrupt_again(signum: int, frame: object) -> None:
+    """Unwind again where nothing is being cleaned up.
+
+    Python drops what a finalizer raises; TVM's FoldConstant drops what a kernel's build raises.
+    """
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        error = error.__context__
+    raise KeyboardInterrupt
+
+
+def _drop_interrupts(dropped: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of interrupts that Python drops: they come back."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
 
 
 def _limit_memory() -> None:
@@ -98,6 +117,7 @@ def _report(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _say("interrupted")
         return INTERRUPTED
     _say(_message(error))
@@ -138,9 +158,13 @@ def _wait(child: int, noise: BinaryIO, ended: mmap.mmap) -> int:
         os.kill(child, signal.SIGKILL if seen else signum)
         seen.append(signum)
 
-    before = {kind: signal.signal(kind, hand_on) for kind in (signal.SIGINT, signal.SIGTERM)}
+    before = {kind: signal.signal(kind, hand_on) for kind in STOPS}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     try:
-        _, status = os.waitpid(child, 0)
+        # Not one long wait: a signal just before it would be handled only after it.
+        while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
+            time.sleep(POLL_S)
+        status = found[1]
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

@@ -14,6 +14,7 @@ from qcompile.errors import InvalidInput
 from qcompile.files import expect_regular
 
 LAYER_INFERENCES = 200
+PEERS = ("onnxruntime", "openvino", "litert")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def bench(
     peer that refuses its model is told in `failed`; the others are measured. Raises QCompileError,
     before anything is measured, when a peer is not installed or its model cannot be read.
     """
+    for name, number in (("threads", threads), ("repeat", repeat)):
+        if number is not None and number < 1:
+            raise InvalidInput(f"{name} is {number}; at least 1 is needed")
+    if unknown := sorted(set(against or {}) - set(PEERS)):
+        raise InvalidInput(f"unknown peers {unknown}: known are {', '.join(PEERS)}")
     manifest = read_manifest(bundle)
     threads = threads or manifest.threads
     contenders: list[Contender] = [OwnBench(manifest, threads)]

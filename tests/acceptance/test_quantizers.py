@@ -1,9 +1,12 @@
 """The forms that onnxruntime's quantizers write, on one network with all kinds of layers."""
 
+import numpy as np
 import onnx
 import pytest
-from quantized import Samples, random_inputs
+from graph import Graph
+from quantized import Samples, prepare, quantize_int8, random_inputs
 
+from qcompile.commands.reference import load_reference
 from qcompile.compiler import analyze
 from qcompile.targets import load_target
 from tests.acceptance.agreement import FLIPPED_ERROR, FLOAT_ERROR, assert_outputs_agree
@@ -67,6 +70,33 @@ def test_layers_with_unsigned_weights_are_the_same_integer_layers(target, tmp_pa
             other.macs,
             other.w_bits,
         )
+
+
+def exported_long_ago() -> onnx.ModelProto:
+    """Opset 12, weights that are nodes, an own normalization, a bias of (1, N)."""
+    net = Graph("exported_long_ago")
+    weights = net.rng.normal(0, 0.3, (8, 3, 3, 3)).astype("float32")
+    x = net.input("x", [1, 3, 8, 8])
+    x = net.node("Conv", x, net.node("Constant", value=onnx.numpy_helper.from_array(weights)))
+    moments = (net.constant(np.linspace(0.5, 2, 8, dtype="float32")) for _ in range(4))
+    x = net.node("Relu", net.node("BatchNormalization", x, *moments))
+    x = net.node("Flatten", net.node("GlobalAveragePool", x))
+    x = net.node("MatMul", x, net.weights(8, 10, fan_in=8))
+    y = net.node("Add", x, net.constant(np.arange(10, dtype="float32")[None]))
+    return net.model({y: [1, 10]}, opsets={"": 12})
+
+
+def test_prepared(target, tmp_path):
+    network, prepared = exported_long_ago(), tmp_path / "prepared.onnx"
+    onnx.save(network, tmp_path / "float.onnx")
+    prepare(network, prepared)
+    inputs = random_inputs(prepared, 5, seed=0)
+    expected, found = (
+        load_reference(tmp_path / f"{name}.onnx")(inputs[0]) for name in ("float", "prepared")
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT_ERROR * np.ptp(expected))
+    quantize_int8(prepared, tmp_path / "int8.onnx", inputs[1:])
+    assert_outputs_agree(tmp_path / "int8.onnx", inputs[0], target, tmp_path, FLIPPED_ERROR)
 
 
 @pytest.mark.parametrize("network", [shufflenet, transformer])

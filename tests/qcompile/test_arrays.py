@@ -54,6 +54,12 @@ def test_stacks_samples_of_a_model_without_batch_axis():
     assert found["y"].shape == (5, 3)
 
 
+def test_takes_lists_for_arrays():
+    assert take_samples({"image": [[1.0, 2.0, 3.0]]}, [IMAGE]).count == 1
+    with pytest.raises(InvalidInput, match="takes a float type, found int64"):
+        take_samples({"image": [[1, 2, 3]]}, [IMAGE])
+
+
 def test_takes_a_single_input_by_any_name():
     taken = take_samples({"pixels": np.ones((4, 3)), "label": np.arange(4)}, [IMAGE])
     assert list(taken.inputs) == ["image"] and taken.count == 4

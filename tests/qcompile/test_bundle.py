@@ -137,6 +137,12 @@ def test_refuses_damaged_bundles(folder, tmp_path, file, change, message):
         load(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("threads", [0, -1, 257])
+def test_refuses_other_numbers_of_threads(folder, threads):
+    with pytest.raises(BundleError, match="number is not 1 to 256"):
+        load(folder, threads=threads)
+
+
 @pytest.mark.parametrize("file", ["manifest.json", "lib/libsums.so"])
 def test_refuses_pipes_in_place_of_files(folder, tmp_path, file):
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -7,6 +7,7 @@ import tvm_ffi
 from float_operators import OPERATORS, Operator
 from tvm import relax, tirx
 
+from qcompile.export.lower import lower
 from qcompile.ops import add
 from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.passes.polynomial_math import PolynomialMath
@@ -81,6 +82,32 @@ def test_keeps_the_numbers(operator, target):
     assert bool(plain) == operator.plain
 
 
+def sum_of_codes(shape, other, target) -> tvm.IRModule:
+    """clamp(rint((x - 31) * 0.3 + (y - 3) * 0.7) + 5), scheduled."""
+    parameters = {"scales": (0.3, 0.7), "zeros": (31, 3), "zero_point": 5}
+
+    def summed(x, y):
+        return add(x, y, **parameters, low=0, high=255, dtype="uint8")
+
+    operator = Operator("sum", [shape, other], summed, None, dtype="uint8")
+    return scheduled(fused(operator), target)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 80, 28), (6, 12, 80, 44), (16, 5, 4, 20)])
+def test_vectors_across_rows_are_one_run_of_memory(shape, target):
+    mod = sum_of_codes(shape, shape, target)
+    (kernel,) = (f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc))
+    divisions = []
+
+    def note(node):
+        if "x" in str(node.ty):
+            divisions.append(node)
+
+    body = lower(kernel, target.tvm_target()).body
+    tvm_ffi.structural_walk(body, ((tirx.Div, tirx.Mod), note))
+    assert divisions == []
+
+
 @pytest.mark.parametrize(
     ("shape", "other"),
     [
@@ -93,12 +120,7 @@ def test_keeps_the_numbers(operator, target):
 def test_sums_of_codes_are_vectors_whatever_the_length_of_a_row(shape, other, target):
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 256, s, dtype="uint8") for s in (shape, other))
-    parameters = {"scales": (0.3, 0.7), "zeros": (31, 3), "zero_point": 5}
-
-    def summed(x, y):
-        return add(x, y, **parameters, low=0, high=255, dtype="uint8")
-
-    mod = scheduled(fused(Operator("sum", [shape, other], summed, None, dtype="uint8")), target)
+    mod = sum_of_codes(shape, other, target)
     (kernel,) = (f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc))
     kinds = []
     tvm_ffi.structural_walk(kernel.body, (tirx.For, lambda loop: kinds.append(loop.kind)))

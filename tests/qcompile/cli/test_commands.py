@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from cli_fakes import SCORES, write_bundle
 
-from qcompile import check, compile, list_targets
+from qcompile import bench, check, compile, list_targets
 from qcompile.commands.peers import PeerFailed
-from qcompile.errors import MissingPackage
+from qcompile.errors import InvalidInput, MissingPackage
 
 
 def test_checks(cli, calls):
@@ -123,6 +123,20 @@ def test_measures_nothing_without_a_peer_or_its_model(cli, tmp_path, monkeypatch
         peers = ("--against", "onnxruntime", "--model", tmp_path / model)
         code, out, err = cli("bench", folder, *peers)
         assert (code, out) == (1, "") and f"{tmp_path / model}: cannot be read: {reason}" in err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"repeat": 0}, "repeat is 0"),
+        ({"repeat": -1}, "repeat is -1"),
+        ({"threads": 0}, "threads is 0"),
+        ({"against": {"tvm": None}}, r"unknown peers \['tvm'\]: known are onnxruntime"),
+    ],
+)
+def test_bench_refuses_what_cannot_be_measured(tmp_path, wrong, message):
+    with pytest.raises(InvalidInput, match=message):
+        bench(write_bundle(tmp_path / "net"), model="m.onnx", **wrong)
 
 
 def test_draws(cli, tmp_path, monkeypatch):

@@ -158,6 +158,26 @@ def test_ctrl_c_inside_a_finalizer_is_not_lost():
     assert (process.returncode, err) == (130, "qcompile: interrupted\n")
 
 
+def test_ctrl_c_that_a_library_drops_is_not_lost():
+    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code += "    except BaseException:\n        pass\n    time.sleep(60)"
+    process = start(code)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "qcompile: interrupted\n")
+
+
+def test_ctrl_c_waits_for_the_clean_up():
+    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code += "    finally:\n        time.sleep(0.5)\n        print('clean', flush=True)"
+    process = start(code)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "clean\n", "qcompile: interrupted\n")
+
+
 def test_a_second_ctrl_c_ends_what_does_not_listen():
     code = "import signal\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     code += "    print(flush=True)\n    time.sleep(60)"
