@@ -33,9 +33,7 @@ def load_reference(model: str | Path) -> Callable[[dict[str, Array]], list[Array
     runnable = _runnable(model)
     session = _asking(
         model,
-        lambda: onnxruntime.InferenceSession(
-            runnable, options, providers=["CPUExecutionProvider"]
-        ),
+        lambda: onnxruntime.InferenceSession(runnable, options, providers=["CPUExecutionProvider"]),
     )
     return lambda inputs: list(_asking(model, lambda: session.run(None, inputs)))
 
