@@ -2,10 +2,11 @@
 
     python benchmarks/accuracy.py --shared FOLDER [NETWORK...] [--json] [--record]
 
-FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. onnxruntime runs with graph optimizations
-off. Outputs are compared in steps of the reference's outputs where these are quantized, else over
-their range. One rounding of a tie that falls the other way in an early layer moves outputs by many
-steps, so every layer is also compared on the reference's own inputs, for some samples.
+FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. onnxruntime runs with graph
+optimizations off, models of QONNX as standard operators. Outputs are compared in steps of the
+reference's outputs where these are quantized, else over their range. One rounding of a tie that
+falls the other way in an early layer moves outputs by many steps, so every layer is also compared
+on the reference's own inputs, for some samples.
 """
 
 import argparse

@@ -33,10 +33,13 @@ from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
 from qcompile.passes.lower_float_depthwise import LowerFloatDepthwise
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
+from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
+from qcompile.passes.sign_as_quantize import SignAsQuantize
 from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
@@ -52,7 +55,7 @@ Pass = Any  # tvm.transform.Pass; TVM is untyped
 def own_form_passes() -> Sequence[Pass]:
     """From any quantized form to ours."""
     register_ops()
-    return [OwnQuantize()]
+    return [OwnQuantize(), NarrowConstants(), SignAsQuantize(), RecoverWeights()]
 
 
 def integer_form_passes() -> Sequence[Pass]:
