@@ -3,7 +3,7 @@
     MultiThreshold(x, t) = out_scale * sum_k(x >= t_k) + out_bias
 
     one threshold, values -a and a    -> dequantize(quantize(x - t, 1), a), bipolar
-    otherwise                         -> dequantize(count, out_scale, z)
+    otherwise                         -> dequantize(multi_threshold(x, t), out_scale, z)
     results that no (count - z) * out_scale gives exactly
                                       -> count * out_scale + out_bias
 
@@ -27,6 +27,7 @@ from qcompile.frontend.node import (
 from qcompile.frontend.qonnx import data_of
 from qcompile.frontend.qonnx_parameters import BIPOLAR
 from qcompile.ops import dequantize, quantize
+from qcompile.ops import multi_threshold as multi_threshold_codes
 
 GUESSED_LAYOUTS = {2: "NC", 3: "NWC", 4: "NCHW"}  # by rank, as qonnx guesses
 MOST_THRESHOLDS = 255
@@ -44,7 +45,7 @@ def multi_threshold(emit: Emitter, node: Node) -> relax.Expr:
         return _bipolar(emit, x, thresholds, axis, high)
     levels = np.arange(thresholds.shape[1] + 1, dtype="float32")
     codes = Codes(int(thresholds.shape[1]).bit_length(), False)
-    count = threshold_codes(emit, x, thresholds, axis)
+    count = emit.emit(multi_threshold_codes(x, constant(thresholds), axis=axis))
     zero = np.rint(-bias / scale)
     same = scale * levels + bias == (levels - zero) * scale
     if same.all() and 0 <= zero < 2**codes.bits and scale > 0:
@@ -53,17 +54,6 @@ def multi_threshold(emit: Emitter, node: Node) -> relax.Expr:
     values = emit.emit(relax.op.astype(count, "float32"))
     scaled = emit.emit(relax.op.multiply(values, _scalar(scale)))
     return relax.op.add(scaled, _scalar(bias))
-
-
-def threshold_codes(emit: Emitter, x: relax.Expr, thresholds: Array, axis: int) -> relax.Expr:
-    """How many thresholds of its channel each value reaches, as uint8."""
-    rank = len(shape_of(x))
-    spread = [1] * rank + [thresholds.shape[1]]
-    spread[axis] = len(thresholds)
-    wide = emit.emit(relax.op.expand_dims(x, -1))
-    reached = emit.emit(relax.op.greater_equal(wide, constant(thresholds.reshape(spread))))
-    total = emit.emit(relax.op.sum(emit.emit(relax.op.astype(reached, "int32")), -1))
-    return emit.emit(relax.op.astype(total, "uint8"))
 
 
 def _bipolar(
