@@ -4,25 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
+from tvm import relax, te
 
 from qcompile.passes.declared_patterns import DECLARED, ELEMENTWISE
 from qcompile.schedules.pack_bits import pack_bits
+from qcompile.schedules.threshold import threshold
 from tests.schedules.bits import packed_words
-
-
-def threshold(sums: te.Tensor, thresholds: te.Tensor) -> te.Tensor:
-    """How many of the thresholds (levels, O) each sum (..., O) reaches, as uint8."""
-    levels = int(thresholds.shape[0])
-
-    def code(*index: tirx.Var) -> tirx.Expr:
-        passed = [sums(*index) >= thresholds[k, index[-1]] for k in range(levels)]
-        total = passed[0].astype("uint8")
-        for one in passed[1:]:
-            total = total + one.astype("uint8")
-        return total
-
-    return te.compute(sums.shape, code, name="threshold")
 
 
 def elementwise(compute: Callable[..., te.Tensor], *operands: Any) -> relax.Var:
