@@ -11,11 +11,14 @@ threshold: x: (..., O) int32, int8 or uint8; T: (levels, O) int32; flip: (O,) in
 whose codes fall while x rises, else 0. A threshold of -2**31 is always passed.
 """
 
+from typing import Any
+
 import tvm
 from tvm import relax, te, tirx
 
 from qcompile.ops.registry import call_op, register_op
 from qcompile.passes.declared_patterns import DECLARED, ELEMENTWISE
+from qcompile.schedules import threshold as schedules_threshold
 
 THRESHOLD = "qcompile.threshold"
 MULTI_THRESHOLD = "qcompile.multi_threshold"
@@ -52,19 +55,11 @@ def _infer_threshold(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
 
 
 def _legalize_threshold(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
-    low, step, dtype = int(call.attrs["low"]), int(call.attrs["step"]), str(call.attrs["dtype"])
-    levels = int(call.args[1].ty.shape[0])
+    codes: dict[str, Any] = {key: int(call.attrs[key]) for key in ("low", "step")}
+    codes["dtype"] = str(call.attrs["dtype"])
 
     def compute(x: te.Tensor, thresholds: te.Tensor, *flip: te.Tensor) -> te.Tensor:
-        def entry(*i: tirx.Var) -> tirx.Expr:
-            value = x(*i).astype("int32")
-            passed = [tirx.Cast("int32", value >= thresholds[k, i[-1]]) for k in range(levels)]
-            count = sum(passed[1:], start=passed[0])
-            for mask in flip:  # -1 - count + levels + 1, or count
-                count = (count ^ mask[i[-1]]) + (mask[i[-1]] & (levels + 1))
-            return (low + step * count).astype(dtype)
-
-        return te.compute(x.shape, entry, name="threshold")
+        return schedules_threshold.threshold(x, thresholds, *flip, **codes)
 
     attributes = {DECLARED: ELEMENTWISE}
     return bb.call_te(
