@@ -3,7 +3,7 @@
 A network whose layers run one after the other shows a flipped rounding of an early layer in every
 later one. So the network is cut at its 8-bit tensors: each becomes an output of the layer that
 makes it and, under another name, an input of the layers that read it. One compilation then holds
-all layers, independent of each other.
+all layers, independent of each other. Networks of QONNX are cut at their quantizers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ import onnxruntime
 from onnx import helper
 
 from qcompile.bundle import load
+from qcompile.commands.qonnx_cut import GIVEN, cut_at_quantizers
+from qcompile.commands.qonnx_expansion import expand_qonnx, is_qonnx
 from qcompile.compiler import compile_model
 from qcompile.targets import Target
 
@@ -24,7 +26,6 @@ Arrays = Mapping[str, np.ndarray]
 PART = 300  # outputs compiled at once; ctypes passes at most 1024 pointers
 FLOAT_ERROR = 1e-4  # of an output's range
 TIE_ERROR = 1e-2  # of a step; sums and exponentials of hundreds of steps in float32
-GIVEN = "_given"  # the name of a cut tensor as an input
 CODES = (np.dtype("int8"), np.dtype("uint8"))
 
 
@@ -73,8 +74,9 @@ def compare_layers(
     Every sample is one whole input of the model, batch included.
     """
     whole = onnx.load(model)
-    computed = [_every_tensor(whole, inputs) for inputs in samples]
-    cut, given = cut_at_codes(whole, computed[0])
+    runnable = expand_qonnx(whole) if is_qonnx(whole) else whole
+    computed = [_every_tensor(runnable, inputs) for inputs in samples]
+    cut, given = (cut_at_quantizers if is_qonnx(whole) else cut_at_codes)(whole, computed[0])
     names = [output.name for output in cut.graph.output]
     layers = []
     for start in range(0, len(names), PART):
@@ -84,17 +86,22 @@ def compare_layers(
         bundle = load(path.with_suffix(""), threads=1)
         ours = []
         for inputs, values in zip(samples, computed, strict=True):
-            fed = {**inputs, **{name + GIVEN: values[name] for name in given}}
+            fed = {**inputs, **{name: values[tensor] for name, tensor in given.items()}}
             ours.append(bundle.run({spec.name: fed[spec.name] for spec in bundle.inputs}))
         for spec, results in zip(bundle.outputs, zip(*ours, strict=True), strict=True):
             real = [_real_values(whole, values, spec.name) for values in computed]
             expected = [values[spec.name] for values in computed]
+            if spec.name in given.values():
+                results, expected = (
+                    [_codes(whole, spec.name, array) for array in arrays]
+                    for arrays in (results, expected)
+                )
             layers.append(_layer(spec.name, results, expected, real))
     return layers
 
 
-def cut_at_codes(model: onnx.ModelProto, values: Arrays) -> tuple[onnx.ModelProto, list[str]]:
-    """The network cut at every computed 8-bit tensor, and the names of those.
+def cut_at_codes(model: onnx.ModelProto, values: Arrays) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The network cut at every computed 8-bit tensor; the new inputs and the tensors they get.
 
     values: what onnxruntime computed for every tensor. Between QuantizeLinear and Clip, which
     together are one quantizer, there is no cut.
@@ -110,7 +117,7 @@ def cut_at_codes(model: onnx.ModelProto, values: Arrays) -> tuple[onnx.ModelProt
     cut.graph.input.extend(_declare(name + GIVEN, values[name]) for name in given)
     cut.graph.output.extend(_declare(n, values[n]) for n in given if n not in declared)
     del cut.graph.value_info[:]
-    return cut, given
+    return cut, {name + GIVEN: name for name in given}
 
 
 def _part(model: onnx.ModelProto, outputs: list[str]) -> onnx.ModelProto:
@@ -134,7 +141,7 @@ def _part(model: onnx.ModelProto, outputs: list[str]) -> onnx.ModelProto:
 
 
 def _every_tensor(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Every tensor that onnxruntime computes, graph optimizations off."""
+    """Every tensor as onnxruntime computes it, graph optimizations off; the inputs among them."""
     names = [n for node in model.graph.node for n in node.output if n]
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
@@ -146,7 +153,7 @@ def _every_tensor(model: onnx.ModelProto, inputs: Arrays) -> dict[str, np.ndarra
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(shown.SerializeToString(), options)
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return {**inputs, **dict(zip(names, session.run(names, dict(inputs)), strict=True))}
 
 
 def _declare(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
@@ -163,7 +170,21 @@ def _real_values(model: onnx.ModelProto, values: Arrays, name: str) -> np.ndarra
             scale = known[node.input[1]]
             if scale.size == 1 and node.input[0] in known:
                 return np.asarray(known[node.input[0]] / scale.reshape(()))
+        if name in node.output and node.op_type == "Quant":
+            scale, zero = (known[parameter] for parameter in node.input[1:3])
+            return np.asarray(known[node.input[0]] / scale + zero)
+        if name in node.output and node.op_type == "BipolarQuant":
+            return np.asarray(known[node.input[0]] + 0.5)  # its tie is 0
     return None
+
+
+def _codes(model: onnx.ModelProto, name: str, array: np.ndarray) -> np.ndarray:
+    """Codes, or for the result of a QONNX quantizer its steps from 0."""
+    if array.dtype.kind != "f":
+        return array
+    constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    (node,) = (node for node in model.graph.node if name in node.output)
+    return np.rint(array / constants[node.input[1]]).astype("int64")
 
 
 def _layer(
