@@ -68,7 +68,8 @@ def main() -> None:
             for name in options.networks or PACKAGED
             for form in ("fp32", "int8")
         ]
-    finish(Report("real_networks", tables(measured)), options)
+        report = Report("real_networks", tables(measured))
+    finish(report, options)
     if not all(found.agrees for found in measured):
         sys.exit(1)
 
