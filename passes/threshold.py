@@ -97,7 +97,8 @@ class _Threshold(BindingRewriter):
             middle = (low + high) // 2
             reached = passed(middle)
             high, low = np.where(reached, middle, high), np.where(reached, low, middle)
-        return np.where(always, ALWAYS, np.where(never, NEVER, high)), flip
+        thresholds = np.where(always, ALWAYS, np.where(never, NEVER, high))
+        return np.sort(thresholds, axis=0), flip
 
 
 def _codes_of(call: tvm.ir.Call) -> _Codes | None:

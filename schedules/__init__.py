@@ -15,6 +15,7 @@ from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
 from qcompile.schedules.dense_bits import schedule_dense_bits
 from qcompile.schedules.dense_f32 import schedule_dense_f32
 from qcompile.schedules.dense_int8 import schedule_dense_int8
+from qcompile.schedules.dense_packed import schedule_dense_packed
 from qcompile.schedules.depthwise_conv2d_f32 import schedule_depthwise_conv2d_f32
 from qcompile.schedules.depthwise_conv2d_int8 import schedule_depthwise_conv2d_int8
 from qcompile.schedules.epilogue import PACK
@@ -35,6 +36,7 @@ ScheduleFunction = Callable[[s_tir.Schedule, s_tir.schedule.SBlockRV, Target], N
 
 SCHEDULES: Mapping[str, ScheduleFunction] = {
     "dense_int8": schedule_dense_int8,
+    "dense_packed": schedule_dense_packed,
     "dense_bits": schedule_dense_bits,
     "conv2d_bits": schedule_conv2d_bits,
     "pack_columns": schedule_pack_columns,

@@ -216,7 +216,7 @@ PACKED = [*CASES[:5], CASES[7], CASES[13], CASES[15], CASES[16], Case((1, 5, 9, 
 
 
 @pytest.mark.parametrize("case", PACKED, ids=str)
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, 3, 15])
 def test_packs_the_codes(case, levels, target):
     width = width_of(case)
     plan, (codes, values, bias, _) = plan_of(case, width, target), operands(case, width, 1)
