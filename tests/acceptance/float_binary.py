@@ -111,8 +111,26 @@ def irnet(b: BinaryNetwork, x: str) -> str:
     return b.norm(b.conv(b.net.node("Sign", x), weights))
 
 
+def dorefa(b: BinaryNetwork, x: str) -> str:
+    """Two bits within 0 and 1, signs of weights times their mean size. Zhou et al. 2016."""
+    clipped = b.net.node("Clip", x, b.array(0), b.array(1))
+    levels = b.net.node("Round", b.net.node("Mul", clipped, b.array(3)))
+    return b.norm(
+        b.conv(b.net.node("Div", levels, b.array(3)), b.signs(*WEIGHTS) * np.float32(0.05))
+    )
+
+
+def learned_steps(b: BinaryNetwork, x: str) -> str:
+    """round(clip(x / s, 0, 7)) * s, weights of three bits. Esser et al. 2020."""
+    step = b.array(0.21)
+    ratio = b.net.node("Clip", b.net.node("Div", x, step), b.array(0), b.array(7))
+    levels = b.net.node("Mul", b.net.node("Round", ratio), step)
+    weights = b.rng.integers(-3, 4, WEIGHTS).astype("float32") * np.float32(0.037)
+    return b.norm(b.conv(levels, weights))
+
+
 LAYERS = {each.__name__: each for each in (xnor, bireal, reactnet, larq, where)}
-LAYERS |= {each.__name__: each for each in (strict, masks, irnet)}
+LAYERS |= {each.__name__: each for each in (strict, masks, irnet, dorefa, learned_steps)}
 
 
 def binary_network(name: str) -> onnx.ModelProto:

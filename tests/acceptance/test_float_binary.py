@@ -12,6 +12,7 @@ from tests.acceptance.float_binary import LAYERS, binary_network
 
 BITS = {"xnor": (2, 1), "bireal": (2, 1), "reactnet": (2, 1), "larq": (1, 1)}
 BITS |= {"where": (1, 2), "strict": (1, 1), "masks": (1, 1), "irnet": (2, 1)}
+BITS |= {"dorefa": (2, 1), "learned_steps": (3, 3)}
 SAMPLES = 5
 FLOAT_ERROR = 1e-5  # of the output's range
 
