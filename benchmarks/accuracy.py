@@ -29,8 +29,8 @@ LAYERWISE_SAMPLES = 20
 SAME = 1e-4  # of a step, or of the range of float outputs
 DISTINCT = 256  # values that quantized outputs take at most
 COLUMNS = [
-    "network", "samples", "top-1", "onnxruntime", "same class", "same output", "largest difference",
-    "layer by layer", "float operators",
+    "network", "samples", "top-1", "onnxruntime", "same class", "equal scores", "same output",
+    "largest difference", "layer by layer", "float operators",
 ]  # fmt: skip
 
 
@@ -50,6 +50,18 @@ class Comparison:
     @property
     def same_class(self) -> float:
         return float((self.ours.argmax(1) == self.theirs.argmax(1)).mean())
+
+    @property
+    def undecided(self) -> int:
+        """Samples of another class whose two classes have equal scores, ours or the reference's.
+
+        Sums of integers are equal exactly; the reference's sums of floats then differ by rounding.
+        """
+        return sum(
+            bool(mine[a] == mine[b] or other[a] == other[b])
+            for mine, other in zip(self.ours, self.theirs, strict=True)
+            if (a := mine.argmax()) != (b := other.argmax())
+        )
 
     @property
     def difference(self) -> np.ndarray:
@@ -84,6 +96,7 @@ def row(network: Labelled, shared: Path, folder: Path) -> list[str | int | float
         network.name,
         len(images),
         *(f"{share:.2%}" for share in (*found.top_1, found.same_class)),
+        found.undecided,
         f"{(found.difference < SAME).mean():.2%}",
         f"{found.difference.max():.2g} {unit}",
         layer_by_layer(network, shared, folder, images) if network.integer else "",

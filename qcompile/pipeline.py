@@ -38,6 +38,7 @@ from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
 from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
+from qcompile.passes.rounded_as_quantize import RoundedAsQuantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.sign_as_quantize import SignAsQuantize
 from qcompile.passes.signals_as_images import SignalsAsImages
@@ -55,7 +56,13 @@ Pass = Any  # tvm.transform.Pass; TVM is untyped
 def own_form_passes() -> Sequence[Pass]:
     """From any quantized form to ours."""
     register_ops()
-    return [OwnQuantize(), NarrowConstants(), SignAsQuantize(), RecoverWeights()]
+    return [
+        OwnQuantize(),
+        NarrowConstants(),
+        SignAsQuantize(),
+        RoundedAsQuantize(),
+        RecoverWeights(),
+    ]
 
 
 def integer_form_passes() -> Sequence[Pass]:
