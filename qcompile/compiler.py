@@ -14,6 +14,7 @@ from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
+from qcompile.measure import costs_for
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
     Pass,
@@ -23,6 +24,7 @@ from qcompile.pipeline import (
     own_form_passes,
 )
 from qcompile.targets import Target
+from qcompile.targets.costs import Costs
 from qcompile.tvm_errors import register_errors
 
 Progress = Callable[[str, int, int], None]
@@ -31,12 +33,16 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Analysis:
-    """A model's layers and what stays float on a target."""
+    """A model's layers and what stays float on a target.
+
+    costs_source: where the costs are from that the kernels were chosen by.
+    """
 
     layers: tuple[LayerFacts, ...]
     float_ops: tuple[FloatOperator, ...]
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    costs_source: str
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,16 @@ def analyze(
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
     """What the layers of an ONNX file become on `target`, without generating code."""
     register_errors()
     imported = import_onnx(model, batch=batch, shapes=shapes)
     integer_form = _run(imported.mod, [*own_form_passes(), *integer_form_passes()])
-    return _analysis(imported, integer_form, _run(integer_form, lower_passes(target)))
+    say = progress or (lambda what, done, of: None)
+    costs = costs_for(target, integer_form, lambda what: say(what, 0, 0))
+    lowered = _run(integer_form, lower_passes(target, costs))
+    return _analysis(imported, integer_form, lowered, costs)
 
 
 def compile_model(
@@ -92,8 +102,9 @@ def compile_model(
         _expect_codes(integer_form)
     dump("2_integer_form", integer_form)
     say("kernels", 2, STEPS)
-    lowered = _run(integer_form, lower_passes(target))
-    analysis = _analysis(imported, integer_form, lowered)
+    costs = costs_for(target, integer_form, lambda what: say(what, 2, STEPS))
+    lowered = _run(integer_form, lower_passes(target, costs))
+    analysis = _analysis(imported, integer_form, lowered, costs)
     kernels = _run(lowered, fuse_passes(target))
     dump("3_kernels", kernels)
     say("library", 3, STEPS)
@@ -114,13 +125,14 @@ def _run(mod: tvm.IRModule, passes: Sequence[Pass]) -> tvm.IRModule:
 
 
 def _analysis(
-    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule
+    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule, costs: Costs
 ) -> Analysis:
     return Analysis(
         layers=tuple(layer_facts(integer_form, lowered)),
         float_ops=tuple(float_operators(integer_form)),
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
+        costs_source=costs.source,
     )
 
 
@@ -158,6 +170,7 @@ def _report(analysis: Analysis) -> dict[str, Any]:
     return {
         "layers": [asdict(layer) for layer in analysis.layers],
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
+        "costs_source": analysis.costs_source,
     }
 
 

@@ -48,6 +48,7 @@ from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.targets import Target, target_of
+from qcompile.targets.costs import Costs, costs_of
 from qcompile.tvm_errors import register_errors
 
 Pass = Any  # tvm.transform.Pass; TVM is untyped
@@ -89,10 +90,17 @@ def integer_form_passes() -> Sequence[Pass]:
     ]
 
 
-def lower_passes(target: Target) -> Sequence[Pass]:
-    """From integer form to calls of kernels; the rest stays Relax operators."""
+def lower_passes(target: Target, costs: Costs | None = None) -> Sequence[Pass]:
+    """From integer form to calls of kernels; the rest stays Relax operators.
+
+    costs: of the kernels to choose from, by default those of the nearest named target.
+    """
+    return [ChooseKernels(target, costs or costs_of(target)), *lower_chosen_passes(target)]
+
+
+def lower_chosen_passes(target: Target) -> Sequence[Pass]:
+    """The same from layers that have their kernels."""
     return [
-        ChooseKernels(target),
         LowerDenseBits(target),
         LowerConv2dBits(target),
         LowerDepthwise(target),

@@ -29,6 +29,7 @@ def check_answer(found: Check) -> dict[str, Any]:
         "outputs": [_plain(tensor) for tensor in analysis.outputs],
         "layers": [_plain(layer) for layer in analysis.layers],
         "float_ops": [_plain(op) for op in analysis.float_ops],
+        "costs_source": analysis.costs_source,
         "totals": {
             "macs": sum(layer.macs for layer in analysis.layers),
             "integer_macs": sum(layer.macs for layer in analysis.layers if layer.integer),

@@ -71,7 +71,7 @@ def check(
     from qcompile.compiler import analyze
 
     resolved = load_target(target) if isinstance(target, str) else target
-    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes)
+    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes, progress=progress)
     comparison = None
     if data is not None:
         samples = read_samples(data, TensorSpec.read(analysis.inputs))
