@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.certificate import Accumulator, accumulators, certificate
 from qcompile.errors import Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
@@ -31,12 +32,18 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Analysis:
-    """A model's layers and what stays float on a target."""
+    """A model's layers and what stays float on a target; `accumulators` proves the integer ones."""
 
     layers: tuple[LayerFacts, ...]
+    accumulators: tuple[Accumulator, ...]
     float_ops: tuple[FloatOperator, ...]
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """The kernel of every layer, by the layer's name."""
+        return {layer.name: layer.kernel for layer in self.layers}
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def compile_model(
         target=target,
         output=output,
         report=_report(analysis),
+        certificate=certificate(analysis.accumulators, analysis.kernels),
         progress=lambda what: say(what, 3, STEPS),
     )
     say("done", STEPS, STEPS)
@@ -118,6 +126,7 @@ def _analysis(
 ) -> Analysis:
     return Analysis(
         layers=tuple(layer_facts(integer_form, lowered)),
+        accumulators=tuple(accumulators(integer_form)),
         float_ops=tuple(float_operators(integer_form)),
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
