@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from labelled import LABELLED, Labelled
-from layerwise import compare_layers, summary
 from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.bundle import load
 from qcompile.commands.reference import load_reference
 from qcompile.compiler import compile_model
+from qcompile.layerwise import compare_layers, summary
 from qcompile.targets import host_target
 
 REFERENCE_BATCH = 100

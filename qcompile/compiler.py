@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.certificate import Accumulator, accumulators, certificate
 from qcompile.errors import Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
@@ -35,14 +36,21 @@ STEPS = 4
 class Analysis:
     """A model's layers and what stays float on a target.
 
-    costs_source: where the costs are from that the kernels were chosen by.
+    accumulators: the proofs of the integer layers. costs_source: where the costs are from that the
+    kernels were chosen by.
     """
 
     layers: tuple[LayerFacts, ...]
+    accumulators: tuple[Accumulator, ...]
     float_ops: tuple[FloatOperator, ...]
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     costs_source: str
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """The kernel of every layer, by the layer's name."""
+        return {layer.name: layer.kernel for layer in self.layers}
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ def compile_model(
         target=target,
         output=output,
         report=_report(analysis),
+        certificate=certificate(analysis.accumulators, analysis.kernels),
         progress=lambda what: say(what, 3, STEPS),
     )
     say("done", STEPS, STEPS)
@@ -129,6 +138,7 @@ def _analysis(
 ) -> Analysis:
     return Analysis(
         layers=tuple(layer_facts(integer_form, lowered)),
+        accumulators=tuple(accumulators(integer_form)),
         float_ops=tuple(float_operators(integer_form)),
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from accuracy import compare
 from labelled import LABELLED
-from layerwise import compare_layers
 
 from qcompile.compiler import compile_model
+from qcompile.layerwise import compare_layers
 from qcompile.targets import load_target
 
 pytest.importorskip("onnxruntime")
