@@ -36,6 +36,7 @@ from qcompile.passes.rewriter import (
 MAX_LEVELS = 15
 MAX_BITS = 2  # three comparisons cost about as much as a scale, a rounding and two clamps
 ALWAYS, NEVER = -(2**31), 2**31 - 1
+SHORT = -(2**15), 2**15 - 1  # ALWAYS and NEVER for codes
 SUMS = 2**30  # sums of products and their biases are proved to be smaller
 ORDERED = {
     *(f"relax.{name}" for name in ("add", "subtract", "multiply", "maximum", "minimum", "clip")),
@@ -66,6 +67,8 @@ class _Threshold(BindingRewriter):
         thresholds, flip = self._thresholds(call.args[0], source, codes)
         turned = vector(flip, "int32") if flip.any() else None
         data = vector(thresholds, "int32")
+        if source.eight_bits:
+            data = vector(thresholds.clip(*SHORT), "int16")
         return threshold(
             source.data, data, turned, low=codes.low, step=codes.step, dtype=codes.dtype
         )

@@ -21,8 +21,9 @@ def threshold(
     step: int = 1,
     dtype: str = "uint8",
 ) -> te.Tensor:
-    """What is computed. sums: (..., O) integers; thresholds: (levels, O) int32; flip: (O,) int32.
+    """What is computed. sums: (..., O) integers; thresholds: (levels, O); flip: (O,) int32.
 
+    thresholds: int32, or int16 where the sums have 8 bits: twice as many fit a vector.
     flip is -1 or 0; without it no channel is turned around. The result is `dtype`. At most 255
     levels; 2**n - 1 are the fastest, and 2**31 - 1 is a threshold for spare ones.
     """
@@ -30,7 +31,7 @@ def threshold(
     halves = levels & (levels + 1) == 0 and levels <= MOST_SEARCHED
 
     def code(*index: tirx.Var) -> tirx.Expr:
-        value = sums(*index).astype("int32")
+        value = sums(*index).astype(thresholds.dtype)
         by = _searched if halves else _counted
         total = by(value, [thresholds[k, index[-1]] for k in range(levels)])
         for mask in flip:  # -1 - total + levels + 1, or total

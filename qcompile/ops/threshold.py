@@ -7,8 +7,9 @@
 multi_threshold: x: float32; t: (C, levels) float32, c the channel of x along `axis`, or
 (1, levels); the result is uint8. QONNX MultiThreshold.
 
-threshold: x: (..., O) int32, int8 or uint8; T: (levels, O) int32, ascending; flip: (O,) int32, -1
-for channels whose codes fall while x rises, else 0. A threshold of -2**31 is always passed.
+threshold: x: (..., O) int32, int8 or uint8; T: (levels, O) int32, or int16 for x of 8 bits,
+ascending; flip: (O,) int32, -1 for channels whose codes fall while x rises, else 0. The lowest
+number of T's type is a threshold that is always passed, the highest one that never is.
 """
 
 from typing import Any
