@@ -11,7 +11,8 @@ The limits are integers, so clamping may follow rounding, as qcompile.quantize d
     anything else               -> c = quantize(x / s + z, 1, 0), (c - z) * s
     x constant (weights, bias)  -> dequantize(integer constants, s, z)
 
-Scales and zero points broadcast; those that vary along one axis at most have the first two forms.
+x / s >= 0 is taken as x >= 0, which differs where a negative quotient underflows to 0. Scales and
+zero points broadcast; those that vary along one axis at most have the first two forms.
 IntQuant is the newer name of Quant. The qonnx package 1.0: custom_op/general/intquant.py and
 bipolar_quant.py.
 """

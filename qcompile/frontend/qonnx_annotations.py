@@ -50,7 +50,7 @@ def _contradicts(node: onnx.NodeProto, kind: str, constants: Mapping[str, Array]
         return False
     given = [array for array in parameters if array is not None]
     low, high = _codes(node, given)
-    scaled = re.fullmatch(r"SCALEDINT<(\d+)>", kind)
+    scaled = re.fullmatch(r"SCALEDINT<(\d{1,2})>", kind)
     if scaled:
         return high - low >= 2 ** int(scaled[1])
     limits = _limits(kind)
@@ -71,7 +71,7 @@ def _codes(node: onnx.NodeProto, parameters: list[Array]) -> tuple[int, int]:
 
 def _limits(kind: str) -> tuple[int, int] | None:
     """The range of an annotated integer type, None for other types."""
-    whole = re.fullmatch(r"(U?)INT(\d+)", kind)
+    whole = re.fullmatch(r"(U?)INT(\d{1,2})", kind)
     if whole:
         return code_range(int(whole[2]), not whole[1], False)
     return NAMED.get(kind)

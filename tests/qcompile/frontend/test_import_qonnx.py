@@ -293,6 +293,7 @@ def test_refuses_contradicting_annotations(model, kind):
         (quant(1.0, 8.0, signed=0), "INT4"),
         (quant(0.3), "SCALEDINT<4>"),
         (quant(0.3), "FLOAT32"),
+        (quant(1.0), f"INT{10**12}"),
         (quant(CHANNEL_SCALES, bits=3), "INT4"),
         (quant(1.0, bits=1, narrow=0), "BIPOLAR"),
         (quantizer("BipolarQuant", {"scale": 1.0}), "BIPOLAR"),
