@@ -1,19 +1,15 @@
 """Codes as the kernels on bits read them: planes of bits, 32 channels in a word, and a border."""
 
 from collections.abc import Sequence
-from math import ceil
 
-import numpy as np
-from numpy.typing import NDArray
 from tvm import relax, te, tirx
 
 from qcompile.passes.bit_planes import DataPlanes
 from qcompile.passes.declared_patterns import ELEMENTWISE, INJECTIVE
-from qcompile.passes.facts import vector
 from qcompile.passes.lowering import Lowering
 from qcompile.passes.rewriter import shape_of
-from qcompile.schedules.pack_bits import pack_planes_of
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.pack_bits import pack_bits
+from qcompile.schedules.prepare_bits import prepare_bits
 
 
 def packed_codes(
@@ -23,26 +19,13 @@ def packed_codes(
 
     Declared elementwise, so that it joins the kernel that makes the codes.
     """
-    *_, channels = shape_of(x)
-    own = channels // groups
-    full = ceil(own / WORD_BITS) * WORD_BITS
 
     def compute(x: te.Tensor) -> te.Tensor:
         def unsigned(*index: tirx.Var) -> tirx.Expr:
             code = x(*index).astype("int32")
             return ((code - data.low) // data.step).astype("uint8")
 
-        bits = te.compute(x.shape, unsigned, name="bits")
-        if groups == 1 or own == full:
-            return pack_planes_of(bits, data.bits)
-
-        def spread(*index: tirx.Var) -> tirx.Expr:
-            *pixel, c = index
-            code = bits(*pixel, c // full * own + c % full)
-            return tirx.if_then_else(c % full < own, code, tirx.const(0, "uint8"))
-
-        shape = (*x.shape[:-1], groups * full)
-        return pack_planes_of(te.compute(shape, spread, name="spread"), data.bits)
+        return pack_bits(te.compute(x.shape, unsigned, name="bits"), data.bits, groups)
 
     return lowering.kernel(compute, [x], "pack", pattern=ELEMENTWISE)
 
@@ -53,36 +36,17 @@ def bordered_words(
     *,
     pads: Sequence[int],
     columns: int,
-    border: NDArray[np.uint32],
+    code: int,
+    group_channels: int,
 ) -> relax.Expr:
-    """words (N, H, W, planes, words) with rows and columns of `border` (planes, words) around.
+    """words (N, H, W, planes, words) with rows and columns of `code` in every channel around.
 
     pads: (top, left, bottom, right); the result has `columns` columns, at least left + W.
     """
-    n, height, width, *inner = shape_of(words)
-    top, left, bottom, _ = pads
-    if not any(pads) and columns == width:
+    if not any(pads) and columns == shape_of(words)[2]:
         return words
 
-    def compute(x: te.Tensor, around: te.Tensor) -> te.Tensor:
-        def entry(image: tirx.Var, i: tirx.Var, j: tirx.Var, a: tirx.Var, k: tirx.Var) -> tirx.Expr:
-            inside = tirx.all(i >= top, i < top + height, j >= left, j < left + width)
-            return tirx.if_then_else(inside, x[image, i - top, j - left, a, k], around[a, k])
+    def compute(x: te.Tensor) -> te.Tensor:
+        return prepare_bits(x, pads=pads, columns=columns, code=code, group_channels=group_channels)
 
-        shape = (n, height + top + bottom, columns, *inner)
-        return te.compute(shape, entry, name="bordered")
-
-    return lowering.kernel(compute, [words, vector(border, "uint32")], "border", pattern=INJECTIVE)
-
-
-def border_words(data: DataPlanes, channels: int, groups: int) -> NDArray[np.uint32]:
-    """The words of a pixel outside the image: (planes, words).
-
-    The code of 0 in every channel where there is one; else no bits.
-    """
-    own = channels // groups
-    bits = np.zeros((groups, ceil(own / WORD_BITS) * WORD_BITS), "uint8")
-    bits[:, :own] = 1
-    code = data.padding or 0
-    planes = [np.packbits(bits * (code >> i & 1), bitorder="little") for i in range(data.bits)]
-    return np.stack(planes).view("uint32")
+    return lowering.kernel(compute, [words], "prepare_bits", pattern=INJECTIVE)
