@@ -19,10 +19,14 @@ from qcompile.errors import OutputError, UnknownTarget
 from qcompile.files import cache_root, expect_writable, make_folder, write_whole
 from qcompile.passes.choose_kernels import has_choice
 from qcompile.targets import Target
-from qcompile.targets.costs import Costs, costs_of, read_costs
+from qcompile.targets.costs import Costs, costs_of, parse_costs, read_costs
 
 WORKER = (sys.executable, "-m", "qcompile.measure")
 TIME_LIMIT_S = 300
+
+
+class MeasurementFailed(Exception):
+    """The process that measures died, or said why it could not."""
 
 
 def costs_for(
@@ -49,14 +53,12 @@ def costs_for(
         make_folder(path.parent)
         expect_writable(path)
         say("measuring this processor's kernels (once)")
-        write_whole(path, _measured(target, worker))
-        return read_costs(path)
+        table = _measured(target, worker)
+        costs = parse_costs(table, "what was measured")
+        write_whole(path, table)
+        return costs
     except (OutputError, MeasurementFailed, UnknownTarget) as error:
         return costs_of(target).because(f"this machine is not measured: {error}")
-
-
-class MeasurementFailed(Exception):
-    """The process that measures died, or said why it could not."""
 
 
 def cached(target: Target) -> Path:
@@ -76,7 +78,7 @@ def _kernels() -> str:
 
 
 def _measured(target: Target, worker: tuple[str, ...]) -> bytes:
-    source = f"measured once on this machine: {target.source}"
+    source = f"measured once on {target.source.removeprefix('detected: ')}"
     try:
         done = subprocess.run([*worker, source], capture_output=True, timeout=TIME_LIMIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:

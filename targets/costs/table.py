@@ -102,11 +102,17 @@ def _shared(known: Target, target: Target) -> tuple[bool, int, int]:
 def read_costs(path: Path) -> Costs:
     """The table in a TOML file. Raises UnknownTarget where there is none, or a damaged one."""
     try:
-        return _costs(tomllib.loads(path.read_text(encoding="utf-8")))
+        return parse_costs(path.read_bytes(), str(path))
     except OSError as error:
         raise UnknownTarget(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse_costs(content: bytes, where: str) -> Costs:
+    """The table that a TOML file holds. Raises UnknownTarget, naming `where` it is."""
+    try:
+        return _costs(tomllib.loads(content.decode()))
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and ours
-        raise UnknownTarget(f"{path}: no table of costs: {error}") from error
+        raise UnknownTarget(f"{where}: no table of costs: {error}") from error
 
 
 def _costs(table: dict[str, Any]) -> Costs:
