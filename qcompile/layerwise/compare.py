@@ -43,7 +43,9 @@ def compare_layers(
     cut = cut_at_codes(whole, samples[0], reference(dict(samples[0])))
     bundles, kernels = _compiled(cut, model.stem, target, folder, progress)
     constants = {i.name: numpy_helper.to_array(i) for i in whole.graph.initializer}
-    tallies = {t.name: Tally(t.grid) for t in cut.tensors}
+    firsts = {array.shape[:1] for array in samples[0].values()}
+    batch = max(firsts)[0] if len(firsts) == 1 and max(firsts) else 1
+    tallies = {t.name: Tally(t.grid, batch) for t in cut.tensors}
     for number, inputs in enumerate(samples):
         progress("layers: samples", number, len(samples))
         values = reference(dict(inputs))
