@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from qcompile.arrays import TensorSpec, batch_size
 from qcompile.bundle import Bundle, load
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.reference import load_tensors
@@ -43,8 +44,8 @@ def compare_layers(
     cut = cut_at_codes(whole, samples[0], reference(dict(samples[0])))
     bundles, kernels = _compiled(cut, model.stem, target, folder, progress)
     constants = {i.name: numpy_helper.to_array(i) for i in whole.graph.initializer}
-    firsts = {array.shape[:1] for array in samples[0].values()}
-    batch = max(firsts)[0] if len(firsts) == 1 and max(firsts) else 1
+    specs = [TensorSpec(name, str(a.dtype), a.shape) for name, a in samples[0].items()]
+    batch = batch_size(specs) or 1
     tallies = {t.name: Tally(t.grid, batch) for t in cut.tensors}
     for number, inputs in enumerate(samples):
         progress("layers: samples", number, len(samples))
