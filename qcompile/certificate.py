@@ -73,8 +73,8 @@ def accumulators(integer_form: tvm.IRModule) -> list[Accumulator]:
 
 
 def certificate(proofs: Iterable[Accumulator], kernels: Mapping[str, str]) -> dict[str, Any]:
-    """What certificate.json holds; kernels: by the name of the layer, pools of sums have none."""
-    layers = [{**asdict(p), "kernel": kernels.get(p.name, p.op), "int32": True} for p in proofs]
+    """What certificate.json holds; kernels: by the name of the layer."""
+    layers = [{**asdict(p), "kernel": kernels[p.name], "int32": True} for p in proofs]
     return {"format": FORMAT, "layers": layers}
 
 

@@ -49,8 +49,9 @@ class Analysis:
 
     @property
     def kernels(self) -> dict[str, str]:
-        """The kernel of every layer, by the layer's name."""
-        return {layer.name: layer.kernel for layer in self.layers}
+        """The kernel of every layer, by the layer's name; the operator of sums of windows."""
+        pools = {sums.name: sums.op for sums in self.accumulators}
+        return pools | {layer.name: layer.kernel for layer in self.layers}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from qcompile.arrays import TensorSpec, batch_size
 from qcompile.bundle import Bundle, load
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.reference import load_tensors
@@ -43,7 +44,9 @@ def compare_layers(
     cut = cut_at_codes(whole, samples[0], reference(dict(samples[0])))
     bundles, kernels = _compiled(cut, model.stem, target, folder, progress)
     constants = {i.name: numpy_helper.to_array(i) for i in whole.graph.initializer}
-    tallies = {t.name: Tally(t.grid) for t in cut.tensors}
+    specs = [TensorSpec(name, str(a.dtype), a.shape) for name, a in samples[0].items()]
+    batch = batch_size(specs) or 1
+    tallies = {t.name: Tally(t.grid, batch) for t in cut.tensors}
     for number, inputs in enumerate(samples):
         progress("layers: samples", number, len(samples))
         values = reference(dict(inputs))

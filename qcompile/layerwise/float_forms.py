@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from qcompile.commands.reference import run_once
 
 Array = NDArray[Any]
-OPSET = 17  # the last in which ReduceMean has its axes as an attribute
+OPSET = 17
 DROPPED = ("channels_last", "opset")  # attributes of com.microsoft alone
 
 
@@ -43,7 +43,6 @@ FORMS = {
     "QLinearAveragePool": FloatForm("AveragePool", (0,), 3),
     "QLinearGlobalAveragePool": FloatForm("GlobalAveragePool", (0,), 3),
     "QLinearLeakyRelu": FloatForm("LeakyRelu", (0,), 3),
-    "QLinearReduceMean": FloatForm("ReduceMean", (0,), 3),
     "QLinearSigmoid": FloatForm("Sigmoid", (0,), 3),
     "QLinearSoftmax": FloatForm("Softmax", (0,), 3),
 }

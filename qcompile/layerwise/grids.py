@@ -86,7 +86,8 @@ def clipped_grid(
     spread = [1] * rank
     if scale.size > 1:
         spread[next((a.i for a in quantizer.attribute if a.name == "axis"), 1)] = -1
-    return Grid(*(p.astype("float64").reshape(spread) for p in (scale, zero)))
+    scale, zero = (p.astype("float64").reshape(spread) for p in (scale, zero))
+    return Grid(scale, zero)
 
 
 def keeping(

@@ -16,8 +16,9 @@ FLOAT_ERROR = 1e-4  # of an output's range
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that is not the reference's: the index in the tensor of the run `sample`.
+    """One value that is not the reference's.
 
+    sample: the number of the sample, counted over batches; index: in the tensor, batch included;
     ours, reference: codes, or floats; tie: how far the reference's real value lies from where its
     code changes, in steps (ties.py); None where the file does not tell what is rounded.
     """
@@ -70,10 +71,10 @@ def summary(layers: Sequence[LayerAgreement]) -> str:
 
 
 class Tally:
-    """Counts of one tensor over all runs."""
+    """Counts of one tensor over all runs, of `batch` samples each."""
 
-    def __init__(self, grid: Grid | None) -> None:
-        self._grid = grid
+    def __init__(self, grid: Grid | None, batch: int) -> None:
+        self._grid, self._batch = grid, batch
         self.elements = self.different = self.disagreeing = self._runs = 0
         self.difference = 0.0
         self.tie: float | None = None
@@ -86,8 +87,7 @@ class Tally:
         if self._grid is None:
             self._floats(ours, reference)
         else:
-            codes = (self._grid.codes(array) for array in (ours, reference))
-            self._codes(*codes, self._grid.step, rounded)
+            self._codes(self._grid, ours, reference, rounded)
         self._runs += 1
 
     def _floats(self, ours: Array, reference: Array) -> None:
@@ -105,15 +105,16 @@ class Tally:
 
     def _codes(
         self,
-        ours: NDArray[np.int64],
-        reference: NDArray[np.int64],
-        step: int,
+        grid: Grid,
+        values: Array,
+        expected: Array,
         rounded: Callable[[], Rounded | None],
     ) -> None:
+        ours, reference = grid.codes(values), grid.codes(expected)
         where = ours != reference
         if not where.any():
             return
-        steps = np.abs(ours - reference)[where] // step
+        steps = np.abs(ours - reference)[where] // grid.step
         self.different += int(where.sum())
         self.difference = max(self.difference, float(steps.max()))
         real = rounded()
@@ -139,4 +140,5 @@ class Tally:
         tie = None if np.isnan(ties[0]) else float(ties[0])
         self._explained = explained
         values = (ours[index].item(), reference[index].item())
-        self.first = Difference(self._runs, index, *values, tie)
+        row = index[0] if ours.shape[:1] == (self._batch,) else 0
+        self.first = Difference(self._runs * self._batch + row, index, *values, tie)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from qcompile.commands.qonnx_expansion import DOMAINS
+from qcompile.frontend.qonnx import ROUNDINGS
 from qcompile.layerwise.float_forms import float_result
 from qcompile.layerwise.grids import is_sign, trunc_divisor
+from qcompile.ops.roundings import round_array
 
 Array = NDArray[Any]
 Codes = NDArray[np.int64]
@@ -109,14 +111,16 @@ def _trunc(node: onnx.NodeProto, known: Known) -> Rounded:
     """Rounded twice: to the codes of the data, whose ties count, and after the division."""
     x, scale, zero = (known[name].astype("float64") for name in node.input[:3])
     values, divisor = x / scale + zero, float(trunc_divisor(node, known).reshape(-1)[0])
-    boundary = BOUNDARIES[_text(node, "rounding_mode", "FLOOR").upper()]
+    mode = _text(node, "rounding_mode", "FLOOR").upper()
 
-    def nearer(codes: Codes, where: Array) -> Array:
-        exact, v = boundary(codes) * divisor, values[where]
-        ends = np.stack([np.ceil(exact) - 0.5, np.floor(exact) + 0.5])
-        return np.asarray(np.where(np.abs(v - ends[0]) < np.abs(v - ends[1]), *ends))
+    def tie(codes: Codes, _: Array) -> Array:
+        """Between the last integer that becomes c and the first that becomes c + 1."""
+        exact = BOUNDARIES[mode](codes)
+        rises = round_array(exact, ROUNDINGS[mode]) > codes  # whether the boundary is the first
+        inner = exact * divisor
+        return np.where(rises, np.ceil(inner) - 0.5, np.floor(inner) + 0.5)
 
-    return Rounded(values, nearer, divisor)
+    return Rounded(values, tie, divisor)
 
 
 def _multi_threshold(node: onnx.NodeProto, known: Known) -> Rounded:
