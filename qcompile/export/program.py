@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """A network: the calls in order, and the tensors between them."""
+    """A network: the calls in order, the tensors between them, and the PrimFuncs by name."""
 
     inputs: tuple[TensorType, ...]
     input_names: tuple[str, ...]
@@ -58,6 +58,7 @@ class Program:
     constants: tuple[NDArray[Any], ...]
     buffer_bytes: tuple[int, ...]
     calls: tuple[Call, ...]
+    functions: Mapping[str, tirx.PrimFunc]
 
 
 def read_program(mod: tvm.IRModule) -> Program:
@@ -96,6 +97,7 @@ class _Reader:
             constants=tuple(self.constants),
             buffer_bytes=tuple(self.buffers),
             calls=tuple(self.calls),
+            functions={call.function: self.mod[call.function] for call in self.calls},
         )
 
     def _value(self, expression: Any) -> Value:
