@@ -106,7 +106,7 @@ def _compile(
     """Kernels as object files in `work`, and what the C files need to know."""
     programs = [read_program(mod) for mod in modules.values()]
     prefixes = [name if variant == DEFAULT else f"{name}_{variant}" for variant in modules]
-    ports = [read_ports(*each) for each in zip(modules.values(), programs, prefixes, strict=True)]
+    ports = [read_ports(mod, p, name) for mod, p in zip(modules.values(), programs, strict=True)]
     weights = store_weights(programs)
     kernels, objects = compile_kernels(programs, name, target.tvm_target(), work, say, jobs)
     networks = [
