@@ -108,13 +108,13 @@ def _compile(
     prefixes = [name if variant == DEFAULT else f"{name}_{variant}" for variant in modules]
     ports = [read_ports(mod, p, name) for mod, p in zip(modules.values(), programs, strict=True)]
     weights = store_weights(programs)
-    kernels, objects = compile_kernels(programs, name, target.tvm_target(), work, say, jobs)
+    kernels, objects = compile_kernels(weights.programs, name, target.tvm_target(), work, say, jobs)
     networks = [
         Network(
             variant=variant,
             prefix=prefixes[k],
             ports=ports[k],
-            plan=make_plan(programs[k], kernels[k], weights.offsets[k]),
+            plan=make_plan(weights.programs[k], kernels[k], weights.offsets[k]),
             weight_bytes_alone=len(store_weights([programs[k]]).content),
         )
         for k, variant in enumerate(modules)

@@ -74,7 +74,7 @@ class _Reader:
         self.mod = mod
         self.values: dict[relax.Var, Value] = {}
         self.constants: list[NDArray[Any]] = []
-        self.constant_numbers: dict[tuple[str, bytes], int] = {}
+        self.constant_numbers: dict[tuple[str, tuple[int, ...], bytes], int] = {}
         self.buffers: list[int] = []
         self.calls: list[Call] = []
 
@@ -130,7 +130,7 @@ class _Reader:
         return results if isinstance(call.ty, tvm.ir.TupleType) else results[0]
 
     def _constant(self, array: NDArray[Any]) -> Storage:
-        key = (str(array.dtype), array.tobytes())
+        key = (str(array.dtype), array.shape, array.tobytes())
         number = self.constant_numbers.setdefault(key, len(self.constants))
         if number == len(self.constants):
             self.constants.append(array)

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from variant_networks import DEPTHS, thinnable, write
+from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
 from qcompile.bundle import load
 from qcompile.cli import main
 from qcompile.commands.compile import compile
 from qcompile.errors import InvalidModel
+from qcompile.passes import choose_kernels
 from qcompile.targets import host_features, load_target
+from qcompile.targets.costs import Costs, KernelCost
 
-CHANNELS, SIZE = 64, 9
+CHANNELS, SIZE, LAYERS = 64, 9, 2
 SAMPLES = 5
 # Of a block, beside its weights: factor and offset of the normalization, of all channels.
 OWN_BYTES_OF_A_BLOCK = 2 * CHANNELS * 4
@@ -64,6 +66,29 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
     own = {name: (len(blocks) + 1) * OWN_BYTES_OF_A_BLOCK for name, blocks in DEPTHS.items()}
     others = sum(own[name] for name in list(DEPTHS)[1:])
     assert bundle.weight_bytes == alone["depth_8"] + others
+
+
+def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
+    free, dear = KernelCost(0, 0, 0), KernelCost(1, 1, 1)
+    always = Costs(int8=dear, bits=free, pack_s=0, far_byte_s=0, source="test")
+    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: always)
+    networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
+    model, variants = save(tmp_path, networks)
+    bundle = compile(model, target, tmp_path / "build", variants=variants)
+    assert [layer["kernel"] for layer in bundle.layers].count("conv2d_bits") == LAYERS
+    alone = assert_equal_alone(tmp_path, list(WIDTHS), target)
+    # What is constant in the sums over bits depends on the width.
+    own = (LAYERS + 1) * OWN_BYTES_OF_A_BLOCK + LAYERS * CHANNELS * 4
+    assert bundle.weight_bytes == alone["bits_4"] + 2 * own
+
+
+def test_widths_run_on_the_kernels_that_are_fastest(target, tmp_path):
+    networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS) for name in WIDTHS}
+    model, variants = save(tmp_path, networks)
+    bundle = compile(model, target, tmp_path / "build", variants=variants)
+    alone = assert_equal_alone(tmp_path, list(WIDTHS), target)
+    # The layers' planes or bytes may differ; the first and the last layer are the same.
+    assert bundle.weight_bytes < sum(alone.values())
 
 
 def test_commands_take_a_variant(tmp_path, capfd):
