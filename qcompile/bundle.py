@@ -26,15 +26,17 @@ NULL_POINTER = -1  # what a run returns for one, once it knows the processor
 class Bundle:
     """A compiled network that runs in this process, from any of its threads. Made by `load`."""
 
-    def __init__(self, manifest: Mapping[str, Any], library: ctypes.CDLL) -> None:
+    def __init__(
+        self, manifest: Mapping[str, Any], opened: "_Opened", variant: str | None = None
+    ) -> None:
+        facts = facts_of(manifest, variant)
         self.manifest = manifest
         self.name = str(manifest["name"])
-        self.inputs = TensorSpec.read(manifest["inputs"])
-        self.outputs = TensorSpec.read(manifest["outputs"])
-        self._library = library
-        # Ends the library's threads, and frees what it takes.
-        weakref.finalize(self, _ctypes.dlclose, library._handle)
-        self._run = library[f"{self.name}_run"]
+        self.inputs = TensorSpec.read(facts["inputs"])
+        self.outputs = TensorSpec.read(facts["outputs"])
+        self._opened = opened
+        self._library = library = opened.library
+        self._run = library[str(facts.get("entry", f"{self.name}_run"))]
         self._error = library[f"{self.name}_error"]
         self._error.restype = ctypes.c_char_p
         self._workspaces = threading.local()
@@ -68,6 +70,13 @@ class Bundle:
         samples = take_samples(arrays, self.inputs)
         return run_samples(self.run, samples, self.inputs, [spec.name for spec in self.outputs])
 
+    def variant(self, name: str) -> "Bundle":
+        """The bundle's network of that name, with the same weights in memory and the same threads.
+
+        Raises InvalidInput when there is none.
+        """
+        return Bundle(self.manifest, self._opened, name)
+
     def set_threads(self, threads: int) -> None:
         """Use that many threads from now on, the calling one among them."""
         self._expect_success(self._library[f"{self.name}_set_threads"](ctypes.c_int32(threads)))
@@ -99,15 +108,27 @@ class Bundle:
             raise BundleError(f"{self.name}: {self._error(status).decode()}")
 
 
-def load(directory: str | Path, threads: int | None = None) -> Bundle:
+class _Opened:
+    """A loaded library, until no bundle uses it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.library = library
+        # Ends the library's threads, and frees what it takes.
+        weakref.finalize(self, _ctypes.dlclose, library._handle)
+
+
+def load(directory: str | Path, threads: int | None = None, variant: str | None = None) -> Bundle:
     """The bundle in that folder, to run with so many threads (default: the manifest's).
 
-    Raises BundleError when it is missing or damaged, or when this processor lacks what it needs.
+    `variant` is the network to run where the bundle has several (default: the first). Raises
+    BundleError when it is missing or damaged, or when this processor lacks what it needs,
+    InvalidInput when it has no such variant.
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
     try:
-        bundle = Bundle(manifest, _open_library(folder, manifest))
+        facts_of(manifest, variant)
+        bundle = Bundle(manifest, _open_library(folder, manifest), variant)
         threads = int(manifest["threads"]) if threads is None else threads
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder}: damaged: {type(error).__name__}: {error}") from error
@@ -116,7 +137,7 @@ def load(directory: str | Path, threads: int | None = None) -> Bundle:
     return bundle
 
 
-def _open_library(folder: Path, manifest: Mapping[str, Any]) -> ctypes.CDLL:
+def _open_library(folder: Path, manifest: Mapping[str, Any]) -> _Opened:
     file = f"lib/lib{manifest['name']}.so"
     path = folder / file
     try:
@@ -127,7 +148,7 @@ def _open_library(folder: Path, manifest: Mapping[str, Any]) -> ctypes.CDLL:
             copy = Path(shutil.copy(path, private))
             if hashlib.sha256(copy.read_bytes()).hexdigest() != manifest["files"][file]:
                 raise BundleError(f"{path}: damaged: its checksum is not the manifest's")
-            return ctypes.CDLL(str(copy))
+            return _Opened(ctypes.CDLL(str(copy)))
     except OSError as error:
         raise BundleError(f"{path}: cannot be loaded: {error.strerror or error}") from error
 
@@ -145,6 +166,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{path}: not the manifest of a bundle of format {FORMAT}")
     return manifest
+
+
+def facts_of(manifest: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+    """The part of a manifest that is about one of its networks (None: the first).
+
+    Raises InvalidInput when there is no such network.
+    """
+    if variant is None:
+        return manifest
+    variants: dict[str, Mapping[str, Any]] = {
+        str(facts["name"]): facts for facts in manifest.get("variants", [])
+    }
+    if variant not in variants:
+        known = ", ".join(variants) or "none; it was compiled without --variants"
+        raise InvalidInput(f"{manifest['name']}: no variant {variant!r}; there are: {known}")
+    return variants[variant]
 
 
 def _fit(array: Array, spec: TensorSpec) -> Array:

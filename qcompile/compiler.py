@@ -1,7 +1,8 @@
 """The main job: an ONNX file in, a bundle out."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
 from qcompile.certificate import Accumulator, accumulators, certificate
-from qcompile.errors import Unsupported
+from qcompile.errors import QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
@@ -27,6 +28,7 @@ from qcompile.pipeline import (
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 from qcompile.tvm_errors import register_errors
+from qcompile.variants import read_variants
 
 Progress = Callable[[str, int, int], None]
 STEPS = 4
@@ -89,6 +91,7 @@ def compile_model(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CompileResult:
@@ -99,35 +102,79 @@ def compile_model(
     """
     register_errors()
     expect_replaceable(output)
+    others = read_variants(variants) if variants is not None else {}
     say = progress or (lambda what, done, of: None)
-    dump = _Dump(None if dump_ir is None else Path(dump_ir))
-    say("reading the model", 0, STEPS)
-    imported = import_onnx(model, batch=batch, shapes=shapes)
-    dump("1_quantized_form", imported.mod)
-    say("integer form", 1, STEPS)
-    outer = [StripOuterQuantizers()] if quantized_io else []
-    integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
-    if quantized_io:
-        _expect_codes(integer_form)
-    dump("2_integer_form", integer_form)
-    say("kernels", 2, STEPS)
-    costs = costs_for(target, integer_form, lambda what: say(what, 2, STEPS))
-    lowered = _run(integer_form, lower_passes(target, costs))
-    analysis = _analysis(imported, integer_form, lowered, costs)
-    kernels = _run(lowered, fuse_passes(target))
-    dump("3_kernels", kernels)
-    say("library", 3, STEPS)
+    steps = STEPS + (STEPS - 1) * len(others)
+    lower = _Lowering(target, batch, shapes, quantized_io)
+    folder = None if dump_ir is None else Path(dump_ir)
+    network = lower(model, _Dump(folder), lambda what, k: say(what, k, steps))
+    lowered = {}
+    for number, (variant, file) in enumerate(others.items(), 1):
+        done = (STEPS - 1) * number
+
+        def told(what: str, k: int, variant: str = variant, done: int = done) -> None:
+            say(f"{variant}: {what}", done + k, steps)
+
+        with _naming(variant):
+            lowered[variant] = lower(file, _Dump(folder and folder / variant), told)
+    say("library", steps - 1, steps)
     exported = export_bundle(
-        _described(kernels, imported, analysis),
+        network.kernels,
         name=name or model.stem,
         target=target,
         output=output,
-        report=_report(analysis),
-        certificate=certificate(analysis.accumulators, analysis.kernels),
-        progress=lambda what: say(what, 3, STEPS),
+        variants={variant: each.kernels for variant, each in lowered.items()},
+        report=_report(network.analysis, {v: each.analysis for v, each in lowered.items()}),
+        certificate=_certificate(network.analysis, {v: e.analysis for v, e in lowered.items()}),
+        progress=lambda what: say(what, steps - 1, steps),
     )
-    say("done", STEPS, STEPS)
-    return CompileResult(analysis, exported)
+    say("done", steps, steps)
+    return CompileResult(network.analysis, exported)
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """A network as the exporter takes it."""
+
+    kernels: tvm.IRModule
+    analysis: Analysis
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    """The way from an ONNX file to scheduled kernels, with the options of `compile`."""
+
+    target: Target
+    batch: int | None
+    shapes: Mapping[str, Sequence[int]] | None
+    quantized_io: bool
+
+    def __call__(self, model: Path, dump: "_Dump", say: Callable[[str, int], None]) -> _Lowered:
+        say("reading the model", 0)
+        imported = import_onnx(model, batch=self.batch, shapes=self.shapes)
+        dump("1_quantized_form", imported.mod)
+        say("integer form", 1)
+        outer = [StripOuterQuantizers()] if self.quantized_io else []
+        integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
+        if self.quantized_io:
+            _expect_codes(integer_form)
+        dump("2_integer_form", integer_form)
+        say("kernels", 2)
+        costs = costs_for(self.target, integer_form, lambda what: say(what, 2))
+        lowered = _run(integer_form, lower_passes(self.target, costs))
+        analysis = _analysis(imported, integer_form, lowered, costs)
+        kernels = _run(lowered, fuse_passes(self.target))
+        dump("3_kernels", kernels)
+        return _Lowered(_described(kernels, imported, analysis), analysis)
+
+
+@contextmanager
+def _naming(variant: str) -> Iterator[None]:
+    """Errors of the block say which variant they are about."""
+    try:
+        yield
+    except QCompileError as error:
+        raise type(error)(f"variant {variant!r}: {error}") from error
 
 
 def _run(mod: tvm.IRModule, passes: Sequence[Pass]) -> tvm.IRModule:
@@ -177,12 +224,22 @@ def _described(kernels: tvm.IRModule, imported: ImportedModel, analysis: Analysi
     )
 
 
-def _report(analysis: Analysis) -> dict[str, Any]:
-    return {
+def _report(analysis: Analysis, variants: Mapping[str, Analysis]) -> dict[str, Any]:
+    report: dict[str, Any] = {
         "layers": [asdict(layer) for layer in analysis.layers],
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
         "costs_source": analysis.costs_source,
     }
+    if variants:
+        report["variants"] = {name: _report(each, {}) for name, each in variants.items()}
+    return report
+
+
+def _certificate(analysis: Analysis, variants: Mapping[str, Analysis]) -> dict[str, Any]:
+    papers = dict(certificate(analysis.accumulators, analysis.kernels))
+    if variants:
+        papers["variants"] = {name: _certificate(each, {}) for name, each in variants.items()}
+    return papers
 
 
 class _Dump:

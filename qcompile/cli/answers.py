@@ -56,6 +56,7 @@ def bench_answer(found: Bench) -> dict[str, Any]:
     """Latencies in seconds, ours first; why a peer is missing; layers when asked for."""
     return {
         "name": found.manifest.name,
+        "variant": found.manifest.variant,
         "target": found.manifest.target,
         "threads": found.threads,
         "latencies": [asdict(latency) for latency in found.latencies],

@@ -65,6 +65,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            variants=arguments.variants,
             dump_ir=arguments.dump_ir,
             progress=report,
         )
@@ -79,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.bundle,
             arguments.inputs,
             outputs=arguments.outputs,
+            variant=arguments.variant,
             threads=arguments.threads,
             progress=report,
         )
@@ -95,6 +97,7 @@ def bench(arguments: argparse.Namespace) -> None:
     with progress() as report:
         found = bench(
             arguments.bundle,
+            variant=arguments.variant,
             threads=arguments.threads,
             repeat=arguments.repeat,
             per_layer=arguments.per_layer,

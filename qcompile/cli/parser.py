@@ -50,6 +50,9 @@ examples:
   qcompile compile model.onnx --target host -o build
   qcompile compile model.onnx --target x86-64-v3 -o build --name classifier --batch 8
   qcompile compile model.onnx --target my_board.toml -o build --shape ids:1x128 --shape mask:1x128
+  qcompile compile deep.onnx --target host -o build --variants variants.json
+      more networks in the same library, weights that they share stored once; variants.json is
+      {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
 
 DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
 manifest.json and report.json. It is replaced as a whole, or left as it was.
@@ -59,6 +62,7 @@ RUN = """\
 examples:
   qcompile run build --inputs test.npz
   qcompile run build --inputs image.npy --outputs scores.npz --threads 2
+  qcompile run build --inputs test.npz --variant shallow
 
 """
 
@@ -154,6 +158,9 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="strip the outer quantizers: the application passes integer codes",
     )
     compile_.add_argument(
+        "--variants", metavar="FILE", help="more networks that share the weights, as JSON"
+    )
+    compile_.add_argument(
         "--dump-ir", metavar="DIR", help="also write the module after each step, as text"
     )
 
@@ -172,17 +179,25 @@ def _add_shapes(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_variant(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--variant", metavar="V", help="the network, of a bundle of several (default: the first)"
+    )
+
+
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     run = _add(commands, "run", "run a bundle on samples", RUN + SAMPLES)
     run.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
     run.add_argument("--inputs", metavar="NPZ", required=True, help="the samples, .npz or .npy")
     run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
+    _add_variant(run)
     run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
 
 
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     bench = _add(commands, "bench", "measure a bundle's latency, alone or against others", BENCH)
     bench.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
+    _add_variant(bench)
     bench.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
     bench.add_argument("--repeat", metavar="N", type=_positive, help="inferences of each framework")
     bench.add_argument("--per-layer", action="store_true", help="also the time of every layer")

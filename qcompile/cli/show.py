@@ -94,6 +94,19 @@ def show_bundle(manifest: Manifest) -> None:
             ("library", kibibytes(manifest.library_bytes)),
         ]
     )
+    if manifest.variants:
+        rows = [
+            (
+                variant.name,
+                variant.entry,
+                str(variant.layers),
+                kibibytes(variant.workspace_bytes),
+                kibibytes(variant.weight_bytes_alone),
+            )
+            for variant in manifest.variants
+        ]
+        print()
+        print_table(["variant", "runs by", ">layers", ">workspace", ">weights alone"], rows)
 
 
 def show_check(found: Check) -> None:
@@ -190,7 +203,8 @@ def show_bench(found: Bench) -> None:
         for latency in found.latencies
     ]
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
-    print(f"{found.manifest.name} for {found.manifest.target}, {threads}\n")
+    variant = "" if found.manifest.variant is None else f", {found.manifest.variant}"
+    print(f"{found.manifest.name}{variant} for {found.manifest.target}, {threads}\n")
     columns = [">median ms", ">10th - 90th percentile", ">times ours", ">inferences"]
     print_table(["framework", *columns], rows)
     for reason in found.failed.values():

@@ -46,6 +46,7 @@ class Bench:
 def bench(
     bundle: str | Path,
     *,
+    variant: str | None = None,
     threads: int | None = None,
     repeat: int | None = None,
     per_layer: bool = False,
@@ -55,17 +56,18 @@ def bench(
 ) -> Bench:
     """The latency of the bundle in the folder `bundle`, and of `against` on the ONNX file `model`.
 
-    `against` maps peers (onnxruntime, openvino, litert) to a model file of their own, or None for
-    `model`. All run with `threads` threads, alternately in blocks, `repeat` inferences each. A
-    peer that refuses its model is told in `failed`; the others are measured. Raises QCompileError,
-    before anything is measured, when a peer is not installed or its model cannot be read.
+    `variant` is the network to measure where the bundle has several. `against` maps peers
+    (onnxruntime, openvino, litert) to a model file of their own, or None for `model`. All run with
+    `threads` threads, alternately in blocks, `repeat` inferences each. A peer that refuses its
+    model is told in `failed`; the others are measured. Raises QCompileError, before anything is
+    measured, when a peer is not installed or its model cannot be read.
     """
     for name, number in (("threads", threads), ("repeat", repeat)):
         if number is not None and number < 1:
             raise InvalidInput(f"{name} is {number}; at least 1 is needed")
     if unknown := sorted(set(against or {}) - set(PEERS)):
         raise InvalidInput(f"unknown peers {unknown}: known are {', '.join(PEERS)}")
-    manifest = read_manifest(bundle)
+    manifest = read_manifest(bundle, variant)
     threads = threads or manifest.threads
     contenders: list[Contender] = [OwnBench(manifest, threads)]
     failed = {}

@@ -17,14 +17,15 @@ def compile(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Compile the ONNX file `model` for `target` into the folder `output`; what was made.
 
     `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
-    With `quantized_io` inputs and outputs are integer codes. Raises QCompileError; `output` is
-    then as it was.
+    With `quantized_io` inputs and outputs are integer codes. The JSON file `variants` names more
+    networks for the bundle (qcompile.variants). Raises QCompileError; `output` is then as it was.
     """
     from qcompile.compiler import compile_model
 
@@ -36,6 +37,7 @@ def compile(
         batch=batch,
         shapes=shapes,
         quantized_io=quantized_io,
+        variants=variants,
         dump_ir=dump_ir,
         progress=progress,
     )

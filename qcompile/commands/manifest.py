@@ -12,11 +12,33 @@ from qcompile.files import expect_regular
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One of the networks of a bundle that has several; bytes of weights in a bundle alone."""
+
+    name: str
+    entry: str
+    layers: int
+    workspace_bytes: int
+    weight_bytes_alone: int
+
+    @staticmethod
+    def read(fields: dict[str, Any]) -> "Variant":
+        return Variant(
+            name=str(fields["name"]),
+            entry=str(fields["entry"]),
+            layers=len(fields["layers"]),
+            workspace_bytes=int(fields["workspace_bytes"]),
+            weight_bytes_alone=int(fields["weight_bytes_alone"]),
+        )
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """The fields of manifest.json that commands read."""
+    """The fields of manifest.json that commands read; `variant` None is the first network."""
 
     folder: Path
     name: str
+    variant: str | None
     target: str
     threads: int
     features: tuple[str, ...]
@@ -26,29 +48,36 @@ class Manifest:
     float_ops: list[dict[str, Any]]
     workspace_bytes: int
     weight_bytes: int
+    variants: list[Variant]
 
     @property
     def library_bytes(self) -> int:
         return (self.folder / "lib" / f"lib{self.name}.so").stat().st_size
 
 
-def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of the bundle in `folder`. Raises BundleError when it is no bundle."""
+def read_manifest(folder: str | Path, variant: str | None = None) -> Manifest:
+    """The manifest of the bundle in `folder`, as it is of one of its networks.
+
+    Raises BundleError when it is no bundle, InvalidInput when it has no such variant.
+    """
     folder = Path(folder)
-    fields = bundle.read_manifest(folder)
+    whole = bundle.read_manifest(folder)
     try:
+        fields = bundle.facts_of(whole, variant)
         return Manifest(
             folder=folder,
-            name=str(fields["name"]),
-            target=str(fields["target"]),
-            threads=int(fields["threads"]),
-            features=tuple(fields["features"]),
+            name=str(whole["name"]),
+            variant=variant,
+            target=str(whole["target"]),
+            threads=int(whole["threads"]),
+            features=tuple(whole["features"]),
             inputs=TensorSpec.read(fields["inputs"]),
             outputs=TensorSpec.read(fields["outputs"]),
             layers=[dict(layer) for layer in fields["layers"]],
             float_ops=[dict(operator) for operator in fields["float_ops"]],
             workspace_bytes=int(fields["workspace_bytes"]),
-            weight_bytes=int(fields["weight_bytes"]),
+            weight_bytes=int(whole["weight_bytes"]),
+            variants=[Variant.read(each) for each in whole.get("variants", [])],
         )
     except (ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__

@@ -25,6 +25,7 @@ class OwnBench:
             )
         self.version = __version__
         self.threads = threads
+        self.variant = manifest.variant
         self.executable = manifest.folder / "bin" / f"{manifest.name}_bench"
 
     def block(self, inferences: int) -> list[float]:
@@ -38,6 +39,8 @@ class OwnBench:
 
     def _run(self, *options: str) -> dict[str, Any]:
         command = [str(self.executable.absolute()), "--json", "--threads", str(self.threads)]
+        if self.variant is not None:
+            command += ["--variant", self.variant]
         try:
             done = subprocess.run([*command, *options], capture_output=True, text=True)
         except OSError as error:

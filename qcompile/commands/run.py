@@ -23,20 +23,22 @@ def run(
     inputs: str | Path,
     *,
     outputs: str | Path | None = None,
+    variant: str | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Run the bundle in the folder `bundle` on the samples `inputs` (.npz or .npy).
 
-    Writes the outputs by name to the .npz file `outputs` when given. Raises QCompileError.
+    Writes the outputs by name to the .npz file `outputs` when given. `variant` is the network to
+    run where the bundle has several. Raises QCompileError.
     """
     from qcompile.bundle import load
 
     if outputs is not None:
         expect_writable(outputs)
-    manifest = read_manifest(bundle)
+    manifest = read_manifest(bundle, variant)
     samples = read_samples(inputs, manifest.inputs)
-    network = load(bundle)
+    network = load(bundle, variant=variant)
     if threads is not None:
         network.set_threads(threads)
     found = run_samples(

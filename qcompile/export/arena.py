@@ -101,3 +101,12 @@ def _smallest_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
 
 def _bytes(tensors: Sequence[Lifetime], offsets: Sequence[int]) -> int:
     return max((offset + t.size for offset, t in zip(offsets, tensors, strict=True)), default=0)
+
+
+def stack(sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Aligned offsets of blocks one after the other, and the end of the last."""
+    offsets, end = [], 0
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // ALIGNMENT) * ALIGNMENT
+    return offsets, end

@@ -1,9 +1,10 @@
 """The C file of bin/NAME_bench: the run functions, what they run on, and the program."""
 
 import json
+from collections.abc import Sequence
 
-from qcompile.export.plan import Plan
-from qcompile.export.ports import Port, Ports
+from qcompile.export.network import Network
+from qcompile.export.ports import Port
 from qcompile.export.source import runtime, write_source
 
 # How bench.c fills an array.
@@ -14,38 +15,76 @@ TABLES = """\
 
 #define NAME "{name}"
 #define WORKSPACE_BYTES {name}_WORKSPACE_BYTES
-#define CALLS {count}
+#define VARIANTS {variants}
+#define MOST_ARRAYS {most_arrays}
+#define MOST_STEPS {most_steps}
 
 struct port {{
     size_t bytes, elements;
     char kind;
 }};
 
-static const struct port ports[] = {{
+struct variant {{
+    const char *name;
+    const struct network *network;
+    const struct port *ports;
+    const char *const *calls;
+    const int *call_of;
+    int call_count;
+}};
+"""
+
+VARIANT_TABLES = """\
+static const struct port ports_{number}[] = {{
 {ports}
     {{0, 0, 0}},
 }};
 
-static const char *const calls[] = {{
+static const char *const calls_{number}[] = {{
 {calls}
     NULL,
 }};
 
-static const int call_of[] = {{{call_of}}};
+static const int call_of_{number}[] = {{{call_of}}};
 """
 
 
-def write_bench(name: str, ports: Ports, plan: Plan, features: tuple[str, ...]) -> str:
-    """The C99 source of the program that times the network."""
+def write_bench(name: str, networks: Sequence[Network], features: tuple[str, ...]) -> str:
+    """The C99 source of the program that times the networks."""
     tables = TABLES.format(
         name=name,
-        count=len(plan.layers),
-        ports="\n".join(map(_port, (*ports.inputs, *ports.outputs))),
+        variants=len(networks),
+        most_arrays=max(len(_arrays(network)) for network in networks),
+        most_steps=max(len(network.plan.steps) for network in networks),
+    )
+    rows = [
+        f'    {{"{network.variant}", &network_{k}, ports_{k}, calls_{k}, call_of_{k}, '
+        f"{len(network.plan.layers)}}},"
+        for k, network in enumerate(networks)
+    ]
+    parts = [
+        "#define PROFILE",
+        write_source(name, networks, features),
+        tables,
+        *(_variant_tables(number, network) for number, network in enumerate(networks)),
+        "\n".join(["static const struct variant variants[] = {", *rows, "};", ""]),
+        runtime("bench.c"),
+    ]
+    return "\n".join(parts)
+
+
+def _variant_tables(number: int, network: Network) -> str:
+    plan = network.plan
+    return VARIANT_TABLES.format(
+        number=number,
+        ports="\n".join(map(_port, _arrays(network))),
         calls="\n".join(f"    {_c_string(json.dumps(layer))}," for layer in plan.layers),
         call_of=", ".join(map(str, [*(step.call for step in plan.steps), -1])),
     )
-    run = write_source(name, ports, plan, features)
-    return "\n".join(["#define PROFILE", run, tables, runtime("bench.c")])
+
+
+def _arrays(network: Network) -> tuple[Port, ...]:
+    return *network.ports.inputs, *network.ports.outputs
 
 
 def _port(port: Port) -> str:

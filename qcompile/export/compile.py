@@ -1,7 +1,7 @@
-"""From the PrimFuncs of a module to one object file for each distinct one."""
+"""From the PrimFuncs of programs to one object file for each distinct one."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,28 @@ from qcompile.schedules import register_scalars
 
 
 def compile_kernels(
-    mod: tvm.IRModule,
-    program: Program,
+    programs: Sequence[Program],
     name: str,
     target: tvm.target.Target,
     folder: Path,
     progress: Callable[[str], None],
     jobs: int | None = None,
-) -> tuple[Mapping[str, Kernel], list[str]]:
-    """The kernel of each PrimFunc that the program calls, and the object files in `folder`.
+) -> tuple[Sequence[Mapping[str, Kernel]], list[str]]:
+    """For each program the kernel of each PrimFunc it calls, and the object files in `folder`.
 
     PrimFuncs with equal code share one kernel, whatever their layers are called.
     """
     register_scalars()
-    numbers: dict[str, int] = {}
     distinct: dict[Any, tuple[int, tirx.PrimFunc]] = {}
-    for call in program.calls:
-        if call.function not in numbers:
-            function = without_notes(mod[call.function])
-            key = tvm_ffi.StructuralKey(function)
-            numbers[call.function], _ = distinct.setdefault(key, (len(distinct), function))
-    progress(f"compiling {len(distinct)} kernels for {len(program.calls)} calls")
+
+    def number_of(function: tirx.PrimFunc) -> int:
+        plain = without_notes(function)
+        number, _ = distinct.setdefault(tvm_ffi.StructuralKey(plain), (len(distinct), plain))
+        return number
+
+    numbers = [{name: number_of(f) for name, f in p.functions.items()} for p in programs]
+    calls = sum(len(program.calls) for program in programs)
+    progress(f"compiling {len(distinct)} kernels for {calls} calls")
 
     def build(job: tuple[int, tirx.PrimFunc]) -> Kernel:
         number, function = job
@@ -48,5 +49,5 @@ def compile_kernels(
 
     with ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
         kernels = list(threads.map(build, distinct.values()))
-    by_name = {function: kernels[number] for function, number in numbers.items()}
+    by_name = [{name: kernels[k] for name, k in of_program.items()} for of_program in numbers]
     return by_name, [f"k{number}.o" for number in range(len(kernels))]

@@ -16,12 +16,19 @@ from qcompile.export.compile import compile_kernels
 from qcompile.export.folder import whole_folder
 from qcompile.export.header import write_example, write_header
 from qcompile.export.manifest import checksums, make_manifest
-from qcompile.export.plan import Plan, make_plan
-from qcompile.export.ports import Ports, read_ports
-from qcompile.export.program import Program, read_program
+from qcompile.export.network import (
+    DEFAULT,
+    Network,
+    expect_distinct_names,
+    expect_variant_name,
+)
+from qcompile.export.plan import make_plan
+from qcompile.export.ports import read_ports
+from qcompile.export.program import read_program
 from qcompile.export.source import write_source, write_weights
 from qcompile.export.symbols import check_library
 from qcompile.export.toolchain import LIBRARY_TRIPLE, PROGRAM_TRIPLE, Toolchain
+from qcompile.export.weights import store_weights
 from qcompile.targets import Target
 
 
@@ -41,6 +48,7 @@ def export_bundle(
     name: str,
     target: Target,
     output: str | Path,
+    variants: Mapping[str, tvm.IRModule] | None = None,
     report: Mapping[str, Any] | None = None,
     certificate: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -48,59 +56,85 @@ def export_bundle(
 ) -> ExportResult:
     """Compile `mod` and write the bundle to the folder `output`, which appears whole or not at all.
 
-    mod: `main` with calls of scheduled PrimFuncs, reshapes and constants. The bundle's name is
-    `name` as a C identifier; `progress` is told what happens; `jobs` kernels are compiled at a
-    time. Raises Unsupported for another `main`, BundleError when `output` holds something else than
-    a bundle, ToolchainError when the C compiler fails.
+    mod: `main` with calls of scheduled PrimFuncs, reshapes and constants; `variants` are more such
+    modules, by name, that share its weights. The bundle's name is `name` as a C identifier;
+    `progress` is told what happens; `jobs` kernels are compiled at a time. Raises Unsupported for
+    another `main`, InvalidInput for a variant whose name is none in C, BundleError when `output`
+    holds something else than a bundle, ToolchainError when the C compiler fails.
     """
     start = time.monotonic()
     say = progress or (lambda text: None)
     name = identifier(name)
-    program = read_program(mod)
-    ports = read_ports(mod, program, name)
+    modules = {DEFAULT: mod, **(variants or {})}
+    for variant in variants or {}:
+        expect_variant_name(variant)
     with whole_folder(Path(output)) as folder, tempfile.TemporaryDirectory() as work:
-        kernels, objects = compile_kernels(
-            mod, program, name, target.tvm_target(), Path(work), say, jobs
-        )
-        network = _Network(name, target, program, ports, make_plan(program, kernels))
-        _write_sources(network, folder, Path(work))
+        content = _compile(modules, name, target, Path(work), say, jobs)
+        _write_sources(content, folder, Path(work))
         say("linking")
-        _link(Toolchain(Path(work), say), objects, name, folder.absolute())
-        manifest = make_manifest(mod, name, target, ports, network.plan)
+        _link(Toolchain(Path(work), say), content.objects, name, folder.absolute())
+        manifest = make_manifest(
+            list(modules.values()), content.networks, name, target, len(content.weights)
+        )
         library = f"lib/lib{name}.so"
         manifest["files"] = checksums(folder, [library])
         papers = {"manifest": manifest, "report": report or {}, "certificate": certificate or {}}
-        for paper, content in papers.items():
-            text = json.dumps(content, indent=2, allow_nan=False)
+        for paper, fields in papers.items():
+            text = json.dumps(fields, indent=2, allow_nan=False)
             (folder / f"{paper}.json").write_text(text + "\n", encoding="utf-8")
         library_bytes = (folder / library).stat().st_size
     return ExportResult(Path(output), manifest, library_bytes, time.monotonic() - start)
 
 
 @dataclass(frozen=True)
-class _Network:
+class _Content:
     name: str
     target: Target
-    program: Program
-    ports: Ports
-    plan: Plan
+    networks: Sequence[Network]
+    objects: Sequence[str]
+    weights: bytes
 
 
-def _write_sources(network: _Network, folder: Path, work: Path) -> None:
+def _compile(
+    modules: Mapping[str, tvm.IRModule],
+    name: str,
+    target: Target,
+    work: Path,
+    say: Callable[[str], None],
+    jobs: int | None,
+) -> _Content:
+    """Kernels as object files in `work`, and what the C files need to know."""
+    programs = [read_program(mod) for mod in modules.values()]
+    prefixes = [name if variant == DEFAULT else f"{name}_{variant}" for variant in modules]
+    ports = [read_ports(mod, p, name) for mod, p in zip(modules.values(), programs, strict=True)]
+    weights = store_weights(programs)
+    kernels, objects = compile_kernels(weights.programs, name, target.tvm_target(), work, say, jobs)
+    networks = [
+        Network(
+            variant=variant,
+            prefix=prefixes[k],
+            ports=ports[k],
+            plan=make_plan(weights.programs[k], kernels[k], weights.offsets[k]),
+            weight_bytes_alone=len(store_weights([programs[k]]).content),
+        )
+        for k, variant in enumerate(modules)
+    ]
+    expect_distinct_names(networks)
+    return _Content(name, target, networks, objects, weights.content)
+
+
+def _write_sources(content: _Content, folder: Path, work: Path) -> None:
     """The header and the example into the bundle, what is compiled into `work`."""
     for part in ("include", "lib", "bin", "src"):
         (folder / part).mkdir()
-    name, ports, plan, target = network.name, network.ports, network.plan, network.target
-    header = write_header(name, ports, target.name, target.features, plan.workspace_bytes)
+    name, networks, target = content.name, content.networks, content.target
+    header = write_header(name, networks, target.name, target.features)
     (folder / "include" / f"{name}.h").write_text(header)
-    (folder / "src" / "main.c").write_text(write_example(name, ports))
-    blob = bytearray(max(plan.weight_bytes, 1))
-    for offset, array in zip(plan.constant_offsets, network.program.constants, strict=True):
-        blob[offset : offset + array.nbytes] = array.tobytes()
-    (work / "weights.bin").write_bytes(blob)
+    (folder / "src" / "main.c").write_text(write_example(name, networks[0].ports))
+    (work / "weights.bin").write_bytes(content.weights or b"\0")
     (work / "weights.s").write_text(write_weights(name, "weights.bin"))
-    (work / "run.c").write_text(write_source(name, ports, plan, target.features))
-    (work / "bench.c").write_text(write_bench(name, ports, plan, target.features))
+    (work / "run.c").write_text(write_source(name, networks, target.features))
+    (work / "bench.c").write_text(write_bench(name, networks, target.features))
 
 
 def _link(tools: Toolchain, objects: Sequence[str], name: str, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The C header and the example program of a bundle."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from qcompile.export.network import Network
 from qcompile.export.ports import Port, Ports
 
 # What the functions of a bundle return: name, value, and what NAME_error tells.
@@ -46,7 +47,7 @@ const char *{name}_error(int32_t status);
    Arrays are dense and row-major; they may have any address, and none may overlap another.
    Several threads may run at the same time, each with a workspace and outputs of its own. */
 int32_t {name}_run({parameters});
-
+{variants}
 /* How many threads a run uses, the caller among them: 1 at first. Runs that meet share no threads:
    the first uses them, the others run on their callers'. Waits for runs to end. */
 int32_t {name}_set_threads(int32_t threads);
@@ -60,6 +61,16 @@ void {name}_set_spin(int32_t microseconds);
 #endif
 
 #endif
+"""
+
+VARIANT = """
+/* The variant {variant} of the network: the same weights, threads and rules. It needs the first
+   {prefix}_WORKSPACE_BYTES of a workspace.
+
+{ports} */
+#define {prefix}_WORKSPACE_BYTES {workspace_bytes}
+{lengths}
+int32_t {entry}({parameters});
 """
 
 EXAMPLE = """\
@@ -88,26 +99,37 @@ int main(void) {{
 
 
 def write_header(
-    name: str, ports: Ports, target: str, features: tuple[str, ...], workspace_bytes: int
+    name: str, networks: Sequence[Network], target: str, features: tuple[str, ...]
 ) -> str:
-    """`include/NAME.h`."""
+    """`include/NAME.h`. The first network is the one that NAME_run runs."""
+    main, *others = networks
     return HEADER.format(
         name=name,
         guard=f"{name}_H",
         target=target,
         features=f"It needs a processor with\n   {_wrapped(features)}.",
-        workspace_bytes=workspace_bytes,
-        lengths="\n".join(_macros(name, ports)),
+        workspace_bytes=max(network.plan.workspace_bytes for network in networks),
+        lengths="\n".join(_macros(name, main.ports)),
         errors=",\n".join(
             f"    /* {text} */\n    {name}_{label} = {value}" for label, value, text in ERRORS
         ),
-        ports="\n".join(
-            [
-                *(_described("in", port) for port in ports.inputs),
-                *(_described("out", port) for port in ports.outputs),
-            ]
-        ),
-        parameters=_signature(name, ports),
+        ports=_descriptions(main.ports),
+        parameters=_signature(main),
+        variants="".join(_variant(network) for network in others),
+    )
+
+
+def _variant(network: Network) -> str:
+    """What the header tells of another network than the first."""
+    lengths = list(_macros(network.prefix, network.ports))
+    return VARIANT.format(
+        variant=network.variant,
+        prefix=network.prefix,
+        entry=network.entry,
+        workspace_bytes=network.plan.workspace_bytes,
+        lengths="\n".join(lengths[1:]),
+        ports=_descriptions(network.ports),
+        parameters=_signature(network),
     )
 
 
@@ -126,12 +148,12 @@ def write_example(name: str, ports: Ports) -> str:
     )
 
 
-def _signature(name: str, ports: Ports) -> str:
-    indent = ",\n" + " " * len(f"int32_t {name}_run(")
+def _signature(network: Network) -> str:
+    indent = ",\n" + " " * len(f"int32_t {network.entry}(")
     return indent.join(
         [
-            *(f"const {port.c_type} *{port.c_name}" for port in ports.inputs),
-            *(f"{port.c_type} *{port.c_name}" for port in ports.outputs),
+            *(f"const {port.c_type} *{port.c_name}" for port in network.ports.inputs),
+            *(f"{port.c_type} *{port.c_name}" for port in network.ports.outputs),
             "void *workspace",
         ]
     )
@@ -146,6 +168,11 @@ def _macros(name: str, ports: Ports) -> Iterator[str]:
             yield f"#define {name}_{port.c_name}_SCALE {float(scale)!r}f"
         if isinstance(zero, int):
             yield f"#define {name}_{port.c_name}_ZERO_POINT {zero}"
+
+
+def _descriptions(ports: Ports) -> str:
+    inputs = [_described("in", port) for port in ports.inputs]
+    return "\n".join([*inputs, *(_described("out", port) for port in ports.outputs)])
 
 
 def _described(direction: str, port: Port) -> str:

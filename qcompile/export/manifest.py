@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tvm
 
-from qcompile.export.plan import Plan
-from qcompile.export.ports import Ports
+from qcompile.export.network import Network
 from qcompile.targets import Target
 
 FORMAT = 1
@@ -18,23 +17,56 @@ PACKAGES = ("qcompile", "apache-tvm", "apache-tvm-ffi", "ziglang")
 
 
 def make_manifest(
-    mod: tvm.IRModule, name: str, target: Target, ports: Ports, plan: Plan
+    modules: Sequence[tvm.IRModule],
+    networks: Sequence[Network],
+    name: str,
+    target: Target,
+    weight_bytes: int,
 ) -> dict[str, Any]:
-    """The manifest of a compiled module, but for the checksums of its files."""
-    return {
+    """The manifest of compiled modules, but for the checksums of its files.
+
+    It tells of the first network as of a bundle without variants, and in `variants` of all of them
+    when there are several.
+    """
+    first = _facts(modules[0], networks[0])
+    manifest = {
         "format": FORMAT,
         "name": name,
         "target": target.name,
         "features": list(target.features),
+        "inputs": first["inputs"],
+        "outputs": first["outputs"],
+        "workspace_bytes": max(network.plan.workspace_bytes for network in networks),
+        "weight_bytes": weight_bytes,
+        "threads": 1,
+        "layers": first["layers"],
+        "float_ops": first["float_ops"],
+        "arena": first["arena"],
+        "versions": {package: metadata.version(package) for package in PACKAGES},
+    }
+    if len(networks) > 1:
+        manifest["variants"] = [
+            {
+                "name": network.variant,
+                "entry": network.entry,
+                **_facts(mod, network),
+                "weight_bytes_alone": network.weight_bytes_alone,
+            }
+            for mod, network in zip(modules, networks, strict=True)
+        ]
+    return manifest
+
+
+def _facts(mod: tvm.IRModule, network: Network) -> dict[str, Any]:
+    """What a manifest tells of one network."""
+    plan, ports = network.plan, network.ports
+    return {
         "inputs": [port.fields() for port in ports.inputs],
         "outputs": [port.fields() for port in ports.outputs],
         "workspace_bytes": plan.workspace_bytes,
-        "weight_bytes": plan.weight_bytes,
-        "threads": 1,
         "layers": _attribute(mod, "qcompile.layers"),
         "float_ops": _attribute(mod, "qcompile.float_ops"),
         "arena": {"bytes": plan.arena.bytes, "lower_bound": plan.arena.lower_bound},
-        "versions": {package: metadata.version(package) for package in PACKAGES},
     }
 
 

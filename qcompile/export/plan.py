@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qcompile.export.arena import ALIGNMENT, Arena, Lifetime, plan_arena
+from qcompile.export.arena import ALIGNMENT, Arena, Lifetime, plan_arena, stack
 from qcompile.export.phases import Kernel, Operand
 from qcompile.export.program import Call, Program, Storage
 
@@ -48,8 +48,6 @@ class Plan:
     steps: tuple[Step, ...]
     layers: tuple[str, ...]
     copies: tuple[Copy, ...]
-    constant_offsets: tuple[int, ...]
-    weight_bytes: int
     arena: Arena
     thread_bytes: int
 
@@ -58,17 +56,23 @@ class Plan:
         return max(self.arena.bytes + self.thread_bytes, ALIGNMENT)
 
 
-def make_plan(program: Program, kernels: Mapping[str, Kernel]) -> Plan:
-    """The plan of a program whose PrimFuncs became `kernels`, by name."""
-    return _Planner(program, kernels).plan()
+def make_plan(
+    program: Program, kernels: Mapping[str, Kernel], constant_offsets: Sequence[int]
+) -> Plan:
+    """The plan of a program whose PrimFuncs became `kernels`, by name.
+
+    constant_offsets: where each constant lies in the weights, in bytes.
+    """
+    return _Planner(program, kernels, constant_offsets).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program, kernels: Mapping[str, Kernel]) -> None:
+    def __init__(
+        self, program: Program, kernels: Mapping[str, Kernel], constant_offsets: Sequence[int]
+    ) -> None:
         self.program = program
         self.kernels = kernels
-        constant_bytes = [array.nbytes for array in program.constants]
-        self.constant_offsets, self.weight_bytes = _stack(constant_bytes)
+        self.constant_offsets = constant_offsets
         self.direct: dict[Storage, int] = {}
         for k, (storage, _) in enumerate(program.outputs):
             if storage.kind == "buffer":
@@ -86,13 +90,11 @@ class _Planner:
         self.pointers = {
             tensor: Pointer("workspace", offset=offset) for tensor, offset in offsets.items()
         }
-        thread_sizes = [_stack(kernel.thread_bytes)[1] for kernel in self.kernels.values()]
+        thread_sizes = [stack(kernel.thread_bytes)[1] for kernel in self.kernels.values()]
         return Plan(
             steps=tuple(self._steps()),
             layers=tuple(call.layer for call in self.program.calls),
             copies=tuple(self._copies()),
-            constant_offsets=tuple(self.constant_offsets),
-            weight_bytes=self.weight_bytes,
             arena=arena,
             thread_bytes=max(thread_sizes, default=0),
         )
@@ -139,7 +141,7 @@ class _Planner:
 
     def _operand(self, number: int, call: Call, operand: Operand) -> Pointer:
         if operand.kind == "thread":
-            offsets, _ = _stack(self.kernels[call.function].thread_bytes)
+            offsets, _ = stack(self.kernels[call.function].thread_bytes)
             return Pointer("thread", offset=offsets[operand.index])
         if operand.kind == "scratch":
             return self.pointers[number, operand.index]
@@ -160,12 +162,3 @@ class _Planner:
             for k, (storage, type_) in enumerate(self.program.outputs)
             if self.direct.get(storage) != k
         ]
-
-
-def _stack(sizes: Sequence[int]) -> tuple[list[int], int]:
-    """Aligned offsets of blocks one after the other, and the end of the last."""
-    offsets, end = [], 0
-    for size in sizes:
-        offsets.append(end)
-        end += -(-size // ALIGNMENT) * ALIGNMENT
-    return offsets, end

@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """A network: the calls in order, and the tensors between them."""
+    """A network: the calls in order, the tensors between them, and the PrimFuncs by name."""
 
     inputs: tuple[TensorType, ...]
     input_names: tuple[str, ...]
@@ -58,6 +58,7 @@ class Program:
     constants: tuple[NDArray[Any], ...]
     buffer_bytes: tuple[int, ...]
     calls: tuple[Call, ...]
+    functions: Mapping[str, tirx.PrimFunc]
 
 
 def read_program(mod: tvm.IRModule) -> Program:
@@ -73,7 +74,7 @@ class _Reader:
         self.mod = mod
         self.values: dict[relax.Var, Value] = {}
         self.constants: list[NDArray[Any]] = []
-        self.constant_numbers: dict[tuple[str, bytes], int] = {}
+        self.constant_numbers: dict[tuple[str, tuple[int, ...], bytes], int] = {}
         self.buffers: list[int] = []
         self.calls: list[Call] = []
 
@@ -96,6 +97,7 @@ class _Reader:
             constants=tuple(self.constants),
             buffer_bytes=tuple(self.buffers),
             calls=tuple(self.calls),
+            functions={call.function: self.mod[call.function] for call in self.calls},
         )
 
     def _value(self, expression: Any) -> Value:
@@ -128,7 +130,7 @@ class _Reader:
         return results if isinstance(call.ty, tvm.ir.TupleType) else results[0]
 
     def _constant(self, array: NDArray[Any]) -> Storage:
-        key = (str(array.dtype), array.tobytes())
+        key = (str(array.dtype), array.shape, array.tobytes())
         number = self.constant_numbers.setdefault(key, len(self.constants))
         if number == len(self.constants):
             self.constants.append(array)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from qcompile.export.header import ERRORS
+from qcompile.export.network import Network
 from qcompile.export.plan import Plan, Pointer
-from qcompile.export.ports import Ports
 from qcompile.export.processor import processor_check
 
 INCLUDES = """\
@@ -22,10 +22,6 @@ INCLUDES = """\
 #include <time.h>
 #include <unistd.h>
 
-#define INPUTS {inputs}
-#define OUTPUTS {outputs}
-#define STEPS {steps}
-#define ARENA_BYTES {arena_bytes}
 #define THREAD_BYTES {thread_bytes}
 
 {errors}
@@ -41,17 +37,19 @@ static const char *message(int32_t status) {{
 FUNCTIONS = """\
 #define EXPORTED __attribute__((visibility("default")))
 
-EXPORTED int32_t {name}_run({parameters}) {{
-    const void *const inputs[] = {{{inputs}}};
-    void *const outputs[] = {{{outputs}}};
-    const struct call call = {{inputs, outputs, workspace}};
-    return run(&call);
-}}
-
 EXPORTED const char *{name}_error(int32_t status) {{ return message(status); }}
 EXPORTED int32_t {name}_set_threads(int32_t threads) {{ return set_threads(threads); }}
 EXPORTED int32_t {name}_threads(void) {{ return get_threads(); }}
 EXPORTED void {name}_set_spin(int32_t microseconds) {{ set_spin(microseconds); }}
+"""
+
+ENTRY = """\
+EXPORTED int32_t {entry}({parameters}) {{
+    const void *const inputs[] = {{{inputs}}};
+    void *const outputs[] = {{{outputs}}};
+    const struct call call = {{inputs, outputs, workspace}};
+    return run(&network_{number}, &call);
+}}
 """
 
 STEP = """\
@@ -63,41 +61,31 @@ static void step_{number}(const struct call *call, int32_t begin, int32_t end,
 """
 
 
-def write_source(name: str, ports: Ports, plan: Plan, features: tuple[str, ...]) -> str:
+NETWORK = """\
+static const struct network network_{number} = {{
+    steps_{number}, copy_outputs_{number}, {steps}, {inputs}, {outputs}, {arena_bytes},
+}};
+"""
+
+
+def write_source(name: str, networks: Sequence[Network], features: tuple[str, ...]) -> str:
     """The C99 source of everything but kernels and weights."""
     head = INCLUDES.format(
         name=name,
-        inputs=len(ports.inputs),
-        outputs=len(ports.outputs),
-        steps=len(plan.steps),
-        arena_bytes=plan.arena.bytes,
-        thread_bytes=plan.thread_bytes,
+        thread_bytes=max(network.plan.thread_bytes for network in networks),
         errors="\n".join(f"#define {label} {name}_{label}" for label, _, _ in ERRORS),
         messages="\n".join(f'        case {label}: return "{text}";' for label, _, text in ERRORS),
-    )
-    inputs = [f"in{k}" for k in range(len(ports.inputs))]
-    outputs = [f"out{k}" for k in range(len(ports.outputs))]
-    parameters = [
-        *(f"const {p.c_type} *{k}" for k, p in zip(inputs, ports.inputs, strict=True)),
-        *(f"{p.c_type} *{k}" for k, p in zip(outputs, ports.outputs, strict=True)),
-        "void *workspace",
-    ]
-    functions = FUNCTIONS.format(
-        name=name,
-        parameters=", ".join(parameters),
-        inputs=", ".join([*inputs, "NULL"]),
-        outputs=", ".join([*outputs, "NULL"]),
     )
     parts = [
         head,
         runtime("processor.c"),
         processor_check(features),
         runtime("pool.c"),
-        _kernels(name, plan),
-        _steps(name, plan),
-        _copies(name, plan),
         runtime("run.c"),
-        functions,
+        _kernels(name, networks),
+        *(_network(name, number, network) for number, network in enumerate(networks)),
+        FUNCTIONS.format(name=name),
+        *(_entry(number, network) for number, network in enumerate(networks)),
     ]
     return "\n".join(parts)
 
@@ -117,37 +105,68 @@ def runtime(file: str) -> str:
     return (files("qcompile.export.runtime") / file).read_text(encoding="utf-8")
 
 
-def _kernels(name: str, plan: Plan) -> str:
+def _kernels(name: str, networks: Sequence[Network]) -> str:
     lines = ["#pragma GCC visibility push(hidden)", f"extern const unsigned char {name}_weights[];"]
-    for symbol, count in {step.symbol: len(step.pointers) for step in plan.steps}.items():
+    steps = [step for network in networks for step in network.plan.steps]
+    for symbol, count in {step.symbol: len(step.pointers) for step in steps}.items():
         pointers = ", ".join(["const void *"] * count + ["int32_t", "int32_t"])
         lines.append(f"int32_t {symbol}({pointers});")
     return "\n".join([*lines, "#pragma GCC visibility pop\n"])
 
 
-def _steps(name: str, plan: Plan) -> str:
-    functions = [
-        STEP.format(
-            number=number,
-            symbol=step.symbol,
-            arguments=", ".join([*_addresses(name, step.pointers), "begin", "end"]),
-        )
-        for number, step in enumerate(plan.steps)
+def _network(name: str, number: int, network: Network) -> str:
+    """The steps and the table of one network."""
+    plan, ports = network.plan, network.ports
+    table = NETWORK.format(
+        number=number,
+        steps=len(plan.steps),
+        inputs=len(ports.inputs),
+        outputs=len(ports.outputs),
+        arena_bytes=plan.arena.bytes,
+    )
+    return "\n".join([_steps(name, number, plan), _copies(name, number, plan), table])
+
+
+def _entry(number: int, network: Network) -> str:
+    """The function that runs one network."""
+    ports = network.ports
+    inputs = [f"in{k}" for k in range(len(ports.inputs))]
+    outputs = [f"out{k}" for k in range(len(ports.outputs))]
+    parameters = [
+        *(f"const {p.c_type} *{k}" for k, p in zip(inputs, ports.inputs, strict=True)),
+        *(f"{p.c_type} *{k}" for k, p in zip(outputs, ports.outputs, strict=True)),
+        "void *workspace",
     ]
-    table = [f"    {{step_{k}, {step.extent}}}," for k, step in enumerate(plan.steps)]
-    return "\n".join(
-        [*functions, "static const struct step steps[] = {", *table, "    {NULL, 0},", "};", ""]
+    return ENTRY.format(
+        entry=network.entry,
+        number=number,
+        parameters=", ".join(parameters),
+        inputs=", ".join([*inputs, "NULL"]),
+        outputs=", ".join([*outputs, "NULL"]),
     )
 
 
-def _copies(name: str, plan: Plan) -> str:
+def _steps(name: str, network: int, plan: Plan) -> str:
+    functions = [
+        STEP.format(
+            number=f"{network}_{k}",
+            symbol=step.symbol,
+            arguments=", ".join([*_addresses(name, step.pointers), "begin", "end"]),
+        )
+        for k, step in enumerate(plan.steps)
+    ]
+    rows = [f"    {{step_{network}_{k}, {step.extent}}}," for k, step in enumerate(plan.steps)]
+    table = [f"static const struct step steps_{network}[] = {{", *rows, "    {NULL, 0},", "};", ""]
+    return "\n".join([*functions, *table])
+
+
+def _copies(name: str, network: int, plan: Plan) -> str:
     lines = []
     for copy in plan.copies:
         (source,) = _addresses(name, [copy.source])
         lines.append(f"    memcpy(call->outputs[{copy.output}], {source}, {copy.bytes});")
-    return "\n".join(
-        ["static void copy_outputs(const struct call *call) {", "    (void)call;", *lines, "}\n"]
-    )
+    head = f"static void copy_outputs_{network}(const struct call *call) {{"
+    return "\n".join([head, "    (void)call;", *lines, "}\n"])
 
 
 def _addresses(name: str, pointers: Sequence[Pointer]) -> list[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from qcompile.commands.qonnx_expansion import DOMAINS
-from qcompile.frontend.qonnx import ROUNDINGS
+from qcompile.frontend.qonnx_parameters import ROUNDINGS
 from qcompile.layerwise.float_forms import float_result
 from qcompile.layerwise.grids import is_sign, trunc_divisor
 from qcompile.ops.roundings import round_array

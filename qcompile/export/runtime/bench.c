@@ -1,5 +1,11 @@
-/* A program that times the network. Follows the run functions in one C file, with these tables:
-   NAME, ports[], calls[] and call_of[] (the call that each step belongs to). */
+/* A program that times a network. Follows the run functions in one C file, with these tables:
+   NAME, and variants[] with ports, calls and call_of (the call that each step belongs to) each. */
+
+#if VARIANTS > 1
+#define VARIANT_USAGE "  --variant V     the variant of the network (default)\n"
+#else
+#define VARIANT_USAGE ""
+#endif
 
 static void fail(int status, const char *what, const char *which) {
     fprintf(stderr, "%s_bench: %s%s%s\n", NAME, what, which[0] ? ": " : "", which);
@@ -8,6 +14,7 @@ static void fail(int status, const char *what, const char *which) {
 
 static const char USAGE[] =
     "usage: " NAME "_bench [options]\n"
+    VARIANT_USAGE
     "  --repeat N      runs that are timed (100)\n"
     "  --warmup N      runs before them (10)\n"
     "  --threads N     threads of a run (1)\n"
@@ -18,11 +25,26 @@ static const char USAGE[] =
     "  --json          seconds as JSON\n";
 
 struct options {
+    const struct variant *variant;
     int repeat, warmup, threads, spin, per_layer, json;
     int input_files, output_files;
-    const char *input[INPUTS + 1];
-    const char *output[OUTPUTS + 1];
+    const char *input[MOST_ARRAYS + 1];
+    const char *output[MOST_ARRAYS + 1];
 };
+
+static const struct variant *find_variant(const char *name) {
+    for (int k = 0; name != NULL && k < VARIANTS; ++k) {
+        if (strcmp(variants[k].name, name) == 0) {
+            return &variants[k];
+        }
+    }
+    fprintf(stderr, "%s_bench: --variant: found %s, there are", NAME, name == NULL ? "none" : name);
+    for (int k = 0; k < VARIANTS; ++k) {
+        fprintf(stderr, " %s", variants[k].name);
+    }
+    fputs("\n", stderr);
+    exit(2);
+}
 
 static int number(const char *option, const char *text, int least) {
     char *end = NULL;
@@ -42,7 +64,7 @@ static void take_file(const char *option, const char *file, const char **files, 
 }
 
 static struct options parse(char **arguments) {
-    struct options found = {.repeat = 100, .warmup = 10, .threads = 1};
+    struct options found = {.variant = variants, .repeat = 100, .warmup = 10, .threads = 1};
     for (char **word = arguments + 1; *word != NULL; ++word) {
         const char *option = *word;
         if (strcmp(option, "--per-layer") == 0) {
@@ -52,6 +74,8 @@ static struct options parse(char **arguments) {
         } else if (strcmp(option, "--help") == 0) {
             fputs(USAGE, stdout);
             exit(0);
+        } else if (VARIANTS > 1 && strcmp(option, "--variant") == 0) {
+            found.variant = find_variant(*++word);
         } else if (strcmp(option, "--repeat") == 0) {
             found.repeat = number(option, *++word, 1);
         } else if (strcmp(option, "--warmup") == 0) {
@@ -61,15 +85,20 @@ static struct options parse(char **arguments) {
         } else if (strcmp(option, "--spin") == 0) {
             found.spin = number(option, *++word, 0);
         } else if (strcmp(option, "--input") == 0) {
-            take_file(option, *++word, found.input, &found.input_files, INPUTS);
+            take_file(option, *++word, found.input, &found.input_files, MOST_ARRAYS);
         } else if (strcmp(option, "--output") == 0) {
-            take_file(option, *++word, found.output, &found.output_files, OUTPUTS);
+            take_file(option, *++word, found.output, &found.output_files, MOST_ARRAYS);
         } else {
             fail(2, "unknown option (--help tells all)", option);
         }
         if (*word == NULL) {
             break;
         }
+    }
+    const struct network *network = found.variant->network;
+    if (found.input_files > network->inputs || found.output_files > network->outputs) {
+        const int inputs = found.input_files > network->inputs;
+        fail(2, "more files than arrays", inputs ? "--input" : "--output");
     }
     return found;
 }
@@ -151,27 +180,28 @@ static void print_times(double *seconds, int count, int json) {
 }
 
 /* times: [call][run] in seconds. */
-static void print_layers(double *times, int runs, int json) {
+static void print_layers(const struct variant *variant, double *times, int runs, int json) {
     double sum = 0;
-    for (int k = 0; k < CALLS; ++k) {
+    for (int k = 0; k < variant->call_count; ++k) {
         qsort(times + (size_t)k * runs, (size_t)runs, sizeof *times, ascending);
         sum += median(times + (size_t)k * runs, runs);
     }
     fputs(json ? ", \"layers\": [" : "\n median ms   share  layer\n", stdout);
-    for (int k = 0; k < CALLS; ++k) {
+    for (int k = 0; k < variant->call_count; ++k) {
         const double middle = median(times + (size_t)k * runs, runs);
         if (json) {
-            printf("%s{\"name\": %s, \"median_s\": %.9f}", k == 0 ? "" : ", ", calls[k], middle);
+            printf("%s{\"name\": %s, \"median_s\": %.9f}", k == 0 ? "" : ", ", variant->calls[k],
+                   middle);
         } else {
             printf("%10.4f  %5.1f%%  %s\n", middle * 1e3, sum > 0 ? middle / sum * 100 : 0.0,
-                   calls[k]);
+                   variant->calls[k]);
         }
     }
     fputs(json ? "]" : "", stdout);
 }
 
-static void run_once(const struct call *call) {
-    const int32_t status = run(call);
+static void run_once(const struct network *network, const struct call *call) {
+    const int32_t status = run(network, call);
     if (status != OK) {
         fail(1, message(status), "");
     }
@@ -180,8 +210,11 @@ static void run_once(const struct call *call) {
 int main(int count, char **arguments) {
     (void)count;
     const struct options options = parse(arguments);
-    void *data[INPUTS + OUTPUTS + 1];
-    for (int k = 0; k < INPUTS + OUTPUTS; ++k) {
+    const struct variant *variant = options.variant;
+    const struct network *network = variant->network;
+    const struct port *ports = variant->ports;
+    void *data[MOST_ARRAYS + 1];
+    for (int k = 0; k < network->inputs + network->outputs; ++k) {
         data[k] = allocate(ports[k].bytes);
         if (k < options.input_files) {
             read_file(options.input[k], data[k], ports[k].bytes);
@@ -189,45 +222,51 @@ int main(int count, char **arguments) {
             fill(&ports[k], data[k]);
         }
     }
-    const struct call call = {(const void *const *)data, data + INPUTS, allocate(WORKSPACE_BYTES)};
+    const struct call call = {(const void *const *)data, data + network->inputs,
+                              allocate(WORKSPACE_BYTES)};
     set_spin(options.spin);
     if (set_threads(options.threads) != OK) {
         fail(1, message(ERROR_THREADS), "");
     }
     for (int k = 0; k < options.warmup; ++k) {
-        run_once(&call);
+        run_once(network, &call);
     }
     const int runs = options.repeat;
     double *seconds = allocate(sizeof *seconds * (size_t)runs);
     for (int k = 0; k < runs; ++k) {
         const int64_t start = nanoseconds();
-        run_once(&call);
+        run_once(network, &call);
         seconds[k] = (double)(nanoseconds() - start) * 1e-9;
     }
     double *times = NULL;
     if (options.per_layer) {
-        static int64_t measured[STEPS + 1];
-        times = allocate(sizeof *times * (size_t)runs * CALLS);
-        memset(times, 0, sizeof *times * (size_t)runs * CALLS);
+        static int64_t measured[MOST_STEPS + 1];
+        times = allocate(sizeof *times * (size_t)runs * (size_t)variant->call_count);
+        memset(times, 0, sizeof *times * (size_t)runs * (size_t)variant->call_count);
         profile = measured;
         for (int k = 0; k < runs; ++k) {
-            run_once(&call);
-            for (int step = 0; step < STEPS; ++step) {
-                times[(size_t)call_of[step] * runs + k] += (double)measured[step] * 1e-9;
+            run_once(network, &call);
+            for (int step = 0; step < network->step_count; ++step) {
+                times[(size_t)variant->call_of[step] * runs + k] += (double)measured[step] * 1e-9;
             }
         }
     }
     for (int k = 0; k < options.output_files; ++k) {
-        write_file(options.output[k], data[INPUTS + k], ports[INPUTS + k].bytes);
+        write_file(options.output[k], data[network->inputs + k],
+                   ports[network->inputs + k].bytes);
     }
+    const char *which = VARIANTS > 1 ? variant->name : "";
     if (options.json) {
-        printf("{\"name\": \"%s\", \"threads\": %d, ", NAME, options.threads);
+        printf("{\"name\": \"%s\", ", NAME);
+        printf(VARIANTS > 1 ? "\"variant\": \"%s\", " : "%s", which);
+        printf("\"threads\": %d, ", options.threads);
     } else {
-        printf("%s: %d runs, threads: %d\n", NAME, runs, options.threads);
+        printf("%s%s%s: %d runs, threads: %d\n", NAME, VARIANTS > 1 ? ", " : "", which, runs,
+               options.threads);
     }
     print_times(seconds, runs, options.json);
     if (options.per_layer) {
-        print_layers(times, runs, options.json);
+        print_layers(variant, times, runs, options.json);
     }
     fputs(options.json ? "}\n" : "", stdout);
     return 0;

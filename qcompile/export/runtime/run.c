@@ -1,6 +1,13 @@
-/* One run of the network: its steps in order, on the workers when they are free. */
+/* One run of a network: its steps in order, on the workers when they are free. */
 
-static int32_t check(const struct call *call) {
+struct network {
+    const struct step *steps;
+    void (*copy_outputs)(const struct call *call);
+    int32_t step_count, inputs, outputs;
+    size_t arena_bytes; /* of the workspace; the scratch memory of the caller follows */
+};
+
+static int32_t check(const struct network *network, const struct call *call) {
     static int32_t processor; /* 0: not asked yet, 1: fits, 2: does not */
     int32_t known = __atomic_load_n(&processor, __ATOMIC_RELAXED);
     if (known != 1) {
@@ -10,12 +17,12 @@ static int32_t check(const struct call *call) {
             return ERROR_PROCESSOR;
         }
     }
-    for (int k = 0; k < INPUTS; ++k) {
+    for (int k = 0; k < network->inputs; ++k) {
         if (call->inputs[k] == NULL) {
             return ERROR_NULL_POINTER;
         }
     }
-    for (int k = 0; k < OUTPUTS; ++k) {
+    for (int k = 0; k < network->outputs; ++k) {
         if (call->outputs[k] == NULL) {
             return ERROR_NULL_POINTER;
         }
@@ -30,22 +37,23 @@ static int32_t check(const struct call *call) {
 static int64_t *profile; /* where to put the nanoseconds of each step, or NULL */
 #endif
 
-static inline int32_t run(const struct call *call) {
-    const int32_t status = check(call);
+static inline int32_t run(const struct network *network, const struct call *call) {
+    const int32_t status = check(network, call);
     if (status != OK) {
         return status;
     }
-    unsigned char *scratch = call->workspace + ARENA_BYTES;
+    unsigned char *scratch = call->workspace + network->arena_bytes;
     const int alone = __atomic_load_n(&pool.threads, __ATOMIC_RELAXED) <= 1 ||
                       pthread_mutex_trylock(&pool.busy) != 0;
-    for (int k = 0; k < STEPS; ++k) {
+    for (int k = 0; k < network->step_count; ++k) {
+        const struct step *step = &network->steps[k];
 #ifdef PROFILE
         const int64_t start = profile == NULL ? 0 : nanoseconds();
 #endif
-        if (alone || steps[k].extent == 1) {
-            steps[k].run(call, 0, steps[k].extent, scratch);
+        if (alone || step->extent == 1) {
+            step->run(call, 0, step->extent, scratch);
         } else {
-            share(call, &steps[k], scratch);
+            share(call, step, scratch);
         }
 #ifdef PROFILE
         if (profile != NULL) {
@@ -53,7 +61,7 @@ static inline int32_t run(const struct call *call) {
         }
 #endif
     }
-    copy_outputs(call);
+    network->copy_outputs(call);
     if (!alone) {
         pthread_mutex_unlock(&pool.busy);
     }
