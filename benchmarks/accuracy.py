@@ -24,7 +24,6 @@ from qcompile.compiler import compile_model
 from qcompile.layerwise import compare_layers, summary
 from qcompile.targets import host_target
 
-REFERENCE_BATCH = 100
 LAYERWISE_SAMPLES = 20
 SAME = 1e-4  # of a step, or of the range of float outputs
 DISTINCT = 256  # values that quantized outputs take at most
@@ -111,16 +110,9 @@ def compare(
     bundle, reference = load(bundle_folder, threads=1), load_reference(network.model(shared))
     name = bundle.inputs[0].name
     (ours,) = bundle.run_batches({name: images}).values()
-    batch = reference_batch(network.model(shared))
-    starts = range(0, len(images), batch)
-    theirs = [reference({name: images[k : k + batch]})[0] for k in starts]
+    # One image at a time, as ours: the order of the reference's float sums depends on the batch.
+    theirs = [reference({name: images[k : k + 1]})[0] for k in range(len(images))]
     return Comparison(ours, np.concatenate(theirs), classes)
-
-
-def reference_batch(model: Path) -> int:
-    """How many images the reference takes at once: as many as the file declares, if it does."""
-    declared = onnx.load(model, load_external_data=False).graph.input[0].type.tensor_type.shape
-    return declared.dim[0].dim_value or REFERENCE_BATCH
 
 
 def layer_by_layer(network: Labelled, shared: Path, folder: Path, images: np.ndarray) -> str:

@@ -13,10 +13,8 @@ from qcompile.targets import load_target
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.shared
 INTEGER = [name for name, network in LABELLED.items() if network.integer]
-# What computes in float beside a softmax: scales before the first layer and behind the last, and
-# the sums of batch normalization before bipolar codes.
+# What computes in float beside a softmax: scales before the first layer and behind the last.
 FLOAT = {
-    "fmnist_cnn_w1a1_qonnx": {"add"},
     "tfc_1w1a_qonnx": {"add", "multiply", "subtract", "divide"},
     "tfc_1w2a_qonnx": {"add", "multiply", "subtract", "divide"},
 }
@@ -50,7 +48,7 @@ def test_classifies_like_onnxruntime(name, shared, target, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in LABELLED if "qonnx" in name])
 def test_classifies_whole_sets_like_onnxruntime(name, shared, target, tmp_path):
-    """Two samples may differ, and those whose best two scores are equal sums of integers."""
+    """Two samples may differ: ties of the reference's float sums."""
     network = LABELLED[name]
     compile_model(network.model(shared), target, output=tmp_path / "bundle", batch=1)
     images, classes = network.samples(shared)
@@ -58,7 +56,7 @@ def test_classifies_whole_sets_like_onnxruntime(name, shared, target, tmp_path):
     different = int((found.ours.argmax(1) != found.theirs.argmax(1)).sum())
 
     assert len(images) == 10_000
-    assert different - found.undecided <= 2 and found.undecided <= 3
+    assert different <= 2
 
 
 @pytest.mark.parametrize("name", INTEGER)
