@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from qcompile.cli.tables import print_table, printable
@@ -98,7 +98,7 @@ def _show_agreement(found: Check, layers: Iterable[LayerAgreement]) -> None:
     rows = [
         (
             layer_name(layer),
-            " + ".join(layer.kernels),
+            " + ".join(_kernels(found, layer)),
             str(layer.elements),
             str(layer.different) if layer.codes else "-",
             _largest(layer),
@@ -109,6 +109,14 @@ def _show_agreement(found: Check, layers: Iterable[LayerAgreement]) -> None:
     ]
     columns = ["kernel", ">compared", ">different", ">largest difference", "sums between"]
     print_table(["layer", *columns, "verdict"], rows)
+
+
+def _kernels(found: Check, layer: LayerAgreement) -> Iterator[str]:
+    """The kernels that were compared; the whole network's beside one that is another."""
+    whole = found.analysis.kernels if found.target.name == "host" else {}
+    for name, kernel in zip(layer.layers, layer.kernels, strict=True):
+        other = whole.get(name, kernel)
+        yield kernel if other == kernel else f"{kernel} (in the network {other})"
 
 
 def _bounds(proof: Accumulator) -> str:
