@@ -126,7 +126,7 @@ def _bounds(proof: Accumulator) -> str:
 def _largest(layer: LayerAgreement) -> str:
     if not layer.codes:
         return f"{layer.difference:.0e} of the range"
-    return f"{layer.difference:.0f}" + (" steps" if layer.difference > 1 else "")
+    return {0: "0", 1: "1 step"}.get(layer.difference, f"{layer.difference:.0f} steps")
 
 
 def _verdict(layer: LayerAgreement) -> str:

@@ -100,7 +100,9 @@ def test_compares_layers(cli, calls, tmp_path, monkeypatch):
     code, out, err, answer = compared(cli, tmp_path, monkeypatch, AGREEING, FLOATS)
     assert (code, err) == (0, "")
     bounds = r"-300 \.\. 20 \(10 bits\)"
-    assert re.search(rf"Conv_0 +conv2d_int8 +100 +2 +1 +{bounds} +ties, at most 1e-06 of a", out)
+    assert re.search(
+        rf"Conv_0 +conv2d_int8 +100 +2 +1 step +{bounds} +ties, at most 1e-06 of a", out
+    )
     assert re.search(r"Add_2 +100 +- +3e-08 of the range +same floats\n", out)
     assert "98 of 100 codes are the reference's, the others lie at a tie" in out
     assert "first Conv_0, sample 3, index [0, 7]: ours 5, the reference's 4, 1.0e-06 of a" in out
@@ -111,7 +113,7 @@ def test_a_layer_that_disagrees_ends_with_code_1(cli, calls, tmp_path, monkeypat
     nothing = replace(WRONG, difference=float("inf"), first=Difference(0, (), 1, 2, None))
     code, out, err, answer = compared(cli, tmp_path, monkeypatch, AGREEING, WRONG, nothing)
     place = "first Relu_1, sample 4, index [0, 1]: ours 9, the reference's 4, 2.5e-01 of a step"
-    assert code == 1 and re.search(r"Relu_1 +100 +2 +1 +DISAGREES in 1\n", out)
+    assert code == 1 and re.search(r"Relu_1 +100 +2 +1 step +DISAGREES in 1\n", out)
     message = f"DISAGREES with the reference: Relu_1, Relu_1; {place} from a tie\n"
     assert message in out and err == f"qcompile: {message}"
     assert answer[1]["agrees"] is False and answer[1]["first"]["index"] == [0, 1]
