@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from qcompile.cli.tables import print_table, printable
@@ -98,7 +98,7 @@ def _show_agreement(found: Check, layers: Iterable[LayerAgreement]) -> None:
     rows = [
         (
             layer_name(layer),
-            " + ".join(layer.kernels),
+            " + ".join(_kernels(found, layer)),
             str(layer.elements),
             str(layer.different) if layer.codes else "-",
             _largest(layer),
@@ -111,6 +111,14 @@ def _show_agreement(found: Check, layers: Iterable[LayerAgreement]) -> None:
     print_table(["layer", *columns, "verdict"], rows)
 
 
+def _kernels(found: Check, layer: LayerAgreement) -> Iterator[str]:
+    """The kernels that were compared; the whole network's beside one that is another."""
+    whole = found.analysis.kernels if found.target.name == "host" else {}
+    for name, kernel in zip(layer.layers, layer.kernels, strict=True):
+        other = whole.get(name, kernel)
+        yield kernel if other == kernel else f"{kernel} (in the network {other})"
+
+
 def _bounds(proof: Accumulator) -> str:
     return f"{proof.lowest} .. {proof.highest} ({proof.bits} bits)"
 
@@ -118,7 +126,7 @@ def _bounds(proof: Accumulator) -> str:
 def _largest(layer: LayerAgreement) -> str:
     if not layer.codes:
         return f"{layer.difference:.0e} of the range"
-    return f"{layer.difference:.0f}" + (" steps" if layer.difference > 1 else "")
+    return {0: "0", 1: "1 step"}.get(layer.difference, f"{layer.difference:.0f} steps")
 
 
 def _verdict(layer: LayerAgreement) -> str:

@@ -45,7 +45,23 @@ class FloatOp:
 
 
 @dataclass
+class Sums:
+    name: str
+    op: str
+    codes: tuple
+    lowest: int
+    highest: int
+    channel: int
+    bits: int
+    float32_exact: bool
+
+
+@dataclass
 class Analysis:
+    accumulators: list = field(
+        default_factory=lambda: [Sums("Conv_0", "conv2d", (0, 255), -300, 20, 1, 10, True)]
+    )
+    kernels: dict = field(default_factory=lambda: {"Conv_0": "conv2d_int8"})
     layers: list = field(
         default_factory=lambda: [
             Layer(
