@@ -205,3 +205,37 @@ def test_int8_where_bits_cannot_win(mod):
     chosen = ChooseKernels(load_target("znver4"), BITS_ALWAYS)(mod)
     (call,) = calls(chosen, "qcompile.conv2d")
     assert attribute(call, "kernel") == "int8"
+
+
+@pytest.mark.parametrize(
+    ("data", "kernel"), [(BIPOLAR, "max_pool2d_bits"), (BIT, "max_pool2d_bits"), (UINT2, "pool")]
+)
+def test_codes_of_one_bit_are_pooled_as_words(data, kernel, target):
+    """A window with a border, of which no value is the largest."""
+    rng = np.random.default_rng(0)
+    x = data.draw(rng, (1, 9, 9, 40))
+    w = rng.choice(SIGNS, (16, 3, 3, 40)).astype("int8")
+
+    def body(emit, codes):
+        window = {"pool_size": [3, 3], "strides": [2, 2], "padding": [1, 1, 1, 1]}
+        pooled = relax.op.nn.max_pool2d(codes, **window, layout="NHWC")
+        return conv2d(
+            emit(pooled),
+            relax.const(w),
+            relax.const(np.zeros(16, "int32")),
+            strides=(1, 1),
+            padding=(1, 1, 1, 1),
+            dilation=(1, 1),
+            groups=1,
+            zero_point=0,
+            bits=(data.bits, 1),
+            codes=(data.low, data.step),
+            layer="layer",
+        )
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
+    assert any(kernel in str(var.name_hint) for var in mod.functions)
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=data.low)
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))[:, ::2, ::2]
+    expected = references.conv2d(windows.max(axis=(-2, -1)), w, padding=(1, 1, 1, 1))
+    np.testing.assert_array_equal(run(mod, target, x), expected)
