@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import variant_networks
 from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
 from qcompile.bundle import load
@@ -109,6 +110,16 @@ def test_commands_take_a_variant(tmp_path, capfd):
     for command in (["run", *given], ["bench", str(build)]):
         assert main([*command, "--variant", "depth_3"]) == 1
         assert "no variant 'depth_3'; there are: default, depth_4" in capfd.readouterr().err
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    arguments = ["variant_networks.py", "thinnable", "-o", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    variant_networks.main()
+    first, *rows = capsys.readouterr().out.splitlines()
+    shared, alone = (int(word) for word in first.split() if word.isdigit())
+    assert shared < alone
+    assert [row.split()[0] for row in rows] == ["default", *list(DEPTHS)[1:]]
 
 
 def test_errors_name_the_variant(tmp_path):
