@@ -2,10 +2,11 @@
 
     python benchmarks/accuracy.py --shared FOLDER [NETWORK...] [--json] [--record]
 
-FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. onnxruntime runs with graph optimizations
-off. Outputs are compared in steps of the reference's outputs where these are quantized, else over
-their range. One rounding of a tie that falls the other way in an early layer moves outputs by many
-steps, so every layer is also compared on the reference's own inputs, for some samples.
+FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. onnxruntime runs with graph
+optimizations off, models of QONNX as standard operators. Outputs are compared in steps of the
+reference's outputs where these are quantized, else over their range. One rounding of a tie that
+falls the other way in an early layer moves outputs by many steps, so every layer is also compared
+on the reference's own inputs, for some samples.
 """
 
 import argparse
@@ -15,21 +16,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 from labelled import LABELLED, Labelled
-from layerwise import compare_layers, summary
 from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.bundle import load
 from qcompile.commands.reference import load_reference
 from qcompile.compiler import compile_model
+from qcompile.layerwise import compare_layers, summary
 from qcompile.targets import host_target
 
-REFERENCE_BATCH = 100
 LAYERWISE_SAMPLES = 20
 SAME = 1e-4  # of a step, or of the range of float outputs
 DISTINCT = 256  # values that quantized outputs take at most
 COLUMNS = [
-    "network", "samples", "top-1", "onnxruntime", "same class", "same output", "largest difference",
-    "layer by layer", "float operators",
+    "network", "samples", "top-1", "onnxruntime", "same class", "equal scores", "same output",
+    "largest difference", "layer by layer", "float operators",
 ]  # fmt: skip
 
 
@@ -49,6 +49,18 @@ class Comparison:
     @property
     def same_class(self) -> float:
         return float((self.ours.argmax(1) == self.theirs.argmax(1)).mean())
+
+    @property
+    def undecided(self) -> int:
+        """Samples of another class whose two classes have equal scores, ours or the reference's.
+
+        Sums of integers are equal exactly; the reference's sums of floats then differ by rounding.
+        """
+        return sum(
+            bool(mine[a] == mine[b] or other[a] == other[b])
+            for mine, other in zip(self.ours, self.theirs, strict=True)
+            if (a := mine.argmax()) != (b := other.argmax())
+        )
 
     @property
     def difference(self) -> np.ndarray:
@@ -83,6 +95,7 @@ def row(network: Labelled, shared: Path, folder: Path) -> list[str | int | float
         network.name,
         len(images),
         *(f"{share:.2%}" for share in (*found.top_1, found.same_class)),
+        found.undecided,
         f"{(found.difference < SAME).mean():.2%}",
         f"{found.difference.max():.2g} {unit}",
         layer_by_layer(network, shared, folder, images) if network.integer else "",
@@ -97,16 +110,9 @@ def compare(
     bundle, reference = load(bundle_folder, threads=1), load_reference(network.model(shared))
     name = bundle.inputs[0].name
     (ours,) = bundle.run_batches({name: images}).values()
-    batch = reference_batch(network.model(shared))
-    starts = range(0, len(images), batch)
-    theirs = [reference({name: images[k : k + batch]})[0] for k in starts]
+    # One image at a time, as ours: the order of the reference's float sums depends on the batch.
+    theirs = [reference({name: images[k : k + 1]})[0] for k in range(len(images))]
     return Comparison(ours, np.concatenate(theirs), classes)
-
-
-def reference_batch(model: Path) -> int:
-    """How many images the reference takes at once: as many as the file declares, if it does."""
-    declared = onnx.load(model, load_external_data=False).graph.input[0].type.tensor_type.shape
-    return declared.dim[0].dim_value or REFERENCE_BATCH
 
 
 def layer_by_layer(network: Labelled, shared: Path, folder: Path, images: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from qcompile.export.phases import Kernel, split_phases
 from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
 from qcompile.schedules import schedule
 from qcompile.schedules.intrinsics_x86 import DEPTH, VNNI_256, VNNI_512, Dot, dot_of
+from qcompile.schedules.popcount_x86 import WORD_BITS, popcount_of
 from qcompile.targets import Target
 
 BURST_S = 3e-4
@@ -69,12 +70,26 @@ class Clock:
     def peak(self) -> float:
         """Multiplications and additions a second of the target's dot product, in registers."""
         dot = dot_of(self.target)
+        return 2 * CHAINS * dot.lanes * DEPTH / self._instructions("peak", _chains(dot))
+
+    def popcount_limit(self) -> float:
+        """Operations a second of bits: two for each bit that is compared, counted and added.
+
+        The sums are in registers; words are broadcast from memory, as kernels do. The target must
+        have vpopcntd.
+        """
+        lanes = popcount_of(self.target).lanes
+        return 2 * CHAINS * lanes * WORD_BITS / self._instructions("limit", _bit_chains(lanes))
+
+    def _instructions(self, name: str, lines: Sequence[str]) -> float:
+        """The time of these instructions, once; %0 is the address of 64 bytes."""
         clobbered = ", ".join(f'"xmm{k}"' for k in range(16))
-        statement = f'__asm__ volatile("{"; ".join(_chains(dot))}" ::: {clobbered});'
-        source = TIMER + f"LEAST(least, (long calls, long bursts), {statement})"
-        library = self._library("peak", source, [])
-        taken = library.least(ctypes.c_long(PEAK_STEPS), ctypes.c_long(BURSTS))
-        return 2 * CHAINS * dot.lanes * DEPTH / taken
+        assembly = "; ".join(lines)
+        statement = f'__asm__ volatile("{assembly}" :: "r"(words) : {clobbered});'
+        words = "static int words[16] = {1, 2, 3};"
+        source = f"{TIMER}{words}\nLEAST(least, (long calls, long bursts), {statement})"
+        library = self._library(name, source, [])
+        return float(library.least(ctypes.c_long(PEAK_STEPS), ctypes.c_long(BURSTS)))
 
     def _library(self, name: str, source: str, objects: Sequence[str]) -> ctypes.CDLL:
         """The shared library of a C file and objects, made once for each name."""
@@ -101,6 +116,21 @@ def _chains(dot: Dot) -> list[str]:
         for c in sums * 2
         for line in (f"vpmaddwd {a}, {b}, {product}", f"vpaddd {product}, {c}, {c}")
     ]
+
+
+def _bit_chains(lanes: int) -> list[str]:
+    """Instructions of `CHAINS` independent sums of popcounts."""
+    register, copies = ("zmm", 16) if lanes == 16 else ("ymm", 8)
+    a, counts = f"%%{register}15", [f"%%{register}{k}" for k in (13, 14)]
+    lines = []
+    for k in range(CHAINS):
+        bits, total = counts[k % 2], f"%%{register}{k}"
+        lines += [
+            f"vpxord {4 * k}(%0)%{{1to{copies}%}}, {a}, {bits}",
+            f"vpopcntd {bits}, {bits}",
+            f"vpaddd {bits}, {total}, {total}",
+        ]
+    return lines
 
 
 def _source(kernel: Kernel) -> str:

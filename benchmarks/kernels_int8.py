@@ -149,13 +149,23 @@ def operands(
     return [x, weights, bias, scale, np.zeros(y_shape, "uint8")]
 
 
+def requantized(sums: relax.Expr, scale: relax.Expr) -> relax.Expr:
+    """uint8 codes of the sums, by a scale for each channel."""
+    return requantize(sums, scale, None, input_zero=0, zero_point=3, low=0, high=255, dtype="uint8")
+
+
 def fused(
-    compute: Callable[..., te.Tensor], arrays: list[np.ndarray]
+    compute: Callable[..., te.Tensor],
+    arrays: list[np.ndarray],
+    epilogue: Callable[..., relax.Expr] = requantized,
 ) -> tuple[tirx.PrimFunc, list[np.ndarray]]:
-    """The kernel with its epilogue, as TVM's fusion makes it, and `arrays` with its constants."""
+    """The kernel with its epilogue, as TVM's fusion makes it, and `arrays` with its constants.
+
+    The first three arrays are the kernel's, the last is the result, the others the epilogue's.
+    """
     variables = [
-        relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))
-        for name, array in zip(("x", "w", "bias", "scale"), arrays, strict=False)
+        relax.Var(f"x{number}", relax.TensorType(array.shape, str(array.dtype)))
+        for number, array in enumerate(arrays[:-1])
     ]
     builder = relax.BlockBuilder()
     with builder.function("main", variables):
@@ -166,11 +176,7 @@ def fused(
                 primfunc_name_hint="kernel",
                 primfunc_attrs={"op_pattern": OUT_ELEMENTWISE_FUSABLE},
             )
-            codes = requantize(
-                sums, variables[3], None, input_zero=0, zero_point=3, low=0, high=255,
-                dtype="uint8",
-            )  # fmt: skip
-            result = builder.emit_output(codes)
+            result = builder.emit_output(epilogue(sums, *variables[3:]))
         builder.emit_func_output(result)
     passes = [
         relax.transform.LegalizeOps(),

@@ -23,7 +23,6 @@ import onnx
 import onnxruntime
 from cost import COLUMNS as COST_COLUMNS
 from cost import Cost, compile_with_cost
-from layerwise import FLOAT_ERROR, Layer, compare_layers, summary
 from packaged import PACKAGED, Inputs, Packaged, fix_shapes
 from quantized import prepare, quantize_int8
 from results import Report, Table, add_options, finish, working_folder
@@ -32,6 +31,8 @@ from qcompile.bundle import load
 from qcompile.commands.bench import bench
 from qcompile.commands.race import Latency
 from qcompile.commands.reference import load_reference
+from qcompile.layerwise import LayerAgreement, compare_layers, summary
+from qcompile.layerwise.tally import FLOAT_ERROR
 from qcompile.targets import host_target
 
 CALIBRATION_SAMPLES, SAMPLES, LAYERWISE_SAMPLES = 4, 5, 1
@@ -46,7 +47,7 @@ class Measured:
     cost: Cost
     difference: float
     difference_optimized: float  # of onnxruntime's own optimizations
-    layers: Sequence[Layer]  # none of a float network
+    layers: Sequence[LayerAgreement]  # none of a float network
     latencies: Sequence[Latency]  # ours first
 
     @property
@@ -68,7 +69,8 @@ def main() -> None:
             for name in options.networks or PACKAGED
             for form in ("fp32", "int8")
         ]
-    finish(Report("real_networks", tables(measured)), options)
+        report = Report("real_networks", tables(measured))
+    finish(report, options)
     if not all(found.agrees for found in measured):
         sys.exit(1)
 

@@ -17,7 +17,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from qcompile.ops import dequantize, quantize
+from qcompile.ops import dequantize, multi_threshold, quantize
 from qcompile.passes.facts import constant
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions, shape_of
 
@@ -208,6 +208,11 @@ def _parametrized(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> rela
     return quantize(data, *call.args[1:], rounding=str(call.attrs["rounding"]), **attributes)
 
 
+def _multi_threshold(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr:
+    axis = AXIS[int(call.attrs["axis"]) % IMAGE_RANK]
+    return multi_threshold(rewriter.last(call.args[0]), call.args[1], axis=axis)
+
+
 def _concat(rewriter: _ChannelsLast, call: tvm.ir.Call, name: str) -> relax.Expr:
     fields = [rewriter.last(field) for field in call.args[0].fields]
     return relax.op.concat(fields, AXIS[int(call.attrs.axis) % IMAGE_RANK])
@@ -293,6 +298,7 @@ FOLLOWERS: dict[str, Callable[..., relax.Expr | None]] = {
     **dict.fromkeys(REDUCTIONS, _reduce),
     "qcompile.quantize": _parametrized,
     "qcompile.dequantize": _parametrized,
+    "qcompile.multi_threshold": _multi_threshold,
     "relax.concat": _concat,
     "relax.split": _split,
     "relax.strided_slice": _strided_slice,

@@ -2,10 +2,10 @@
 
     qcompile.conv2d(x, w, b)  ->  qcompile.conv2d(x, w, b, kernel="int8" or "bits")      dense alike
 
-A layer may run on bits when data and weights have few planes together; it does where the target's
-table of costs predicts less time. The kernels that were possible stand in the module's attribute
-`qcompile.choices`, by layer. Left alone: depthwise convolutions and products of two activations,
-which have int8 kernels alone.
+A layer may run on bits when data and weights have few planes together; it does where the table of
+costs predicts less time. The kernels of every layer stand in the module's attribute
+`qcompile.choices`, with the reasons of the impossible ones. Left alone: products of two
+activations, which have int8 kernels alone.
 """
 
 import json
@@ -17,18 +17,12 @@ from tvm.ir import IRModule
 
 from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.passes.bit_planes import weight_planes
-from qcompile.passes.kernel_costs import (
-    MAX_PAIRS,
-    Estimate,
-    bits_estimate,
-    extents_of,
-    groups_of,
-    int8_estimate,
-    weights_of,
-)
+from qcompile.passes.facts import array_of
+from qcompile.passes.kernel_costs import Estimate, bits_impossible, estimates_of
+from qcompile.passes.kernel_work import LayerShape, layer_shape
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 from qcompile.targets import Target
-from qcompile.targets.costs import costs_of
+from qcompile.targets.costs import Costs
 
 CHOICES = "qcompile.choices"
 INT8, BITS = "int8", "bits"
@@ -41,37 +35,57 @@ def chosen(call: tvm.ir.Call) -> str:
     return str(call.attrs["kernel"]) if "kernel" in call.attrs else INT8
 
 
+def shapes_of(mod: IRModule) -> list[LayerShape]:
+    """The layers of a module in integer form whose kernels can be chosen."""
+    blocks = [block for f in mod.functions.values() if _relax(f) for block in f.body.blocks]
+    calls = [binding.value for block in blocks for binding in block.bindings]
+    return [_shape(call) for call in calls if operator_name(call) in (CONV2D, DENSE)]
+
+
+def has_choice(mod: IRModule) -> bool:
+    """Whether some layer of a module in integer form has more than one possible kernel."""
+    return any(not bits_impossible(layer) for layer in shapes_of(mod))
+
+
+def _relax(function: tvm.ir.BaseFunc) -> bool:
+    return isinstance(function, relax.Function)
+
+
+def _shape(call: tvm.ir.Call) -> LayerShape:
+    return layer_shape(call, weight_planes(array_of(call.args[1])).bits)
+
+
+def with_kernel(call: tvm.ir.Call, kernel: str) -> tvm.ir.Call:
+    """The call to run on `kernel`, "int8" or "bits"."""
+    attributes = {key: call.attrs[key] for key in call.attrs.keys()}  # noqa: SIM118
+    attributes["kernel"] = kernel
+    attrs = tvm.ir.make_node("ir.DictAttrs", **attributes)
+    return tvm.ir.Call(call.op, call.args, attrs=attrs)
+
+
 class _ChooseKernels(BindingRewriter):
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, costs: Costs) -> None:
         super().__init__()
         self._target = target
-        self._costs = costs_of(target)
+        self._costs = costs
         self.choices: dict[str, list[Estimate]] = {}
 
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) not in (CONV2D, DENSE):
             return None
-        possible = [int8_estimate(call, self._target, self._costs)]
-        weights = weight_planes(weights_of(call))
-        one_channel = extents_of(call).depth == 1 and groups_of(call) > 1
-        if not one_channel and weights.bits * int(call.attrs["a_bits"]) <= MAX_PAIRS:
-            possible.append(bits_estimate(call, weights, self._target, self._costs))
-        possible.sort(key=lambda estimate: estimate.seconds)
-        self.choices.setdefault(str(call.attrs["layer"]), possible)
-        attributes = {key: call.attrs[key] for key in call.attrs.keys()}  # noqa: SIM118
-        attributes["kernel"] = possible[0].kernel
-        attrs = tvm.ir.make_node("ir.DictAttrs", **attributes)
-        return tvm.ir.Call(call.op, call.args, attrs=attrs)
+        estimates = estimates_of(_shape(call), self._target, self._costs)
+        self.choices.setdefault(str(call.attrs["layer"]), estimates)
+        return with_kernel(call, BITS if estimates[0].kernel.endswith("_bits") else INT8)
 
 
-def ChooseKernels(target: Target) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
-    """The pass for one target."""
+def ChooseKernels(target: Target, costs: Costs) -> tvm.transform.Pass:  # noqa: N802
+    """The pass for one target, by its table of costs. (Passes are named so.)"""
 
     def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
         rewriters: list[_ChooseKernels] = []
 
         def start() -> _ChooseKernels:
-            rewriters.append(_ChooseKernels(target))
+            rewriters.append(_ChooseKernels(target, costs))
             return rewriters[-1]
 
         mod = rewrite_functions(mod, start)

@@ -25,7 +25,7 @@ from qcompile.passes.facts import array_of
 from qcompile.passes.kernel_costs import data_planes
 from qcompile.passes.layers import Geometry, geometry_of, layer_of
 from qcompile.passes.lowering import Lowering, packed, passes_of
-from qcompile.passes.packed import border_words, bordered_words, packed_codes
+from qcompile.passes.packed import bordered_words, packed_codes
 from qcompile.passes.rewriter import shape_of
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
@@ -53,9 +53,10 @@ class _LowerConv2dBits(Lowering):
         words = bordered_words(
             self,
             packed_codes(self, x, data, geometry.groups),
+            data,
             pads=geometry.pads,
             columns=plan.columns,
-            border=border_words(data, shape_of(x)[-1], geometry.groups),
+            group_channels=weights.shape[-1],
         )
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:

@@ -1,19 +1,17 @@
 """Codes as the kernels on bits read them: planes of bits, 32 channels in a word, and a border."""
 
 from collections.abc import Sequence
-from math import ceil
 
-import numpy as np
-from numpy.typing import NDArray
+import tvm
 from tvm import relax, te, tirx
 
 from qcompile.passes.bit_planes import DataPlanes
 from qcompile.passes.declared_patterns import ELEMENTWISE, INJECTIVE
-from qcompile.passes.facts import vector
 from qcompile.passes.lowering import Lowering
 from qcompile.passes.rewriter import shape_of
-from qcompile.schedules.pack_bits import pack_planes_of
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.max_pool_bits import max_pool2d_bits
+from qcompile.schedules.pack_bits import pack_bits
+from qcompile.schedules.prepare_bits import prepare_bits
 
 
 def packed_codes(
@@ -21,68 +19,71 @@ def packed_codes(
 ) -> relax.Expr:
     """x (..., C) int8 or uint8 as words (..., planes, groups * ceil(C / groups / 32)) uint32.
 
-    Declared elementwise, so that it joins the kernel that makes the codes.
+    Declared elementwise, so that it joins the kernel that makes the codes. Codes of one bit are
+    packed before a max pooling that nothing else reads: it is an or of words.
     """
-    *_, channels = shape_of(x)
-    own = channels // groups
-    full = ceil(own / WORD_BITS) * WORD_BITS
+    pool = lowering.call_of(x, "relax.nn.max_pool2d")
+    if pool is not None and data.bits == 1 and lowering.reads.get(x) == 1 and _last(pool):
+        return _pooled(lowering, packed_codes(lowering, pool.args[0], data, groups), pool)
 
     def compute(x: te.Tensor) -> te.Tensor:
         def unsigned(*index: tirx.Var) -> tirx.Expr:
-            code = x(*index).astype("int32")
-            return ((code - data.low) // data.step).astype("uint8")
+            code = x(*index) - tirx.const(data.low, str(x.dtype))
+            return (code // tirx.const(data.step, str(x.dtype))).astype("uint8")
 
         bits = te.compute(x.shape, unsigned, name="bits")
-        if groups == 1 or own == full:
-            return pack_planes_of(bits, data.bits)
-
-        def spread(*index: tirx.Var) -> tirx.Expr:
-            *pixel, c = index
-            code = bits(*pixel, c // full * own + c % full)
-            return tirx.if_then_else(c % full < own, code, tirx.const(0, "uint8"))
-
-        shape = (*x.shape[:-1], groups * full)
-        return pack_planes_of(te.compute(shape, spread, name="spread"), data.bits)
+        return pack_bits(bits, data.bits, groups)
 
     return lowering.kernel(compute, [x], "pack", pattern=ELEMENTWISE)
+
+
+def _last(pool: tvm.ir.Call) -> bool:
+    return str(pool.attrs.layout) == "NHWC"
+
+
+def _pooled(lowering: Lowering, words: relax.Expr, pool: tvm.ir.Call) -> relax.Expr:
+    attributes = pool.attrs
+    kernel, strides, pads, dilation = (
+        [int(value) for value in getattr(attributes, key)]
+        for key in ("pool_size", "strides", "padding", "dilation")
+    )
+
+    def compute(x: te.Tensor) -> te.Tensor:
+        return max_pool2d_bits(
+            x,
+            kernel=kernel,
+            strides=strides,
+            pads=pads,
+            dilation=dilation,
+            ceil_mode=bool(attributes.ceil_mode),
+        )
+
+    return lowering.kernel(compute, [words], "max_pool2d_bits", pattern=INJECTIVE)
 
 
 def bordered_words(
     lowering: Lowering,
     words: relax.Expr,
+    data: DataPlanes,
     *,
     pads: Sequence[int],
     columns: int,
-    border: NDArray[np.uint32],
+    group_channels: int,
 ) -> relax.Expr:
-    """words (N, H, W, planes, words) with rows and columns of `border` (planes, words) around.
+    """words (N, H, W, planes, words) with the code of 0 around, or no bits where 0 has no code.
 
     pads: (top, left, bottom, right); the result has `columns` columns, at least left + W.
     """
-    n, height, width, *inner = shape_of(words)
-    top, left, bottom, _ = pads
-    if not any(pads) and columns == width:
+    if not any(pads) and columns == shape_of(words)[2]:
         return words
 
-    def compute(x: te.Tensor, around: te.Tensor) -> te.Tensor:
-        def entry(image: tirx.Var, i: tirx.Var, j: tirx.Var, a: tirx.Var, k: tirx.Var) -> tirx.Expr:
-            inside = tirx.all(i >= top, i < top + height, j >= left, j < left + width)
-            return tirx.if_then_else(inside, x[image, i - top, j - left, a, k], around[a, k])
+    def compute(x: te.Tensor) -> te.Tensor:
+        return prepare_bits(
+            x,
+            pads=tuple(pads),
+            columns=columns,
+            code=data.padding or 0,
+            group_channels=group_channels,
+        )
 
-        shape = (n, height + top + bottom, columns, *inner)
-        return te.compute(shape, entry, name="bordered")
-
-    return lowering.kernel(compute, [words, vector(border, "uint32")], "border", pattern=INJECTIVE)
-
-
-def border_words(data: DataPlanes, channels: int, groups: int) -> NDArray[np.uint32]:
-    """The words of a pixel outside the image: (planes, words).
-
-    The code of 0 in every channel where there is one; else no bits.
-    """
-    own = channels // groups
-    bits = np.zeros((groups, ceil(own / WORD_BITS) * WORD_BITS), "uint8")
-    bits[:, :own] = 1
-    code = data.padding or 0
-    planes = [np.packbits(bits * (code >> i & 1), bitorder="little") for i in range(data.bits)]
-    return np.stack(planes).view("uint32")
+    return lowering.kernel(compute, [words], "border", pattern=INJECTIVE)

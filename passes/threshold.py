@@ -1,15 +1,20 @@
 """Compare integers with thresholds instead of computing floats, where the codes have few bits.
 
-    quantize(f(g(dequantize(x, s_x, z_x))), s, z) -> threshold(x, T)
+    quantize(f(g(dequantize(x, s_x, z_x))), s, z)     -> threshold(x, T)
+    multi_threshold(f(g(dequantize(x, s_x, z_x))), t) -> threshold(x, T)
 
 f, g: operators that keep or turn the order of their operand (sums with constants, products, clips,
 relu, leaky relu, sigmoid, batch normalization as product and sum, ...), constants single or along
-the last axis; x: sums (int32) or codes; the result: bipolar or of up to MAX_BITS bits, rounded in
-any way. T[k, o] is the smallest x whose code is at least the k-th, found by bisection over the
-model's own float32 operators: a composition of rounded monotonic functions is monotonic, so the
-codes are exactly theirs, ties included. Channels that turn the order count the other way round.
-Left alone: several sources, other operators, results of more bits.
+the last axis; x: sums (int32) or codes; the result of quantize: bipolar or of up to MAX_BITS bits,
+rounded in any way; of multi_threshold: up to MAX_LEVELS. T[k, o] is the smallest x whose code is at
+least the k-th, found by bisection over the model's own float32 operators: a composition of rounded
+monotonic functions is monotonic, so the codes are exactly theirs, ties included. Channels that turn
+the order count the other way round. Left alone: several sources, other operators, more codes.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tvm
@@ -18,6 +23,7 @@ from tvm.ir import IRModule
 
 from qcompile.ops import threshold
 from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
+from qcompile.ops.threshold import MULTI_THRESHOLD
 from qcompile.passes.chains import LEAKY, PRELU, Array, codes_made, evaluate, source_of
 from qcompile.passes.facts import Codes, constant, vector
 from qcompile.passes.rewriter import (
@@ -27,8 +33,10 @@ from qcompile.passes.rewriter import (
     shape_of,
 )
 
+MAX_LEVELS = 15
 MAX_BITS = 2  # three comparisons cost about as much as a scale, a rounding and two clamps
 ALWAYS, NEVER = -(2**31), 2**31 - 1
+SHORT = -(2**15), 2**15 - 1  # ALWAYS and NEVER for codes
 SUMS = 2**30  # sums of products and their biases are proved to be smaller
 ORDERED = {
     *(f"relax.{name}" for name in ("add", "subtract", "multiply", "maximum", "minimum", "clip")),
@@ -37,37 +45,46 @@ ORDERED = {
 }
 
 
+@dataclass(frozen=True)
+class _Codes:
+    """The codes low, low + step, ... that an operator makes of real values (..., O)."""
+
+    low: int
+    step: int
+    levels: int
+    dtype: str
+    made: Callable[[Array], Array]
+
+
 class _Threshold(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        if operator_name(call) != "qcompile.quantize":
+        codes = _codes_of(call)
+        source = None if codes is None else source_of(self, call.args[0], _keeps_order)
+        if codes is None or source is None or not _along_last(source):
             return None
-        bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
-        parameters = [constant(argument) for argument in call.args[1:]]
-        if bits > MAX_BITS or any(array is None or array.size != 1 for array in parameters):
+        if shape_of(source.data) != shape_of(call):
             return None
-        source = source_of(self, call.args[0], _keeps_order)
-        if source is None or shape_of(source.data) != shape_of(call) or not _along_last(source):
-            return None
-        low, high = code_range(bits, bool(signed), bool(narrow))
-        step = high - low if is_bipolar(bits, bool(signed), bool(narrow)) else 1
-        thresholds, flip = self._thresholds(call, source, range(low + step, high + 1, step))
+        thresholds, flip = self._thresholds(call.args[0], source, codes)
         turned = vector(flip, "int32") if flip.any() else None
-        dtype = stored_dtype(bits, bool(signed))
         data = vector(thresholds, "int32")
-        return threshold(source.data, data, turned, low=low, step=step, dtype=dtype)
+        if source.eight_bits:
+            data = vector(thresholds.clip(*SHORT), "int16")
+        return threshold(
+            source.data, data, turned, low=codes.low, step=codes.step, dtype=codes.dtype
+        )
 
-    def _thresholds(self, call: tvm.ir.Call, source: Codes, codes: range) -> tuple[Array, Array]:
+    def _thresholds(self, value: relax.Expr, source: Codes, codes: _Codes) -> tuple[Array, Array]:
         """(levels, O) thresholds, and (O,) -1 where codes fall while x rises, else 0."""
         channels = shape_of(source.data)[-1]
         least, most = _range(source)
 
         def made(x: Array) -> Array:
             with np.errstate(all="ignore"):
-                return codes_made(call, evaluate(self, call.args[0], x)).astype("int64")
+                return codes.made(evaluate(self, value, x)).astype("int64")
 
         ends = [made(np.full((1, channels), end, "int64"))[0] for end in (least, most)]
         flip = np.where(ends[0] > ends[1], -1, 0)
-        levels = np.array(codes)[:, None]
+        levels = codes.low + codes.step * np.arange(1, codes.levels + 1)[:, None]
 
         def passed(x: Array) -> Array:
             """Whether x has reached the level, seen in the direction in which codes rise.
@@ -83,7 +100,33 @@ class _Threshold(BindingRewriter):
             middle = (low + high) // 2
             reached = passed(middle)
             high, low = np.where(reached, middle, high), np.where(reached, low, middle)
-        return np.where(always, ALWAYS, np.where(never, NEVER, high)), flip
+        thresholds = np.where(always, ALWAYS, np.where(never, NEVER, high))
+        return np.sort(thresholds, axis=0), flip
+
+
+def _codes_of(call: tvm.ir.Call) -> _Codes | None:
+    """What a quantize or multi_threshold makes, where it has few codes and single parameters."""
+    parameters = [constant(argument) for argument in call.args[1:]]
+    if operator_name(call) == MULTI_THRESHOLD:
+        (limits,) = parameters
+        last = int(call.attrs["axis"]) % len(shape_of(call)) == len(shape_of(call)) - 1
+        if limits is None or limits.shape[1] > MAX_LEVELS or not (last or len(limits) == 1):
+            return None
+        return _Codes(0, 1, limits.shape[1], "uint8", partial(_count, limits))
+    if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > MAX_BITS:
+        return None
+    if any(array is None or array.size != 1 for array in parameters):
+        return None
+    bits, signed, narrow = (int(call.attrs[key]) for key in ("bits", "signed", "narrow"))
+    low, high = code_range(bits, bool(signed), bool(narrow))
+    step = high - low if is_bipolar(bits, bool(signed), bool(narrow)) else 1
+    dtype = stored_dtype(bits, bool(signed))
+    return _Codes(low, step, (high - low) // step, dtype, partial(codes_made, call))
+
+
+def _count(limits: Array, real: Array) -> Array:
+    """How many of limits (O or 1, levels) each of `real` (..., O) reaches."""
+    return (real[..., None] >= limits).sum(axis=-1)
 
 
 def _range(source: Codes) -> tuple[int, int]:

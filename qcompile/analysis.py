@@ -9,6 +9,7 @@ import tvm
 from tvm import relax
 
 from qcompile.ops.contractions import BATCH_MATMUL, CONV2D, DENSE
+from qcompile.passes.choose_kernels import CHOICES
 from qcompile.passes.facts import constant
 from qcompile.passes.lowering import LAYERS
 from qcompile.passes.rewriter import BindingRewriter, dtype_of, operator_name
@@ -33,7 +34,11 @@ MOVES = {
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """A convolution or matrix product: its widths in bits, its size, and how it is computed."""
+    """A convolution or matrix product: its widths in bits, its size, and how it is computed.
+
+    choices: the kernels of an integer layer (qcompile.passes.kernel_costs.Estimate as dicts), the
+    one that runs it first.
+    """
 
     name: str
     op: str
@@ -46,6 +51,7 @@ class LayerFacts:
     kernel: str
     integer: bool
     reason: str
+    choices: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,21 +79,33 @@ def layer_facts(integer_form: tvm.IRModule, lowered: tvm.IRModule) -> list[Layer
     attributes = lowered.attrs or {}
     records = json.loads(str(attributes[LAYERS])) if LAYERS in attributes else []
     known: dict[str, Any] = {record["name"]: record for record in records}
+    choices = json.loads(str(attributes[CHOICES])) if CHOICES in attributes else {}
     facts = []
     for var, call in reader.calls():
         operator, name = operator_name(call), str(var.name)
         if operator in INTEGER and str(call.attrs["layer"]) in known:
             record = known.pop(str(call.attrs["layer"]))
-            facts.append(_facts(record, reader.formats(call), ""))
+            own = tuple(choices.get(record["name"], ()))
+            facts.append(_facts(record, reader.formats(call), "", own))
         elif operator in CONTRACTIONS and name in known:
             record = known.pop(name)
             facts.append(_facts(record, ("float32", "float32"), reader.reason(call)))
     return facts
 
 
-def _facts(record: Mapping[str, Any], formats: tuple[str, str], reason: str) -> LayerFacts:
+def _facts(
+    record: Mapping[str, Any],
+    formats: tuple[str, str],
+    reason: str,
+    choices: tuple[Mapping[str, Any], ...] = (),
+) -> LayerFacts:
     return LayerFacts(
-        a_format=formats[0], w_format=formats[1], integer=not reason, reason=reason, **record
+        a_format=formats[0],
+        w_format=formats[1],
+        integer=not reason,
+        reason=reason,
+        choices=choices,
+        **record,
     )
 
 

@@ -106,7 +106,7 @@ def run_samples(
     """
     batch = batch_size(specs)
     runs: list[Sequence[Array]] = []
-    for inputs in _batches(samples, batch):
+    for inputs in batches(samples, batch):
         runs.append([np.array(output) for output in model(inputs)])
         progress(min(len(runs) * (batch or 1), samples.count), samples.count)
     joined = {}
@@ -191,7 +191,7 @@ def _fit_labels(labels: Array) -> Array:
     return labels
 
 
-def _batches(samples: Samples, batch: int | None) -> Iterator[dict[str, Array]]:
+def batches(samples: Samples, batch: int | None) -> Iterator[dict[str, Array]]:
     """Inputs of one run after the other; the last batch is filled up with its last sample."""
     if batch is None:
         for k in range(samples.count):

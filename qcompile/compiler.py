@@ -10,11 +10,13 @@ from typing import Any
 import tvm
 
 from qcompile.analysis import FloatOperator, LayerFacts, float_operators, layer_facts
+from qcompile.certificate import Accumulator, accumulators, certificate
 from qcompile.errors import QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
+from qcompile.measure import costs_for
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
     Pass,
@@ -24,6 +26,7 @@ from qcompile.pipeline import (
     own_form_passes,
 )
 from qcompile.targets import Target
+from qcompile.targets.costs import Costs
 from qcompile.tvm_errors import register_errors
 from qcompile.variants import read_variants
 
@@ -33,12 +36,24 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Analysis:
-    """A model's layers and what stays float on a target."""
+    """A model's layers and what stays float on a target.
+
+    accumulators: the proofs of the integer layers. costs_source: where the costs are from that the
+    kernels were chosen by.
+    """
 
     layers: tuple[LayerFacts, ...]
+    accumulators: tuple[Accumulator, ...]
     float_ops: tuple[FloatOperator, ...]
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    costs_source: str
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """The kernel of every layer, by the layer's name; the operator of sums of windows."""
+        pools = {sums.name: sums.op for sums in self.accumulators}
+        return pools | {layer.name: layer.kernel for layer in self.layers}
 
 
 @dataclass(frozen=True)
@@ -55,12 +70,16 @@ def analyze(
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
     """What the layers of an ONNX file become on `target`, without generating code."""
     register_errors()
     imported = import_onnx(model, batch=batch, shapes=shapes)
     integer_form = _run(imported.mod, [*own_form_passes(), *integer_form_passes()])
-    return _analysis(imported, integer_form, _run(integer_form, lower_passes(target)))
+    say = progress or (lambda what, done, of: None)
+    costs = costs_for(target, integer_form, lambda what: say(what, 0, 0))
+    lowered = _run(integer_form, lower_passes(target, costs))
+    return _analysis(imported, integer_form, lowered, costs)
 
 
 def compile_model(
@@ -106,6 +125,7 @@ def compile_model(
         output=output,
         variants={variant: each.kernels for variant, each in lowered.items()},
         report=_report(network.analysis, {v: each.analysis for v, each in lowered.items()}),
+        certificate=_certificate(network.analysis, {v: e.analysis for v, e in lowered.items()}),
         progress=lambda what: say(what, steps - 1, steps),
     )
     say("done", steps, steps)
@@ -140,8 +160,9 @@ class _Lowering:
             _expect_codes(integer_form)
         dump("2_integer_form", integer_form)
         say("kernels", 2)
-        lowered = _run(integer_form, lower_passes(self.target))
-        analysis = _analysis(imported, integer_form, lowered)
+        costs = costs_for(self.target, integer_form, lambda what: say(what, 2))
+        lowered = _run(integer_form, lower_passes(self.target, costs))
+        analysis = _analysis(imported, integer_form, lowered, costs)
         kernels = _run(lowered, fuse_passes(self.target))
         dump("3_kernels", kernels)
         return _Lowered(_described(kernels, imported, analysis), analysis)
@@ -161,13 +182,15 @@ def _run(mod: tvm.IRModule, passes: Sequence[Pass]) -> tvm.IRModule:
 
 
 def _analysis(
-    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule
+    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule, costs: Costs
 ) -> Analysis:
     return Analysis(
         layers=tuple(layer_facts(integer_form, lowered)),
+        accumulators=tuple(accumulators(integer_form)),
         float_ops=tuple(float_operators(integer_form)),
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
+        costs_source=costs.source,
     )
 
 
@@ -205,10 +228,18 @@ def _report(analysis: Analysis, variants: Mapping[str, Analysis]) -> dict[str, A
     report: dict[str, Any] = {
         "layers": [asdict(layer) for layer in analysis.layers],
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
+        "costs_source": analysis.costs_source,
     }
     if variants:
         report["variants"] = {name: _report(each, {}) for name, each in variants.items()}
     return report
+
+
+def _certificate(analysis: Analysis, variants: Mapping[str, Analysis]) -> dict[str, Any]:
+    papers = dict(certificate(analysis.accumulators, analysis.kernels))
+    if variants:
+        papers["variants"] = {name: _certificate(each, {}) for name, each in variants.items()}
+    return papers
 
 
 class _Dump:

@@ -29,6 +29,10 @@ class BundleError(QCompileError):
     """A bundle is incomplete, damaged, or does not run on this processor."""
 
 
+class Disagreement(QCompileError):
+    """A compiled layer's integers are not the reference's."""
+
+
 class OutputError(QCompileError):
     """A file or folder that was asked for cannot be written."""
 

@@ -8,6 +8,12 @@ from pathlib import Path
 from qcompile.errors import OutputError
 
 
+def cache_root() -> Path:
+    """Where the user's programs keep what they can make again, by the XDG rule."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "qcompile"
+
+
 def expect_regular(path: str | Path) -> None:
     """Raise OSError unless `path` is a regular file: devices and pipes may never end."""
     if not Path(path).is_file():

@@ -33,10 +33,14 @@ from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
 from qcompile.passes.lower_float_depthwise import LowerFloatDepthwise
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
+from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
+from qcompile.passes.rounded_as_quantize import RoundedAsQuantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
+from qcompile.passes.sign_as_quantize import SignAsQuantize
 from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
@@ -44,6 +48,7 @@ from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.targets import Target, target_of
+from qcompile.targets.costs import Costs, costs_of
 from qcompile.tvm_errors import register_errors
 
 Pass = Any  # tvm.transform.Pass; TVM is untyped
@@ -52,7 +57,13 @@ Pass = Any  # tvm.transform.Pass; TVM is untyped
 def own_form_passes() -> Sequence[Pass]:
     """From any quantized form to ours."""
     register_ops()
-    return [OwnQuantize()]
+    return [
+        OwnQuantize(),
+        NarrowConstants(),
+        SignAsQuantize(),
+        RoundedAsQuantize(),
+        RecoverWeights(),
+    ]
 
 
 def integer_form_passes() -> Sequence[Pass]:
@@ -79,10 +90,17 @@ def integer_form_passes() -> Sequence[Pass]:
     ]
 
 
-def lower_passes(target: Target) -> Sequence[Pass]:
-    """From integer form to calls of kernels; the rest stays Relax operators."""
+def lower_passes(target: Target, costs: Costs | None = None) -> Sequence[Pass]:
+    """From integer form to calls of kernels; the rest stays Relax operators.
+
+    costs: of the kernels to choose from, by default those of the nearest named target.
+    """
+    return [ChooseKernels(target, costs or costs_of(target)), *lower_chosen_passes(target)]
+
+
+def lower_chosen_passes(target: Target) -> Sequence[Pass]:
+    """The same from layers that have their kernels."""
     return [
-        ChooseKernels(target),
         LowerDenseBits(target),
         LowerConv2dBits(target),
         LowerDepthwise(target),

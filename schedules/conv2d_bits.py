@@ -24,7 +24,7 @@ from qcompile.schedules.bit_product import (
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
 from qcompile.schedules.conv2d_int8 import EVEN
 from qcompile.schedules.elementwise import schedule_elementwise
-from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -109,6 +109,7 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     sch.reorder(*outer, jo, vw, *words, ii, *in_registers(tile_columns, vi, lane))
     if plan.in_order:
         sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
+        pack_at(sch, output, jo, plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
     if plan.parallel:
         chunks = int(np.prod([int(sch.get(loop).extent) for loop in outer]))
         sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))

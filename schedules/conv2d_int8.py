@@ -14,7 +14,7 @@ from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.conv2d_plan import Conv2dPlan
-from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.intrinsics_x86 import dot_of, register_intrinsics
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
@@ -89,6 +89,7 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
     sch.reorder(*outer, jo, p, q, co, ii, ji, ov, lane, ci)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
+    pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
     if plan.parallel:
         rows = plan.out_height // plan.tile_rows
         chunks = plan.batch * rows * plan.vectors // plan.tile_vectors

@@ -25,7 +25,7 @@ from qcompile.schedules.bit_product import (
     popcount_sum,
 )
 from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles, tiles_of_word
-from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, round_up
@@ -164,6 +164,7 @@ def schedule_dense_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     outer = (vo, io) if plan.weights_stay else (io, vo)
     sch.reorder(*batch, *outer, vw, k, *in_registers(tile_rows, vi, lane))
     sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
+    pack_at(sch, output, outer[1], plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
     tile = sch.fuse(*batch, *outer)
     sch.annotate(tile, TILE, 1)
     if plan.parallel:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvm import s_tir, te
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
+from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
@@ -127,6 +127,7 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     outer = (oo, io) if plan.weights_stay else (io, oo)
     sch.reorder(*batch, *outer, ko, ii, ov, lane, ki)
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
+    pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*batch, *outer)
     sch.annotate(tile, TILE, 1)
     if plan.parallel:

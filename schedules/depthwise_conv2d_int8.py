@@ -15,7 +15,7 @@ from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.depthwise_plan import DepthwisePlan
-from qcompile.schedules.epilogue import vectorize_epilogue
+from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
 from qcompile.schedules.lane_dot_x86 import (
     lane_dot_of,
     register_interleave,
@@ -90,7 +90,7 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     plan = DepthwisePlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
     dot = lane_dot_of(target)
     (taps,) = sch.get_producers(sums)
-    output = _inline_others(sch, taps, sums)
+    output = inline_epilogue(sch, sums, taps)
 
     # TVM divides the loops of a block wrongly once they overlap with those of the next tile.
     _, byte = sch.split(sch.get_loops(taps)[-1], [None, plan.lanes * plan.depth])
@@ -120,12 +120,3 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     sch.tensorize(lane, register_lane_dot(dot))
     for loop in (q, ii, ji):
         sch.unroll(loop)
-
-
-def _inline_others(sch: s_tir.Schedule, taps: SBlockRV, sums: SBlockRV) -> SBlockRV:
-    """Every other block, inlined into the last one, which is returned."""
-    (output,) = sch.get_output_blocks(sch.get_sblock("root"))
-    for block in sch.get_child_blocks(sch.get_sblock("root")):
-        if sch.get(block) not in (sch.get(taps), sch.get(sums), sch.get(output)):
-            sch.compute_inline(block)
-    return output

@@ -22,6 +22,7 @@ from tvm.s_tir.schedule import SBlockRV, ScheduleError
 from qcompile.schedules import access
 from qcompile.schedules.conditions import cut_conditions
 from qcompile.schedules.elementwise import schedule_elementwise
+from qcompile.schedules.epilogue import is_pack
 from qcompile.schedules.nests import copy_reductions, group_nests
 from qcompile.schedules.reduction import schedule_rows, schedule_total
 from qcompile.schedules.tails import cut_tails
@@ -80,6 +81,8 @@ def _inline(sch: s_tir.Schedule) -> None:
         block = sch.get(handle)
         if block.name_hint in outputs or access.is_reduction(block):
             continue
+        if any(is_pack(sch, reader) for reader in sch.get_consumers(handle)):
+            continue  # which would compute every code of a word in an expression of its own
         readers = [sch.get(reader) for reader in sch.get_consumers(handle)]
         uses = sum(prod(access.extents(reader)) for reader in readers)
         allowed = 1 if access.expensive_calls(block) else REUSES

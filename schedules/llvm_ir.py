@@ -10,6 +10,8 @@ single ones for one lane; numbers among the operands stand for constant vectors.
 import struct
 from dataclasses import dataclass
 
+from tvm import s_tir, tirx
+
 Number = float | int
 
 
@@ -138,3 +140,19 @@ def float_text(number: Number) -> str:
     (single,) = struct.unpack("<f", struct.pack("<f", number))
     (bits,) = struct.unpack("<Q", struct.pack("<d", single))
     return f"0x{bits:016X}"
+
+
+def with_functions(block: s_tir.SBlock, text: str, body: tirx.Stmt | None = None) -> s_tir.SBlock:
+    """The block, maybe with another body, and more functions that LLVM inlines there."""
+    known = str(block.annotations.get("pragma_import_llvm", ""))
+    return s_tir.SBlock(
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        block.body if body is None else body,
+        block.init,
+        block.alloc_buffers,
+        block.match_buffers,
+        {**block.annotations, "pragma_import_llvm": known + text},
+    )

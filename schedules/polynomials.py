@@ -22,7 +22,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import register_op_attr
 
-from qcompile.schedules.llvm_ir import Function, Value
+from qcompile.schedules.llvm_ir import Function, Value, with_functions
 
 LANES = (1, 2, 4, 8, 16, 32, 64)  # of the vectors that schedules make
 
@@ -73,18 +73,7 @@ def import_polynomials(func: tirx.PrimFunc) -> tirx.PrimFunc:
         if not names or _nodes(block.body, s_tir.SBlock):
             return block
         text = "".join(_definition(name, lanes) for name in names for lanes in LANES)
-        notes = {**block.annotations, "pragma_import_llvm": text}
-        return s_tir.SBlock(
-            block.iter_vars,
-            block.reads,
-            block.writes,
-            block.name_hint,
-            block.body,
-            block.init,
-            block.alloc_buffers,
-            block.match_buffers,
-            notes,
-        )
+        return with_functions(block, text)
 
     return func.with_body(tvm_ffi.structural_map(func.body, (s_tir.SBlock, imported)))
 

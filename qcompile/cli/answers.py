@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qcompile.commands.bench import Bench
     from qcompile.commands.check import Check
+    from qcompile.layerwise import LayerAgreement
 
 
-def check_answer(found: Check) -> dict[str, Any]:
-    """Layers, float operators, totals, and the comparison (or null)."""
+def check_answer(found: Check, layers: bool = False) -> dict[str, Any]:
+    """Layers, float operators, totals, the comparison, the proofs and every layer's agreement.
+
+    The last three are null where they were not asked for.
+    """
+    from qcompile.certificate import certificate
+
     analysis = found.analysis
     comparison = None
     if found.comparison is not None:
         comparison = asdict(found.comparison)
         # JSON knows no infinity: null stands for an output that is no number on one side only.
         comparison["max_difference"] = {
-            name: value if value != float("inf") else None
-            for name, value in found.comparison.max_difference.items()
+            name: _finite(value) for name, value in found.comparison.max_difference.items()
         }
     return {
         "model": str(found.model),
@@ -29,13 +34,22 @@ def check_answer(found: Check) -> dict[str, Any]:
         "outputs": [_plain(tensor) for tensor in analysis.outputs],
         "layers": [_plain(layer) for layer in analysis.layers],
         "float_ops": [_plain(op) for op in analysis.float_ops],
+        "costs_source": analysis.costs_source,
         "totals": {
             "macs": sum(layer.macs for layer in analysis.layers),
             "integer_macs": sum(layer.macs for layer in analysis.layers if layer.integer),
             "weight_bytes": sum(layer.weight_bytes for layer in analysis.layers),
         },
         "comparison": comparison,
+        "certificate": certificate(analysis.accumulators, analysis.kernels) if layers else None,
+        "agreement": None if found.layers is None else [_agreement(x) for x in found.layers],
     }
+
+
+def _agreement(layer: LayerAgreement) -> dict[str, Any]:
+    """One tensor; an infinite difference (a number on one side only) is null."""
+    answer = {**asdict(layer), "agrees": layer.agrees}
+    return {**answer, "difference": _finite(layer.difference)}
 
 
 def bench_answer(found: Bench) -> dict[str, Any]:
@@ -49,6 +63,10 @@ def bench_answer(found: Bench) -> dict[str, Any]:
         "failed": found.failed,
         "layers": [asdict(layer) for layer in found.layers],
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if value != float("inf") else None
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from qcompile.cli.show import (
     show_target,
     show_targets,
 )
+from qcompile.cli.show_layers import agreement_verdict, show_layers
+from qcompile.errors import Disagreement
 from qcompile.files import expect_writable, write_whole
 
 
@@ -34,11 +36,17 @@ def check(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             data=arguments.data,
+            layers=arguments.layers,
             progress=report,
         )
     if arguments.json != "-":
         show_check(found)
-    _write_json(arguments.json, check_answer(found))
+        if arguments.layers:
+            print()
+            show_layers(found)
+    _write_json(arguments.json, check_answer(found, arguments.layers))
+    if not found.agrees:
+        raise Disagreement(agreement_verdict(found.layers or ()))
 
 
 def compile_(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qcompile.cli.choices import show_choices
 from qcompile.cli.tables import (
     count,
     kibibytes,
@@ -126,6 +127,7 @@ def show_check(found: Check) -> None:
     columns = ["layer", "operator", "data x weights", ">MACs", ">KiB", "runs as", "kernel"]
     print(f"{printable(str(found.model))} on {found.target.name}: {found.target.source}\n")
     print_table(columns, rows)
+    show_choices(analysis)
     _show_float_ops(found)
     macs = sum(layer.macs for layer in analysis.layers)
     integers = [layer for layer in analysis.layers if layer.integer]
@@ -218,12 +220,14 @@ def _show_layers(found: Bench) -> None:
             layer.name,
             layer.kernel,
             f"{1e6 * layer.median_s:.1f}",
+            f"{1e6 * layer.predicted_s:.1f}" if layer.predicted_s is not None else "",
             percent(layer.share),
             f"{layer.macs / layer.median_s / 1e9:.1f}" if layer.macs and layer.median_s else "-",
         )
         for layer in found.layers
     ]
-    print_table(["layer", "kernel", ">median us", ">share", ">GMAC/s"], rows)
+    times = [">median us", ">predicted us"]
+    print_table(["layer", "kernel", *times, ">share", ">GMAC/s"], rows)
 
 
 def show_demo(found: Demo) -> None:

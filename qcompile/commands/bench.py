@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.commands.manifest import Manifest, predicted_seconds, read_manifest
 from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer, PeerFailed
 from qcompile.commands.progress import Progress, silent
@@ -19,13 +19,17 @@ PEERS = ("onnxruntime", "openvino", "litert")
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One kernel call: its layer, its kernel, the median seconds and its share of their sum."""
+    """One kernel call: its layer, its kernel, the median seconds and its share of their sum.
+
+    predicted_s: what the table of costs said of the whole layer on one core; None where it did not.
+    """
 
     name: str
     kernel: str
     macs: int
     median_s: float
     share: float
+    predicted_s: float | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def _layers(manifest: Manifest, threads: int, repeat: int | None) -> list[LayerT
     times = OwnBench(manifest, threads).layers(repeat or LAYER_INFERENCES)
     total = sum(seconds for _, seconds in times)
     facts = {layer["name"]: layer for layer in manifest.layers}
+    predicted = predicted_seconds(manifest.folder)
     return [
         LayerTime(
             name=name,
@@ -99,6 +104,7 @@ def _layers(manifest: Manifest, threads: int, repeat: int | None) -> list[LayerT
             macs=int(facts.get(name, {}).get("macs", 0)),
             median_s=seconds,
             share=seconds / total if total else 0.0,
+            predicted_s=predicted.get(name),
         )
         for name, seconds in times
     ]

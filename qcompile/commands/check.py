@@ -15,17 +15,20 @@ from qcompile.arrays import (
     Samples,
     TensorSpec,
     accuracy,
+    batch_size,
+    batches,
     read_samples,
     run_samples,
     top_classes,
 )
 from qcompile.commands.compile import compile
-from qcompile.commands.progress import Progress
+from qcompile.commands.progress import Progress, silent
 from qcompile.commands.reference import load_reference
 from qcompile.targets import Target, load_target
 
 if TYPE_CHECKING:
     from qcompile.compiler import Analysis
+    from qcompile.layerwise import LayerAgreement
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Check:
-    """What `check` found; `comparison` is None without data."""
+    """What `check` found; `comparison` is None without data, `layers` unless asked for, too."""
 
     model: Path
     target: Target
     analysis: Analysis
     comparison: Comparison | None
+    layers: tuple[LayerAgreement, ...] | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no layer that was compared disagrees with the reference."""
+        return all(layer.agrees for layer in self.layers or ())
 
 
 def check(
@@ -61,22 +70,38 @@ def check(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     data: str | Path | None = None,
+    layers: bool = False,
     progress: Progress | None = None,
 ) -> Check:
     """What every layer of the ONNX file `model` becomes on `target`.
 
     With `data` (samples, see qcompile.arrays) the model is also compiled for this machine,
-    whatever `target` is, and compared with onnxruntime. Raises QCompileError.
+    whatever `target` is, and compared with onnxruntime; with `layers` every layer is, too, on
+    onnxruntime's own inputs of that layer. The bounds of all sums are in `analysis.accumulators`.
+    Raises QCompileError.
     """
     from qcompile.compiler import analyze
 
     resolved = load_target(target) if isinstance(target, str) else target
-    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes)
-    comparison = None
-    if data is not None:
-        samples = read_samples(data, TensorSpec.read(analysis.inputs))
-        comparison = compare(model, samples, batch=batch, shapes=shapes, progress=progress)
-    return Check(Path(model), resolved, analysis, comparison)
+    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes, progress=progress)
+    if data is None:
+        return Check(Path(model), resolved, analysis, None)
+    specs = TensorSpec.read(analysis.inputs)
+    samples = read_samples(data, specs)
+    comparison = compare(model, samples, batch=batch, shapes=shapes, progress=progress)
+    compared = _layers(Path(model), samples, specs, progress or silent) if layers else None
+    return Check(Path(model), resolved, analysis, comparison, compared)
+
+
+def _layers(
+    model: Path, samples: Samples, specs: Sequence[TensorSpec], progress: Progress
+) -> tuple[LayerAgreement, ...]:
+    """Every layer, compiled for this machine, on all samples."""
+    from qcompile.layerwise import compare_layers
+
+    runs = list(batches(samples, batch_size(specs)))
+    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+        return tuple(compare_layers(model, runs, load_target("host"), Path(folder), progress))
 
 
 def compare(

@@ -1,5 +1,6 @@
 """What a bundle says of itself."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from qcompile import bundle
 from qcompile.arrays import TensorSpec
 from qcompile.errors import BundleError
+from qcompile.files import expect_regular
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,18 @@ def read_manifest(folder: str | Path, variant: str | None = None) -> Manifest:
     except (ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__
         raise BundleError(f"{folder}: manifest.json is damaged: {kind}: {error}") from error
+
+
+def predicted_seconds(folder: Path) -> dict[str, float]:
+    """What the bundle's report predicts of its layers, by name. Raises BundleError."""
+    path = folder / "report.json"
+    try:
+        expect_regular(path)
+        layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+        chosen = {str(layer["name"]): layer["choices"][0] for layer in layers if layer["choices"]}
+        times = {name: choice["predicted_us"] for name, choice in chosen.items()}
+        return {name: 1e-6 * float(time) for name, time in times.items() if time is not None}
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path}: damaged: {type(error).__name__}: {error}") from error

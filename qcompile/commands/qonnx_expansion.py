@@ -187,15 +187,15 @@ def _bipolar_quant(write: _Writer) -> None:
 
 
 def _trunc(write: _Writer) -> None:
-    """Version 1 has the inputs x, s, z, bits, output bits; version 2 an output scale before them."""
+    """Version 1 has the inputs x, s, z, bits, out_bits; version 2 out_s before the last."""
     x, scale, zero = write.node.input[:3]
     v = write("Round", write("Add", write("Div", x, scale), zero))
     newer = len(write.node.input) == 6
     if newer:
-        step = 2 ** np.round(np.log2(write.known(4) / write.known(1)))
+        dropped = np.round(np.log2(write.known(4) / write.known(1)))
     else:
-        step = 2.0 ** (write.known(3) - write.known(4))
-    divisor = write.number(step)
+        dropped = write.known(3) - write.known(4)
+    divisor = write.number(np.exp2(dropped))
     v = write("Div", v, divisor)
     if newer:
         low, high = (write.number(limit) for limit in _trunc_limits(write))

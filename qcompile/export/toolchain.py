@@ -9,6 +9,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from qcompile.errors import ToolchainError
+from qcompile.files import cache_root
 
 LIBRARY_TRIPLE = "x86_64-linux-gnu.2.17"  # runs with every glibc since 2012
 PROGRAM_TRIPLE = "x86_64-linux-musl"  # links whole programs that need nothing of the system
@@ -55,6 +56,10 @@ class Toolchain:
         flags = ("-shared", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,now", name)
         self._link(LIBRARY_TRIPLE, flags, objects, output)
 
+    def link_plain(self, objects: Sequence[str], output: str) -> None:
+        """A shared library without the platform's libc: what it lacks, its process has."""
+        self._zig("ld.lld", "-shared", *objects, "-o", output)
+
     def link_program(self, objects: Sequence[str], output: str) -> None:
         """An executable that needs no library of the system."""
         self._link(PROGRAM_TRIPLE, ("-static",), objects, output)
@@ -93,8 +98,7 @@ class Toolchain:
 
 def cache_folder() -> Path:
     """Where Zig keeps the C libraries that it built."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).absolute() / "qcompile" / "zig"
+    return cache_root() / "zig"
 
 
 def _expect_cache() -> Path:

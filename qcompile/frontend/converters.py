@@ -17,6 +17,8 @@ from qcompile.frontend import (
     pools,
     qdq,
     qonnx,
+    qonnx_thresholds,
+    qonnx_trunc,
     qoperator,
     resize,
     standard,
@@ -110,7 +112,9 @@ CONTRIBUTED: dict[str, Converter] = {
 QONNX: dict[str, Converter] = {
     "BipolarQuant": qonnx.bipolar_quant,
     "IntQuant": qonnx.quant,
+    "MultiThreshold": qonnx_thresholds.multi_threshold,
     "Quant": qonnx.quant,
+    "Trunc": qonnx_trunc.trunc,
 }
 QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 
@@ -131,8 +135,6 @@ LAYERS = frozenset(STANDARD_LAYERS.split()) | {
     f"{MICROSOFT}::{name}" for name in CONTRIBUTED_LAYERS.split()
 }
 
-QONNX_OPERATORS = ("Quant", "BipolarQuant", "Trunc")
-
 
 def check_known(graph: onnx.GraphProto) -> None:
     """Raises Unsupported for the first operator of another domain that has no converter."""
@@ -146,8 +148,6 @@ def check_known(graph: onnx.GraphProto) -> None:
 
 def _advice(node: onnx.NodeProto) -> str:
     """What would work instead of an unknown operator."""
-    if node.op_type in QONNX_OPERATORS:
-        return "QONNX operators; QCDQ works (qonnx converts with ConvertQONNXtoQDQ)"
     prefix = f"{node.domain}::"
     known = [each.removeprefix(prefix) for each in CONVERTERS if each.startswith(prefix)]
     return f"of this domain {', '.join(known)} work" if known else "the domain is unknown"

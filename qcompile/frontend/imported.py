@@ -9,9 +9,10 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.errors import InvalidModel, QCompileError
-from qcompile.frontend.converters import check_known
+from qcompile.frontend.converters import QONNX_DOMAINS, check_known
 from qcompile.frontend.importer import build_module
 from qcompile.frontend.load import load_model, model_name
+from qcompile.frontend.qonnx_annotations import check_annotations
 from qcompile.frontend.shapes import real_inputs, static_shapes
 from qcompile.frontend.skeleton import check_consistent
 from qcompile.frontend.validate import standard_opset
@@ -61,6 +62,7 @@ def import_onnx(
         check_consistent(loaded, fixed)
         opset = standard_opset(loaded)
         mod, layers = build_module(loaded.graph, opset, fixed)
+        check_annotations(loaded.graph, QONNX_DOMAINS)
     except QCompileError as error:
         raise type(error)(f"{_where(model)}: {error}") from error
     except RecursionError as error:

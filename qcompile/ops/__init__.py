@@ -4,7 +4,7 @@ from qcompile.ops.contractions import batch_matmul, conv2d, dense, register_cont
 from qcompile.ops.pool import register_pool, sum_pool2d
 from qcompile.ops.quantize import dequantize, quantize, register_quantize
 from qcompile.ops.requantize import add, multiply, register_requantize, requantize, table
-from qcompile.ops.threshold import register_threshold, threshold
+from qcompile.ops.threshold import multi_threshold, register_threshold, threshold
 from qcompile.schedules import register_scalars
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "conv2d",
     "dense",
     "dequantize",
+    "multi_threshold",
     "multiply",
     "quantize",
     "register_ops",

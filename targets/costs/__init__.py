@@ -1,5 +1,12 @@
 """What the kernels of a target cost: measured tables, one TOML file a target."""
 
-from qcompile.targets.costs.table import Costs, KernelCost, costs_of
+from qcompile.targets.costs.table import (
+    KERNELS,
+    Costs,
+    KernelCost,
+    costs_of,
+    parse_costs,
+    read_costs,
+)
 
-__all__ = ["Costs", "KernelCost", "costs_of"]
+__all__ = ["KERNELS", "Costs", "KernelCost", "costs_of", "parse_costs", "read_costs"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from layerwise import compare_layers
 from quantized import quantize_int8, random_inputs
 
 from qcompile.bundle import load
 from qcompile.commands.reference import load_reference
 from qcompile.compiler import compile_model
+from qcompile.layerwise import compare_layers
 from qcompile.targets import Target
 
 CALIBRATION_SAMPLES = 4

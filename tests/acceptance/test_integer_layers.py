@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 from graph import Graph
-from layerwise import compare_layers
 from quantized import quantize_int8, random_inputs
 
 from qcompile.bundle import load
 from qcompile.compiler import analyze, compile_model
+from qcompile.layerwise import compare_layers
 from qcompile.targets import load_target
 from tests.acceptance.networks import audio
 from tests.passes import references

@@ -9,16 +9,21 @@ import tvm
 from tvm import relax
 
 from qcompile.ops import conv2d, dense
-from qcompile.passes import choose_kernels
+from qcompile.passes.choose_kernels import ChooseKernels
 from qcompile.pipeline import fuse_passes, lower_passes
 from qcompile.targets import host_features, load_target
-from qcompile.targets.costs import Costs, KernelCost
+from qcompile.targets.costs import KERNELS, Costs, KernelCost
 from tests.passes import references
 from tests.passes.modules import attribute, calls, module
 
-FREE, DEAR = KernelCost(0, 0, 0), KernelCost(1, 1, 1)
-BITS_ALWAYS = Costs(int8=DEAR, bits=FREE, pack_s=0, far_byte_s=0, source="test")
-INT8_ALWAYS = Costs(int8=FREE, bits=DEAR, pack_s=0, far_byte_s=0, source="test")
+
+def costs_where(cheap: str) -> Costs:
+    """A table by which the kernels on `cheap` take no time."""
+    kernels = {name: KernelCost(*[1 - name.endswith(cheap)] * 9) for name in KERNELS}
+    return Costs(kernels, read_s=0, pack_s=0, copy_s=0, source="test")
+
+
+BITS_ALWAYS, INT8_ALWAYS = costs_where("bits"), costs_where("int8")
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,8 @@ def target(request):
     return chosen
 
 
-def lowered(mod: tvm.IRModule, target: Any, costs: Costs, monkeypatch: Any) -> tvm.IRModule:
-    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: costs)
-    return tvm.transform.Sequential([*lower_passes(target), *fuse_passes(target)])(mod)
+def lowered(mod: tvm.IRModule, target: Any, costs: Costs) -> tvm.IRModule:
+    return tvm.transform.Sequential([*lower_passes(target, costs), *fuse_passes(target)])(mod)
 
 
 def run(mod: tvm.IRModule, target: Any, *arrays: np.ndarray) -> np.ndarray:
@@ -110,7 +114,7 @@ def conv2d_operands(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutions(name, target, monkeypatch):
+def test_convolutions(name, target):
     case = CONVOLUTIONS[name]
     x, w, bias = conv2d_operands(case)
     geometry = {"strides": case.strides, "padding": case.pads, "dilation": case.dilation}
@@ -128,7 +132,7 @@ def test_convolutions(name, target, monkeypatch):
             **geometry,
         )
 
-    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS, monkeypatch)
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
     assert kernels(mod) == {"dense_bits" if case.kernel == (1, 1) else "conv2d_bits"}
     real = x.astype("int64") - case.zero
     expected = references.conv2d(real, w.astype("int64"), groups=case.groups, **geometry)
@@ -139,7 +143,7 @@ def test_convolutions(name, target, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "weights"), [(BIPOLAR, SIGNS), (UINT2, TERNARY), (INT2, SIGNS), (UINT4, INT2_WEIGHTS)]
 )
-def test_products(rows, data, weights, target, monkeypatch):
+def test_products(rows, data, weights, target):
     rng = np.random.default_rng(rows)
     x = data.draw(rng, (rows, 70))
     w = rng.choice(weights, (33, 70)).astype("int8")
@@ -156,7 +160,7 @@ def test_products(rows, data, weights, target, monkeypatch):
             layer="layer",
         )
 
-    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS, monkeypatch)
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
     assert kernels(mod) == {"dense_bits"}
     expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
     np.testing.assert_array_equal(run(mod, target, x), expected)
@@ -181,11 +185,10 @@ def layer(data: Data, weights: np.ndarray, groups: int = 1) -> tvm.IRModule:
     return module(body, ((1, 8, 8, weights.shape[3] * groups), data.dtype))
 
 
-def test_the_cheaper_kernel_is_chosen(monkeypatch):
+def test_the_cheaper_kernel_is_chosen():
     signs = np.where(np.arange(32 * 9 * 64) % 3, 1, -1).reshape(32, 3, 3, 64).astype("int8")
     for costs, kernel in ((BITS_ALWAYS, "bits"), (INT8_ALWAYS, "int8")):
-        monkeypatch.setattr(choose_kernels, "costs_of", lambda _, costs=costs: costs)
-        mod = choose_kernels.ChooseKernels(load_target("znver4"))(layer(BIPOLAR, signs))
+        mod = ChooseKernels(load_target("znver4"), costs)(layer(BIPOLAR, signs))
         (call,) = calls(mod, "qcompile.conv2d")
         assert attribute(call, "kernel") == kernel
 
@@ -198,8 +201,41 @@ def test_the_cheaper_kernel_is_chosen(monkeypatch):
     ],
     ids=["many_planes", "depthwise"],
 )
-def test_int8_where_bits_cannot_win(mod, monkeypatch):
-    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: BITS_ALWAYS)
-    chosen = choose_kernels.ChooseKernels(load_target("znver4"))(mod)
+def test_int8_where_bits_cannot_win(mod):
+    chosen = ChooseKernels(load_target("znver4"), BITS_ALWAYS)(mod)
     (call,) = calls(chosen, "qcompile.conv2d")
     assert attribute(call, "kernel") == "int8"
+
+
+@pytest.mark.parametrize(
+    ("data", "kernel"), [(BIPOLAR, "max_pool2d_bits"), (BIT, "max_pool2d_bits"), (UINT2, "pool")]
+)
+def test_codes_of_one_bit_are_pooled_as_words(data, kernel, target):
+    """A window with a border, of which no value is the largest."""
+    rng = np.random.default_rng(0)
+    x = data.draw(rng, (1, 9, 9, 40))
+    w = rng.choice(SIGNS, (16, 3, 3, 40)).astype("int8")
+
+    def body(emit, codes):
+        window = {"pool_size": [3, 3], "strides": [2, 2], "padding": [1, 1, 1, 1]}
+        pooled = relax.op.nn.max_pool2d(codes, **window, layout="NHWC")
+        return conv2d(
+            emit(pooled),
+            relax.const(w),
+            relax.const(np.zeros(16, "int32")),
+            strides=(1, 1),
+            padding=(1, 1, 1, 1),
+            dilation=(1, 1),
+            groups=1,
+            zero_point=0,
+            bits=(data.bits, 1),
+            codes=(data.low, data.step),
+            layer="layer",
+        )
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
+    assert any(kernel in str(var.name_hint) for var in mod.functions)
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=data.low)
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))[:, ::2, ::2]
+    expected = references.conv2d(windows.max(axis=(-2, -1)), w, padding=(1, 1, 1, 1))
+    np.testing.assert_array_equal(run(mod, target, x), expected)

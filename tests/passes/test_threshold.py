@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tvm import relax
 from tvm.relax.op import nn
 
+from qcompile.ops import multi_threshold
 from qcompile.ops.roundings import ARRAYS, round_array
 from qcompile.passes.threshold import Threshold
 from tests.passes.modules import (
@@ -127,6 +128,29 @@ def test_codes_have_thresholds_too(dtype, zero):
     np.testing.assert_array_equal(run(mod, values), sign_codes(real))
 
 
+@pytest.mark.parametrize("channels", [1, CHANNELS])
+def test_thresholds_of_real_values(channels):
+    limits = np.sort(RNG.normal(0, 3, (channels, 7)).astype("float32"), axis=1)
+
+    def body(emit, x):
+        real = normalized(emit, emit(dequantized(x, 0.25, axis=1)))
+        return multi_threshold(real, const(limits), axis=1)
+
+    mod = Threshold()(module(body, (SUMS.shape, "int32")))
+    assert operators(mod) == ["threshold"]
+    reached = (floats(SUMS) * GAMMA + BETA)[..., None] >= limits
+    np.testing.assert_array_equal(run(mod, SUMS), reached.sum(axis=-1))
+
+
+def real_thresholds(levels, axis):
+    limits = const(np.arange(4 * levels).reshape(4, levels))
+
+    def body(emit, x):
+        return multi_threshold(emit(dequantized(x, 0.25)), limits, axis=axis)
+
+    return module(body, ((4, 4), "int32"))
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     gamma=st.lists(st.floats(-4, 4, width=32), min_size=CHANNELS, max_size=CHANNELS),
@@ -155,6 +179,8 @@ NEAR_MISSES = {
     "steps_of_each_channel": chained(
         normalized, to=(np.ones(CHANNELS), np.zeros(CHANNELS)), bits=2
     ),
+    "many_levels": real_thresholds(16, 1),
+    "levels_along_rows": real_thresholds(3, 0),
     "floats": module(lambda emit, x: quantized(x, 0.1, bits=2), ((4, 8), "float32")),
     "constant_of_each_element": chained(
         lambda emit, x: emit(relax.op.add(x, const(np.ones((len(SUMS), CHANNELS))))), bits=2

@@ -21,6 +21,7 @@ from tests.schedules.kernels import (
     residual_reference,
     run,
 )
+from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,23 @@ def test_adds_a_residual(case, target):
     arrays = [x, pack_weights(width.weight_planes(values), plan), bias, scale, residual]
     expected = residual_reference(sums, scale, residual)
     np.testing.assert_array_equal(run(library, arrays, expected), expected)
+
+
+PACKED = [*CASES[:5], CASES[7], CASES[13], CASES[15], CASES[16], Case((1, 5, 9, 72), 48)]
+
+
+@pytest.mark.parametrize("case", PACKED, ids=str)
+@pytest.mark.parametrize("levels", [1, 3, 15])
+def test_packs_the_codes(case, levels, target):
+    width = width_of(case)
+    plan, (codes, values, bias, _) = plan_of(case, width, target), operands(case, width, 1)
+    sums = convolve(codes, values, case, width, 0) + bias
+    thresholds = thresholds_of(sums, levels, np.random.default_rng(1))
+    function = kernel(plan, packed_codes, [(thresholds.shape, "int32")])
+    x = prepared(codes, case, width, plan, 0, np.random.default_rng(1))
+    arrays = [x, pack_weights(width.weight_planes(values), plan), bias, thresholds]
+    expected = packed_reference(sums, thresholds)
+    np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)
 
 
 def test_reads_only_what_is_prepared(target):

@@ -17,6 +17,7 @@ from tests.schedules.kernels import (
     requantized_reference,
     run,
 )
+from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
 
 # (rows, depth, columns): dividing the tiles, then primes and other odd sizes.
 SHAPES = [
@@ -80,6 +81,25 @@ def test_multiplies_and_requantizes(shape, target):
         expected = requantized_reference(weighted_sum(width, codes, values) + bias, scale)
         y = run(library, [*arrays_of(width, codes, values, plan), bias, scale], expected)
         np.testing.assert_array_equal(y, expected)
+
+
+PACKED = [*SHAPES[3:7], (49, 512, 96), (3, 97, 64)]
+
+
+@pytest.mark.parametrize("shape", PACKED, ids=str)
+@pytest.mark.parametrize("levels", [1, 3])
+def test_packs_the_codes(shape, levels, target):
+    width = WIDTHS[sum(shape) % len(WIDTHS)]
+    plan, (codes, values, bias, _) = (
+        plan_dense_bits(*shape, width.planes, target),
+        operands(width, shape, 1),
+    )
+    sums = weighted_sum(width, codes, values) + bias
+    thresholds = thresholds_of(sums, levels, np.random.default_rng(1))
+    function = kernel(plan, packed_codes, [(thresholds.shape, "int32")])
+    arrays = [*arrays_of(width, codes, values, plan), bias, thresholds]
+    expected = packed_reference(sums, thresholds)
+    np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)
 
 
 def test_weighs_planes_by_any_number(target):

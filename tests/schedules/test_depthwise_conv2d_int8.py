@@ -10,6 +10,7 @@ from qcompile.schedules.depthwise_conv2d_int8 import depthwise_conv2d_int8, pack
 from qcompile.schedules.depthwise_plan import plan_depthwise
 from qcompile.targets import host_features, load_target
 from tests.schedules.kernels import build, fused_function, run
+from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,23 @@ def test_fuses_what_follows(case, target):
     )
     codes = np.clip(np.rint(sums.astype("float32") * scale), 0, 255).astype("uint8")
     expected = np.maximum(codes, residual)
+    np.testing.assert_array_equal(run(build(func, target), arrays, expected), expected)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]])
+def test_packs_the_codes(case, target):
+    x, w, bias = operands(case, 2)
+    plan, rng = plan_of(case, w, target), np.random.default_rng(3)
+    sums = convolve(x, w, bias, case, 5)
+    thresholds = thresholds_of(sums, 3, rng)
+    arrays = prepared(x, case, plan, 5, rng), pack_weights(w, plan), bias, thresholds
+    func = fused_function(
+        [(array.shape, str(array.dtype)) for array in arrays],
+        lambda *tensors: depthwise_conv2d_int8(*tensors, plan, "layer"),
+        packed_codes,
+        3,
+    )
+    expected = packed_reference(sums, thresholds)
     np.testing.assert_array_equal(run(build(func, target), arrays, expected), expected)
 
 

@@ -34,6 +34,7 @@ class Layer:
     kernel: str
     integer: bool
     reason: str
+    choices: tuple = ()
 
 
 @dataclass
@@ -44,7 +45,23 @@ class FloatOp:
 
 
 @dataclass
+class Sums:
+    name: str
+    op: str
+    codes: tuple
+    lowest: int
+    highest: int
+    channel: int
+    bits: int
+    float32_exact: bool
+
+
+@dataclass
 class Analysis:
+    accumulators: list = field(
+        default_factory=lambda: [Sums("Conv_0", "conv2d", (0, 255), -300, 20, 1, 10, True)]
+    )
+    kernels: dict = field(default_factory=lambda: {"Conv_0": "conv2d_int8"})
     layers: list = field(
         default_factory=lambda: [
             Layer(
@@ -74,6 +91,7 @@ class Analysis:
     outputs: list = field(
         default_factory=lambda: [{"name": "y", "dtype": "float32", "shape": [1, 2]}]
     )
+    costs_source: str = "measured"
 
 
 def write_bundle(folder, name="net", **changes):
@@ -96,6 +114,8 @@ def write_bundle(folder, name="net", **changes):
         **changes,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = {"layers": [{"name": "Conv_0", "choices": [{"predicted_us": 590.0}]}]}
+    (folder / "report.json").write_text(json.dumps(report))
     (folder / "lib" / f"lib{name}.so").write_bytes(b"x" * 10240)
     (folder / "bin" / f"{name}_bench").write_text(BENCH)
     (folder / "bin" / f"{name}_bench").chmod(0o755)

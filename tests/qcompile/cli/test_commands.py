@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cli_fakes import SCORES, write_bundle
 from qcompile import bench, check, compile, list_targets
 from qcompile.commands.peers import PeerFailed
 from qcompile.errors import InvalidInput, MissingPackage
+from qcompile.layerwise import Difference, LayerAgreement
 
 
 def test_checks(cli, calls):
@@ -48,6 +50,74 @@ def test_compares_with_the_reference(cli, calls, tmp_path, monkeypatch):
         "max_difference": {"y": 2.0},
         "reference_range": {"y": 2.0},
     }
+
+
+PROOF = {
+    "name": "Conv_0", "op": "conv2d", "codes": [0, 255], "lowest": -300, "highest": 20,
+    "channel": 1, "bits": 10, "float32_exact": True, "kernel": "conv2d_int8", "int32": True,
+}  # fmt: skip
+
+
+def test_proves_the_sums(cli, calls):
+    code, out, err = cli("check", "m.onnx", "--target", "znver4", "--layers")
+    assert (code, err) == (0, "")
+    assert re.search(r"Conv_0 +conv2d_int8 +0 \.\. 255 +-300 +20 +10 +yes\n", out)
+    assert "proved: no int32 accumulator overflows; the widest, of Conv_0, needs 10 bits\n" in out
+    _, out, _ = cli("check", "m.onnx", "--target", "znver4", "--layers", "--json", "-")
+    answer = json.loads(out)
+    assert answer["certificate"] == {"format": 1, "layers": [PROOF]}
+    assert answer["agreement"] is None
+    _, out, _ = cli("check", "m.onnx", "--target", "znver4", "--json", "-")
+    assert json.loads(out)["certificate"] is None
+
+
+AGREEING = LayerAgreement(
+    "t", "Relu_1", ("Conv_0",), ("conv2d_int8",), True, 100, 2, 1.0, 1e-6, 0,
+    Difference(3, (0, 7), 5, 4, 1e-6),
+)  # fmt: skip
+WRONG = replace(
+    AGREEING, layers=(), kernels=(), disagreeing=1, first=Difference(4, (0, 1), 9, 4, 0.25)
+)
+FLOATS = replace(AGREEING, node="Add_2", codes=False, layers=(), kernels=(), difference=3e-8)
+
+
+def compared(cli, tmp_path, monkeypatch, *layers):
+    """`check --layers` on samples with that answer: code, output, messages, what JSON says."""
+    monkeypatch.setattr("qcompile.commands.check.load_reference", lambda model: fake_reference)
+    monkeypatch.setattr("qcompile.commands.check._layers", lambda *arguments: layers)
+    np.savez(tmp_path / "data.npz", x=SCORES)
+    file = tmp_path / "check.json"
+    data = ("--data", tmp_path / "data.npz", "--json", file)
+    code, out, err = cli("check", "m.onnx", "--layers", *data)
+    return code, out, err, json.loads(file.read_text())["agreement"]
+
+
+def fake_reference(inputs):
+    return [2 * inputs["x"]]
+
+
+def test_compares_layers(cli, calls, tmp_path, monkeypatch):
+    code, out, err, answer = compared(cli, tmp_path, monkeypatch, AGREEING, FLOATS)
+    assert (code, err) == (0, "")
+    bounds = r"-300 \.\. 20 \(10 bits\)"
+    assert re.search(
+        rf"Conv_0 +conv2d_int8 +100 +2 +1 step +{bounds} +ties, at most 1e-06 of a", out
+    )
+    assert re.search(r"Add_2 +100 +- +3e-08 of the range +same floats\n", out)
+    assert "98 of 100 codes are the reference's, the others lie at a tie" in out
+    assert "first Conv_0, sample 3, index [0, 7]: ours 5, the reference's 4, 1.0e-06 of a" in out
+    assert [layer["agrees"] for layer in answer] == [True, True]
+
+
+def test_a_layer_that_disagrees_ends_with_code_1(cli, calls, tmp_path, monkeypatch):
+    nothing = replace(WRONG, difference=float("inf"), first=Difference(0, (), 1, 2, None))
+    code, out, err, answer = compared(cli, tmp_path, monkeypatch, AGREEING, WRONG, nothing)
+    place = "first Relu_1, sample 4, index [0, 1]: ours 9, the reference's 4, 2.5e-01 of a step"
+    assert code == 1 and re.search(r"Relu_1 +100 +2 +1 step +DISAGREES in 1\n", out)
+    message = f"DISAGREES with the reference: Relu_1, Relu_1; {place} from a tie\n"
+    assert message in out and err == f"qcompile: {message}"
+    assert answer[1]["agrees"] is False and answer[1]["first"]["index"] == [0, 1]
+    assert answer[2]["difference"] is None
 
 
 def test_reads_the_samples_before_it_compiles(cli, calls, tmp_path):
@@ -93,7 +163,7 @@ def test_measures(cli, tmp_path):
     code, out, err = cli("bench", folder, "--repeat", 4, "--per-layer", "--json", file)
     assert (code, err) == (0, "")
     assert re.search(r"qcompile \S+ +1\.000 +1\.000 - 1\.000 +1\.00 +4\n", out)
-    assert re.search(r"Conv_0 +conv2d_int8 +600\.0 +66\.67 % +3\.3\n", out)
+    assert re.search(r"Conv_0 +conv2d_int8 +600\.0 +590\.0 +66\.67 % +3\.3\n", out)
     answer = json.loads(file.read_text())
     assert answer["latencies"][0]["median_s"] == 0.001 and answer["threads"] == 1
     assert [layer["name"] for layer in answer["layers"]] == ["Conv_0", "Gemm_0"]

@@ -46,6 +46,16 @@ def bundle(tmp_path_factory):
     return folder
 
 
+def test_the_bundle_holds_its_certificate(bundle):
+    layers = json.loads((bundle / "certificate.json").read_text())["layers"]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    kernels = {layer["name"]: layer["kernel"] for layer in manifest["layers"]}
+    assert {layer["name"]: layer["kernel"] for layer in layers} == kernels
+    for layer in layers:
+        assert -(2 ** (layer["bits"] - 1)) <= layer["lowest"] < 0 < layer["highest"]
+        assert layer["highest"] < 2 ** (layer["bits"] - 1) and layer["int32"]
+
+
 def test_runs_and_measures(bundle, samples, tmp_path):
     outputs = tmp_path / "out.npz"
     out = qcompile("run", bundle, "--inputs", samples, "--outputs", outputs, "--threads", 2)
@@ -71,6 +81,21 @@ def test_agrees_with_onnxruntime(samples, tmp_path):
     # A step of the output's quantizer may flip at a tie; whole classes stay.
     assert comparison["accuracy"] == comparison["reference_accuracy"]
     assert comparison["same_top1"] >= 0.99
+
+
+@pytest.mark.peer
+def test_every_layer_agrees_with_onnxruntime(samples, tmp_path):
+    pytest.importorskip("onnxruntime")
+    few, file = tmp_path / "few.npz", tmp_path / "check.json"
+    with np.load(samples) as arrays:
+        np.savez(few, **{name: array[:5] for name, array in arrays.items()})
+    out = qcompile("check", MODEL, "--layers", "--data", few, "--json", file)
+    assert "proved: no int32 accumulator overflows" in out
+    answer = json.loads(file.read_text())
+    assert all(layer["agrees"] for layer in answer["agreement"])
+    layers = [name for layer in answer["agreement"] for name in layer["layers"]]
+    assert set(layers) == {layer["name"] for layer in answer["certificate"]["layers"]}
+    assert sum(layer["elements"] for layer in answer["agreement"]) > 5 * 784
 
 
 @pytest.mark.peer

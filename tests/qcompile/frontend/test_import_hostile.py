@@ -242,11 +242,11 @@ def test_never_takes_a_foreign_operator_for_a_standard_one(domain):
         import_onnx(model)
 
 
-def test_points_to_qcdq_for_qonnx():
+def test_names_the_known_operators_of_qonnx():
     def change(graph):
-        graph.node[4].op_type, graph.node[4].domain = "Quant", "qonnx.custom_op.general"
+        graph.node[4].op_type, graph.node[4].domain = "FloatQuant", "qonnx.custom_op.general"
 
-    with pytest.raises(Unsupported, match="QONNX"):
+    with pytest.raises(Unsupported, match=r"FloatQuant .*of this domain BipolarQuant, IntQuant"):
         import_onnx(changed(change=change))
 
 

@@ -1,0 +1,133 @@
+"""Layers to measure, and the kernels that they become.
+
+A layer is measured as it runs in a network: it takes codes of few bits and makes such codes.
+"""
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax, tirx
+
+from qcompile.ops import conv2d, dense, threshold
+from qcompile.passes.choose_kernels import with_kernel
+from qcompile.passes.kernel_work import WHOLE, LayerShape
+from qcompile.passes.layers import Geometry
+from qcompile.pipeline import fuse_passes, lower_chosen_passes
+from qcompile.targets import Target
+
+# Bits of data and of weights.
+BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (3, 3), (4, 4)]
+RANDOM_BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (4, 2), (3, 3), (4, 4), (8, 2)]
+QUICK_BITS = [(1, 1), (2, 2)]
+# (size, inputs, outputs) of images
+CONVOLUTIONS = [
+    *((56, 64, 64), (28, 128, 128), (14, 256, 256), (7, 512, 512)),
+    *((28, 16, 32), (14, 96, 40)),
+]
+QUICK_CONVOLUTIONS = [(14, 128, 128), (7, 512, 128), (28, 16, 32)]
+# (rows, depth, outputs)
+PRODUCTS = [
+    *((1, 256, 40), (1, 784, 64), (1, 1024, 1024), (1, 4096, 1000)),
+    *((4, 512, 512), (8, 256, 256), (16, 100, 24), (64, 768, 768), (64, 64, 512)),
+    *((784, 64, 64), (784, 256, 64), (196, 512, 128)),
+]
+QUICK_PRODUCTS = [(1, 1024, 1000), (8, 256, 256), (64, 768, 64), (784, 64, 64), (64, 64, 512)]
+LEVELS = 3  # thresholds of the codes that a layer makes
+
+
+def convolution(
+    size: int, inputs: int, outputs: int, bits: tuple[int, int], kernel: int = 3, stride: int = 1
+) -> LayerShape:
+    """A convolution of a square image, padded to keep its size; bits: of data and weights."""
+    geometry = Geometry((kernel // 2,) * 4, (stride, stride), (1, 1), 1)
+    return LayerShape((1, size, size, inputs), (outputs, kernel, kernel, inputs), geometry, *bits)
+
+
+def product(rows: int, depth: int, outputs: int, bits: tuple[int, int]) -> LayerShape:
+    return LayerShape((1, 1, rows, depth), (outputs, 1, 1, depth), WHOLE, *bits)
+
+
+def kernels_of(layer: LayerShape, kernel: str, target: Target) -> dict[str, tirx.PrimFunc]:
+    """The kernels that a layer becomes on `kernel`, "int8" or "bits", by name."""
+    passes = [*lower_chosen_passes(target), *fuse_passes(target)]
+    module = tvm.transform.Sequential(passes)(_module(layer, kernel))
+    functions = {str(variable.name_hint): f for variable, f in module.functions.items()}
+    return {name: f for name, f in functions.items() if isinstance(f, tirx.PrimFunc)}
+
+
+def grid() -> Iterator[LayerShape]:
+    """Layers that tell costs apart: sizes of ResNet-18, few outputs and many, short products."""
+    for bits in BITS:
+        yield from (convolution(*sizes, bits) for sizes in CONVOLUTIONS)
+        yield convolution(28, 64, 128, bits, kernel=3, stride=2)
+        yield convolution(14, 64, 64, bits, kernel=5)
+        yield from (product(*sizes, bits) for sizes in PRODUCTS)
+
+
+def quick_grid() -> Iterator[LayerShape]:
+    """The fewest of them that do: measured in a few seconds."""
+    for bits in QUICK_BITS:
+        yield from (convolution(*sizes, bits) for sizes in QUICK_CONVOLUTIONS)
+        yield from (product(*sizes, bits) for sizes in QUICK_PRODUCTS)
+
+
+def random_grid(count: int) -> Iterator[LayerShape]:
+    """Other layers, to test a table on."""
+    rng = np.random.default_rng(1)
+    for k in range(count):
+        bits = RANDOM_BITS[k % len(RANDOM_BITS)]
+        inputs, outputs = (int(n) for n in rng.integers(2, 48, 2) * 8)
+        if k % 2:
+            size, kernel = int(rng.integers(6, 40)), int(rng.choice([2, 3, 5]))
+            yield convolution(size, inputs, outputs, bits, kernel, stride=1 + k % 4 // 3)
+        else:
+            rows, depth = int(2 ** rng.integers(0, 11)), inputs * int(rng.integers(1, 8))
+            yield product(rows, depth, outputs, bits)
+
+
+def _module(layer: LayerShape, kernel: str) -> tvm.IRModule:
+    """codes -> convolution or product -> thresholds -> codes."""
+    builder, outputs = relax.BlockBuilder(), layer.w[0]
+    shape = (prod(layer.x[:3]), layer.x[3]) if layer.pointwise else layer.x
+    x = relax.Var("x", relax.TensorType(shape, "int8" if layer.signed else "uint8"))
+    levels = np.arange(LEVELS * outputs, dtype="int32").reshape(LEVELS, outputs)
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            sums = builder.emit(with_kernel(_sums(layer, x), kernel))
+            codes = threshold(sums, relax.const(levels), low=0, step=1, dtype="uint8")
+            result = builder.emit_output(codes)
+        builder.emit_func_output(result)
+    return builder.get()
+
+
+def _sums(layer: LayerShape, x: relax.Expr) -> tvm.ir.Call:
+    w, bias = _weights(layer), relax.const(np.zeros(layer.w[0], "int32"))
+    bits, codes = (layer.data_bits, layer.weight_bits), (0, 1)
+    if layer.pointwise:
+        matrix = relax.const(w.reshape(len(w), -1))
+        return dense(x, matrix, bias, zero_point=0, bits=bits, codes=codes, layer="layer")
+    return conv2d(
+        x,
+        relax.const(w),
+        bias,
+        strides=layer.geometry.strides,
+        padding=layer.geometry.pads,
+        dilation=layer.geometry.dilation,
+        groups=layer.geometry.groups,
+        zero_point=0,
+        bits=bits,
+        codes=codes,
+        layer="layer",
+    )
+
+
+def _weights(layer: LayerShape) -> NDArray[np.int8]:
+    """Random weights that need exactly `weight_bits` planes."""
+    largest = 2 ** (layer.weight_bits - 1)
+    values = [-1, 1] if layer.weight_bits == 1 else range(-largest, largest)
+    w = np.random.default_rng(0).choice(np.array(values, "int8"), layer.w)
+    w.flat[: min(len(values), w.size)] = list(values)[: w.size]
+    return w

@@ -1,0 +1,148 @@
+"""dense_int8 with constant weights of 2 to 4 bits, unpacked in registers.
+
+    y[i, o] = bias[o] + sum over k of x[i, k] * w[o, k]
+
+A layer of few rows waits for its weights: packed, they are half or a quarter of the bytes. A byte
+holds a weight for each of `per_byte` = 8 / bits neighbouring steps, the first one in its highest
+bits. Shifted up and masked, a weight is an int8 of 2**(8 - bits) times its value; the sums have
+that factor and are shifted down once, exactly. bits: 4 (also for weights of 3) or 2.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import s_tir, te, tirx
+from tvm.s_tir.schedule import SBlockRV
+
+from qcompile.schedules.dense_int8 import DensePlan, plan_dense
+from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
+from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
+from qcompile.schedules.tails import TILE
+from qcompile.schedules.tile import round_up
+from qcompile.targets import Target
+
+MAX_DEPTH = 2**31 // (255 * 2**7)  # the K up to which sums of 2**(8 - bits) x * w fit an int32
+
+
+@dataclass(frozen=True)
+class DensePackedPlan:
+    """A plan whose steps are a multiple of those that share a byte."""
+
+    dense: DensePlan
+    bits: int
+
+    @property
+    def per_byte(self) -> int:
+        return 8 // self.bits
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(vectors, steps / per_byte, lanes, depth)."""
+        vectors, steps, lanes, depth = self.dense.weight_shape
+        return vectors, steps // self.per_byte, lanes, depth
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "DensePackedPlan":
+        fields = json.loads(text)
+        return DensePackedPlan(DensePlan(**fields["dense"]), fields["bits"])
+
+
+def plan_dense_packed(
+    rows: int, depth: int, columns: int, bits: int, target: Target
+) -> DensePackedPlan:
+    """The default decisions for x (rows, depth) and w (columns, depth) of `bits` (2 or 4)."""
+    assert bits in (2, 4) and depth <= MAX_DEPTH
+    step = dot_shape(target)[1] * 8 // bits
+    return DensePackedPlan(plan_dense(rows, round_up(depth, step), columns, target), bits)
+
+
+def pack_weights(w: NDArray[np.int8], plan: DensePackedPlan) -> NDArray[np.int8]:
+    """w (columns, depth) as `plan.weight_shape`, filled up with zeros."""
+    vectors, steps, lanes, depth = plan.weight_shape
+    full = np.zeros((vectors * lanes, steps * plan.per_byte * depth), "int8")
+    full[: w.shape[0], : w.shape[1]] = w
+    parts = full.reshape(vectors, lanes, steps, plan.per_byte, depth).view("uint8")
+    packed = np.zeros((vectors, lanes, steps, depth), "uint8")
+    for part in range(plan.per_byte):
+        field = parts[:, :, :, part] & (2**plan.bits - 1)
+        packed |= field << (8 - plan.bits * (part + 1))
+    return np.ascontiguousarray(packed.transpose(0, 2, 1, 3)).view("int8")
+
+
+def dense_packed(
+    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: DensePackedPlan, layer: str
+) -> te.Tensor:
+    """What is computed. x: `plan.dense.input_shape` uint8, w: `plan.weight_shape` int8.
+
+    bias: (columns,) int32; the result is (rows, columns) int32.
+    """
+    dense, per_byte = plan.dense, plan.per_byte
+    lanes, depth = dense.lanes, dense.depth
+    k = te.reduce_axis((0, dense.steps * depth), "k")
+    mask = tirx.const(-(2 ** (8 - plan.bits)), "int8")
+
+    def field(v: tirx.Var, s: tirx.Var, part: tirx.Var, lane: tirx.Var, d: tirx.Var) -> tirx.Expr:
+        shift = (part * plan.bits).astype("int8")
+        return (w[v, s, lane, d] << shift) & mask
+
+    shape = dense.vectors, dense.steps // per_byte, per_byte, lanes, depth
+    fields = te.compute(shape, field, name="fields")
+
+    def product(i: tirx.Var, o: tirx.Var) -> tirx.Expr:
+        step = k // depth
+        weight = fields[o // lanes, step // per_byte, step % per_byte, o % lanes, k % depth]
+        return te.sum(x[i, k].astype("int32") * weight.astype("int32"), axis=k)
+
+    attrs = {
+        "qcompile.schedule": "dense_packed",
+        "qcompile.layer": layer,
+        "qcompile.plan": plan.to_json(),
+    }
+    sums = te.compute((dense.rows, dense.vectors * lanes), product, name="sums", attrs=attrs)
+    return te.compute(
+        (dense.rows, dense.columns),
+        lambda i, o: (sums[i, o] >> (8 - plan.bits)) + bias[o],
+        name="biased",
+    )
+
+
+def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
+    """How it is computed: as dense_int8, with the weights of some steps unpacked before them."""
+    packed = DensePackedPlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
+    plan = packed.dense
+    (fields,) = [b for b in sch.get_producers(sums) if sch.get(b).name_hint == "fields"]
+    output = inline_epilogue(sch, sums, fields)
+    sch.set_scope(sums, 0, "local")
+
+    i, o, k = sch.get_loops(sums)
+    io, ii = sch.split(i, [None, plan.tile_rows])
+    oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
+    ko, part, ki = sch.split(k, [None, packed.per_byte, plan.depth])
+    outer = (oo, io) if plan.weights_stay else (io, oo)
+    sch.reorder(*outer, ko, part, ii, ov, lane, ki)
+    sch.compute_at(fields, part, preserve_unit_loops=True)
+    sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
+    pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
+    tile = sch.fuse(*outer)
+    sch.annotate(tile, TILE, 1)
+    if plan.parallel:
+        sch.parallel(tile)
+    vectorize_epilogue(sch, output, 2, plan.lanes)
+    vector, _, _, own_lane, byte = sch.get_loops(fields)[-5:]
+    sch.unroll(vector)
+    sch.vectorize(sch.fuse(own_lane, byte))
+
+    init = sch.decompose_reduction(sums, ko)
+    *tile_loops, lanes = sch.get_loops(init)[-3:]
+    sch.vectorize(lanes)
+    register_intrinsics()
+    if plan.rows % plan.tile_rows:
+        sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
+    sch.tensorize(lane, dot_of(target).name)
+    for loop in (*tile_loops, part, ii, ov):
+        sch.unroll(loop)

@@ -1,0 +1,91 @@
+"""batch_matmul_bits against NumPy, exactly, and what brings its operands into order."""
+
+import numpy as np
+import pytest
+
+from qcompile.schedules.batch_matmul_bits import (
+    batch_matmul_bits,
+    bit_sums,
+    pack_code_columns,
+    word_columns,
+)
+from qcompile.schedules.dense_bits import plan_dense_bits
+from qcompile.targets import host_features
+from tests.schedules.bits import Width, packed_words, weighted_sum
+from tests.schedules.kernels import INT8_TARGETS, build, fused_function, int8_target, run
+
+# (batch, rows, depth, columns)
+SHAPES = [(2, 16, 64, 32), (3, 13, 33, 21), (1, 128, 768, 128), (4, 1, 40, 7)]
+WIDTHS = [Width("xor", 1, 1), Width("and", 2, 2), Width("xor", 2, 1)]
+
+
+@pytest.fixture(params=INT8_TARGETS)
+def target(request):
+    found = int8_target(request.param)
+    if not found.runs_on(host_features()):
+        pytest.skip(f"this processor cannot run {found.name}")
+    return found
+
+
+def operands(width, shape):
+    batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    return width.data(rng, (batch, rows, depth)), width.weights(rng, (batch, columns, depth))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("width", WIDTHS, ids=str)
+def test_multiplies(shape, width, target):
+    batch, rows, depth, columns = shape
+    codes, values = operands(width, shape)
+    plan = plan_dense_bits(rows, depth, columns, width.planes, target, batch=batch)
+    planes = width.weight_planes(values)
+    words = packed_words(list(planes))
+    ordered = run(
+        build(
+            fused_function([(words.shape, "uint32")], lambda w: word_columns(w, plan), same, 1),
+            target,
+        ),
+        [words],
+        np.zeros(plan.weight_shape, "uint32"),
+    )
+    function = fused_function(
+        [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32")],
+        lambda x, w: batch_matmul_bits(x, w, plan, "layer", bias=5),
+        same,
+        2,
+    )
+    expected = np.stack([weighted_sum(width, c, v) for c, v in zip(codes, values, strict=True)]) + 5
+    x = packed_words(width.data_planes(codes))
+    y = run(build(function, target), [x, ordered], expected.astype("int32"))
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packs_columns_of_codes(shape, target):
+    batch, rows, depth, columns = shape
+    width = Width("and", 2, 2)
+    plan = plan_dense_bits(rows, depth, columns, width.planes, target, batch=batch)
+    codes = np.random.default_rng(0).integers(0, 4, (batch, depth, columns), dtype="uint8")
+    function = fused_function(
+        [(codes.shape, "uint8")], lambda w: pack_code_columns(w, plan), same, 1
+    )
+    lanes = plan.popcount.lanes
+    full = np.zeros((batch, plan.vectors * lanes, depth), "uint8")
+    full[:, :columns] = codes.transpose(0, 2, 1)
+    words = packed_words([full & 1, full >> 1])
+    split = words.reshape(batch, plan.vectors, lanes, 2, plan.words)
+    expected = np.ascontiguousarray(split.transpose(0, 1, 4, 3, 2))
+    np.testing.assert_array_equal(run(build(function, target), [codes], expected), expected)
+
+
+def test_sums_the_bits(target):
+    codes = np.random.default_rng(0).integers(0, 4, (2, 5, 100), dtype="uint8")
+    words = packed_words([codes & 1, codes >> 1])
+    function = fused_function([(words.shape, "uint32")], lambda x: bit_sums(x, (1, -2)), same, 1)
+    expected = ((codes & 1).astype("int32") - 2 * (codes >> 1)).sum(-1, dtype="int32")
+    np.testing.assert_array_equal(run(build(function, target), [words], expected), expected)
+
+
+def same(value):
+    return value
