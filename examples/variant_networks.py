@@ -87,9 +87,9 @@ class Network:
         codes = np.random.default_rng(99).integers(-127, 128, (channels, CLASSES))
         x = self.stream(self.node("Flatten", self.node("GlobalAveragePool", x)))
         weights = self.node("DequantizeLinear", self.constant(codes, "int8"), self.constant(0.01))
-        scores = self.node("MatMul", x, weights)
+        self.nodes.append(helper.make_node("MatMul", [x, weights], ["scores"], "classifier"))
         image = helper.make_tensor_value_info("image", 1, [1, 3, self.size, self.size])
-        result = helper.make_tensor_value_info(scores, 1, [1, CLASSES])
+        result = helper.make_tensor_value_info("scores", 1, [1, CLASSES])
         graph = helper.make_graph(self.nodes, self.variant, [image], [result], self.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -156,16 +156,17 @@ def main() -> None:
     arguments = parser.parse_args()
 
     model, variants = write(arguments.family, arguments.output)
-    bundle = qcompile.compile(model, "host", arguments.output / "build", variants=variants)
+    folder = arguments.output / "build"
+    bundle = qcompile.compile(model, "host", folder, name="network", variants=variants)
     alone = sum(variant.weight_bytes_alone for variant in bundle.variants)
     print(f"weights: {bundle.weight_bytes} bytes; in bundles of their own {alone}")
 
-    network = qcompile.load(bundle.folder)
+    network = qcompile.load(folder)
     image = np.random.default_rng(0).normal(0, 1, network.inputs[0].shape).astype("float32")
     for variant in bundle.variants:
         scores = network.variant(variant.name)(image)
         assert isinstance(scores, np.ndarray)
-        (measured,) = qcompile.bench(bundle.folder, variant=variant.name, repeat=200).latencies
+        (measured,) = qcompile.bench(folder, variant=variant.name, repeat=200).latencies
         print(f"{variant.name:10} {1e6 * measured.median_s:7.1f} us  class {scores.argmax()}")
 
 

@@ -3,8 +3,9 @@
     c (V, ..., B, L) = w[:V, ..., b : b + B, :]   ->   c lies in w, from its plane b on
 
 w: (U, ..., P, L) uint32 words, vectors first, then planes and lanes last, as kernels on bits read
-weights. The upper bits of a weight are the weight in fewer bits when it was rounded down:
-floor(2^k v) >> (k - j) = floor(2^j v), in two's complement and in planes of -1 and 1 alike.
+weights. Where V > U, w gets vectors of zeros behind it: tiles of other heights fill up to other
+numbers of vectors. The upper bits of a weight are the weight in fewer bits where it was rounded
+down: floor(2^k v) >> (k - j) = floor(2^j v), in two's complement and in planes of -1 and 1 alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,18 +30,33 @@ def is_planes(array: Array) -> bool:
 
 
 def first_plane(part: Array, whole: Array) -> int | None:
-    """The plane of `whole` from which on it holds `part`, or None."""
-    if part.ndim != whole.ndim or part.shape[0] > whole.shape[0]:
+    """The plane of `whole` from which on it holds `part`, or None.
+
+    Also None where the vectors of zeros that it lacks are more than the part.
+    """
+    if part.ndim != whole.ndim or _missing_bytes(part, whole) >= part.nbytes:
         return None
     if part.shape[1:-2] != whole.shape[1:-2] or part.shape[-1] != whole.shape[-1]:
         return None
     count, spare = part.shape[-2], whole.shape[-2] - part.shape[-2]
-    rows = whole[: len(part)]
+    both = min(len(part), len(whole))
+    if part[both:].any():
+        return None
     # The upper planes first: they are what a narrower width has.
     for plane in range(spare, -1, -1):
-        if np.array_equal(rows[..., plane : plane + count, :], part):
+        if np.array_equal(whole[:both, ..., plane : plane + count, :], part[:both]):
             return plane
     return None
+
+
+def with_vectors_of(part: Array, whole: Array) -> Array:
+    """`whole`, with vectors of zeros behind it where `part` has more of them."""
+    missing = max(len(part) - len(whole), 0)
+    return np.concatenate([whole, np.zeros((missing, *whole.shape[1:]), whole.dtype)])
+
+
+def _missing_bytes(part: Array, whole: Array) -> int:
+    return max(len(part) - len(whole), 0) * whole.itemsize * prod(whole.shape[1:])
 
 
 def strides_in(part: Array, whole: Array) -> tuple[int, ...]:

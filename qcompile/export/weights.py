@@ -10,7 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qcompile.export.arena import stack
-from qcompile.export.planes import first_plane, is_planes, strides_in, with_strides
+from qcompile.export.planes import (
+    first_plane,
+    is_planes,
+    strides_in,
+    with_strides,
+    with_vectors_of,
+)
 from qcompile.export.program import Program
 
 
@@ -70,6 +76,7 @@ def _find_parts(constants: Sequence[_Constant]) -> None:
             plane = None if own else first_plane(constant.array, whole.array)
             if plane is not None:
                 constant.whole = whole
+                whole.array = with_vectors_of(constant.array, whole.array)
                 constant.offset = plane * constant.array.shape[-1] * constant.array.itemsize
                 break
         else:

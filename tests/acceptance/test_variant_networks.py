@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import variant_networks
 from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
 from qcompile.bundle import load
 from qcompile.cli import main
 from qcompile.commands.compile import compile
 from qcompile.errors import InvalidModel
-from qcompile.passes import choose_kernels
 from qcompile.targets import host_features, load_target
-from qcompile.targets.costs import Costs, KernelCost
+from qcompile.targets.costs import KERNELS, Costs, KernelCost
 
 CHANNELS, SIZE, LAYERS = 64, 9, 2
 SAMPLES = 5
@@ -69,9 +69,9 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
 
 
 def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
-    free, dear = KernelCost(0, 0, 0), KernelCost(1, 1, 1)
-    always = Costs(int8=dear, bits=free, pack_s=0, far_byte_s=0, source="test")
-    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: always)
+    kernels = {name: KernelCost(*[1 - name.endswith("bits")] * 9) for name in KERNELS}
+    bits_always = Costs(kernels, read_s=0, pack_s=0, copy_s=0, source="test")
+    monkeypatch.setattr("qcompile.compiler.costs_for", lambda *_: bits_always)
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
     model, variants = save(tmp_path, networks)
     bundle = compile(model, target, tmp_path / "build", variants=variants)
@@ -109,6 +109,16 @@ def test_commands_take_a_variant(tmp_path, capfd):
     for command in (["run", *given], ["bench", str(build)]):
         assert main([*command, "--variant", "depth_3"]) == 1
         assert "no variant 'depth_3'; there are: default, depth_4" in capfd.readouterr().err
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    arguments = ["variant_networks.py", "thinnable", "-o", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    variant_networks.main()
+    first, *rows = capsys.readouterr().out.splitlines()
+    shared, alone = (int(word) for word in first.split() if word.isdigit())
+    assert shared < alone
+    assert [row.split()[0] for row in rows] == ["default", *list(DEPTHS)[1:]]
 
 
 def test_errors_name_the_variant(tmp_path):

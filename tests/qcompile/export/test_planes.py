@@ -12,7 +12,7 @@ from tvm.relax import op
 
 from qcompile.bundle import load
 from qcompile.export import export_bundle
-from qcompile.export.planes import first_plane
+from qcompile.export.planes import first_plane, with_vectors_of
 from qcompile.passes.bit_planes import weight_planes
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.dense_bits import pack_weights, plan_dense_bits
@@ -21,13 +21,14 @@ from qcompile.targets import host_features, load_target
 TARGET = load_target("x86-64-v3")
 VECTORS, WORDS, PLANES, LANES = 3, 5, 4, 8
 WIDE = np.random.default_rng(0).integers(0, 2**32, (VECTORS, WORDS, PLANES, LANES), "uint32")
+MORE = np.concatenate([WIDE, np.zeros_like(WIDE[:1])])  # as a tile of other height fills it up
 
 
 def packed(weights: np.ndarray) -> np.ndarray:
     """Weights (O, K) as a kernel on bits reads them."""
     planes = weight_planes(weights)
     pairs = Planes(planes.operation, (planes.coefficients,))
-    return pack_weights(planes.planes, plan_dense_bits(4, weights.shape[1], 24, pairs, TARGET))
+    return pack_weights(planes.planes, plan_dense_bits(4, *weights.shape[::-1], pairs, TARGET))
 
 
 def rounded_down(values: np.ndarray, bits: int) -> np.ndarray:
@@ -47,13 +48,15 @@ def signed(codes: np.ndarray, bits: int) -> np.ndarray:
 def test_fewer_bits_are_the_upper_planes_of_more(data):
     few, many = sorted(data.draw(st.tuples(st.integers(1, 8), st.integers(1, 8))))
     meaning = data.draw(st.sampled_from([odd, signed]))
-    values = np.random.default_rng(data.draw(st.integers(0, 99))).random((24, 70))
+    outputs = data.draw(st.sampled_from([256, 264, 280, 296]))  # of many and of odd vectors
+    values = np.random.default_rng(data.draw(st.integers(0, 99))).random((outputs, 70))
     # All codes occur, so that no plane can be left out.
     values[0, :64] = np.arange(64) / 64
     values[1, :] = np.arange(70) / 128 + 0.45
     wide, narrow = (packed(meaning(rounded_down(values, bits), bits)) for bits in (many, few))
     assert (narrow.shape[-2], wide.shape[-2]) == (few, many)
     assert first_plane(narrow, wide) == many - few
+    assert first_plane(narrow, with_vectors_of(narrow, wide)) == many - few
 
 
 def test_weights_that_were_rounded_to_nearest_are_other_ones():
@@ -76,10 +79,12 @@ def test_weights_that_were_rounded_to_nearest_are_other_ones():
         (WIDE[..., :4], None),
         (WIDE[:, :, [0, 2]], None),
         (np.concatenate([WIDE, WIDE])[:, :, 3:], None),
+        (MORE[:, :, 2:], 2),
+        (np.concatenate([MORE, np.zeros_like(WIDE)])[:, :, 3:], None),
         (WIDE[:, None, :, 3:], None),
     ],
 )
-def test_parts_are_whole_planes_of_the_first_vectors(part, plane):
+def test_parts_are_planes_of_the_first_vectors_and_zeros(part, plane):
     assert first_plane(part, WIDE) == plane
 
 
@@ -98,6 +103,7 @@ PARTS = {
     "one": WIDE[:, :, 3:],
     "middle": WIDE[:2, :, 1:2],
     "vectors": WIDE[:1],
+    "more": MORE[:, :, 1:3],
     "other": WIDE[:, :, 3:] + np.uint32(1),
 }
 
@@ -118,8 +124,8 @@ def test_kernels_read_planes_where_they_lie(tmp_path):
         x = np.random.default_rng(part.size).integers(0, 2**32, part.shape, "uint32")
         np.testing.assert_array_equal(bundle.variant(name)(x), x + part + part)
     manifest = json.loads((tmp_path / "net" / "manifest.json").read_text())
-    # Whole planes lie in `widest`, and one constant is another one.
-    assert manifest["weight_bytes"] == aligned(WIDE.nbytes) + aligned(PARTS["other"].nbytes)
+    # Planes lie in `widest`, which got a vector of zeros; one constant is another one.
+    assert manifest["weight_bytes"] == aligned(MORE.nbytes) + aligned(PARTS["other"].nbytes)
     alone = {v["name"]: v["weight_bytes_alone"] for v in manifest["variants"]}
     assert alone == {name: aligned(part.nbytes) for name, part in PARTS.items()}
 

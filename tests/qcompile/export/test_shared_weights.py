@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from export_modules import build, tensor
+from export_modules import build, row_sums, tensor
 from test_c_programs import TARGET, bench, compiled, expect_runnable
 from tvm import relax
 from tvm.relax import op
@@ -107,6 +107,28 @@ def test_a_bundle_of_one_network_has_no_variants(tmp_path):
     assert bench(tmp_path, "one", "--variant", "tiny").returncode == 2
     with pytest.raises(InvalidInput, match=r"no variant 'tiny'; there are: none; .*--variants"):
         load(tmp_path / "one", variant="tiny")
+
+
+def test_variants_share_the_threads_and_their_memory(tmp_path):
+    """Of a network whose threads need 12,000 bytes each, and of one that needs none."""
+    expect_runnable()
+    for first, second in ((row_sums(), network("tiny")), (network("tiny"), row_sums())):
+        export_bundle(
+            first,
+            name="net",
+            target=TARGET,
+            output=tmp_path / "net",
+            variants={"second": second},
+        )
+        bundle = load(tmp_path / "net", threads=3)
+        x = np.random.default_rng(2).integers(-999, 999, (5, 3000), dtype="int32")
+        for _ in range(20):
+            for each in (bundle, bundle.variant("second")):
+                if each.inputs[0].shape == x.shape:
+                    np.testing.assert_array_equal(each(x), (3 * x + 1).sum(1))
+                else:
+                    found = each(draw("tiny"))
+                    np.testing.assert_array_equal(found, expected("tiny", draw("tiny")))
 
 
 PROGRAM = """
