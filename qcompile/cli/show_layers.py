@@ -126,7 +126,8 @@ def _bounds(proof: Accumulator) -> str:
 def _largest(layer: LayerAgreement) -> str:
     if not layer.codes:
         return f"{layer.difference:.0e} of the range"
-    return {0: "0", 1: "1 step"}.get(layer.difference, f"{layer.difference:.0f} steps")
+    steps = f"{layer.difference:.0f}"
+    return {"0": "0", "1": "1 step"}.get(steps, f"{steps} steps")
 
 
 def _verdict(layer: LayerAgreement) -> str:

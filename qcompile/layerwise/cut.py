@@ -5,6 +5,9 @@ the layers that read it: one compilation then holds all layers, independent of e
 flipped rounding of an early layer shows there alone. Integers of 8 bits are given as they are; what
 is a float in the file (QONNX), or of fewer bits by a Clip (QCDQ), is given as floats, with a
 quantizer behind. Between QuantizeLinear and its Clip, which are one quantizer, there is no cut.
+
+What the cut changes is the form in which a layer hands its integers on: as outputs these are codes
+or floats, where the whole network may pack them into planes of bits at once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +19,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from qcompile.commands.qonnx_expansion import DOMAINS
 from qcompile.frontend.names import LayerNames
 from qcompile.frontend.shapes import real_inputs
 from qcompile.frontend.validate import names_read
@@ -93,7 +95,7 @@ def cut_at_codes(model: onnx.ModelProto, inputs: Arrays, values: Arrays) -> Cut:
             quantizer = makers.get(node.input[0], node) if node.op_type == "Clip" else node
             floats = clipped_grid(quantizer, node, known, values[name].ndim)
             renamed[name] = name + GIVEN
-            if node.domain in DOMAINS or floats is not None:
+            if grid is not CODES or floats is not None:
                 renamed[name] = name + KEPT
                 chain = [node] if quantizer is node else [quantizer, node]
                 added, further = keeping(chain, known, name + GIVEN, name + KEPT)
@@ -143,10 +145,10 @@ def _changing(graph: onnx.GraphProto) -> set[str]:
 
 
 def _grid(node: onnx.NodeProto, name: str, known: Arrays, values: Arrays) -> Grid | None:
-    if node.domain in DOMAINS:
-        return grid_of(node, known)
     array = values.get(name)
-    return CODES if array is not None and array.dtype in STORED and array.ndim else None
+    if array is None or not array.ndim:
+        return None
+    return CODES if array.dtype in STORED else grid_of(node, known)
 
 
 def _tensors(

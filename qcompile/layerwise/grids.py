@@ -2,11 +2,12 @@
 
     Quant, IntQuant, BipolarQuant, Trunc   value = (code - zero) * scale
     MultiThreshold                         the same; out_scale, -out_bias / out_scale
+    Sign                                   value = code
     QuantizeLinear and others              the codes themselves
 
-The results of QONNX's quantizers are floats. A layer that reads such a tensor is integer only
-behind a quantizer; behind a given tensor stands one with the same grid that rounds to the nearest,
-so that values on the grid stay what they are, whatever the model's own rounding is.
+The results of QONNX's quantizers and of Sign are floats. A layer that reads such a tensor is integer
+only behind a quantizer; behind a given tensor stands one with the same grid that rounds to the
+nearest, so that values on the grid stay what they are, whatever the model's own rounding is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from qcompile.commands.qonnx_expansion import DOMAINS
 
 Array = NDArray[Any]
 NEWER_TRUNC_INPUTS = 6  # with a scale of the output
@@ -42,10 +45,15 @@ class Grid:
 
 
 CODES = Grid(np.ones(()), np.zeros(()))
+SIGNS = Grid(np.ones(()), np.zeros(()), step=2)
 
 
 def grid_of(node: onnx.NodeProto, known: Mapping[str, Array]) -> Grid | None:
-    """The grid of the result of a quantizer of QONNX, None where it is computed at run time."""
+    """The grid of the floats that a quantizer makes; None of other nodes, or at run time."""
+    if node.op_type == "Sign":
+        return SIGNS
+    if node.domain not in DOMAINS:
+        return None
     if node.op_type == "MultiThreshold":
         scale = np.asarray(_number(node, "out_scale", 1.0))
         return Grid(scale, -np.asarray(_number(node, "out_bias", 0.0)) / scale)

@@ -114,7 +114,7 @@ class Tally:
         where = ours != reference
         if not where.any():
             return
-        steps = np.abs(ours - reference)[where] // grid.step
+        steps = -(-np.abs(ours - reference)[where] // grid.step)
         self.different += int(where.sum())
         self.difference = max(self.difference, float(steps.max()))
         real = rounded()

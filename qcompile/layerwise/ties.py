@@ -15,7 +15,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from qcompile.commands.qonnx_expansion import DOMAINS
 from qcompile.frontend.qonnx_parameters import ROUNDINGS
 from qcompile.layerwise.float_forms import float_result
 from qcompile.layerwise.grids import is_sign, trunc_divisor
@@ -65,8 +64,8 @@ class Rounded:
 def rounded(node: onnx.NodeProto, known: Known) -> Rounded | None:
     """What the quantizer `node` rounds, of the tensors that are known; None where it rounds nothing
     or where that is not known."""
-    if node.domain in DOMAINS:
-        return _QONNX[node.op_type](node, known)
+    if node.op_type in _FLOATS:
+        return _FLOATS[node.op_type](node, known)
     operator = _STANDARD.get(node.op_type, float_result)
     values = operator(node, known)
     return None if values is None else Rounded(values, lambda codes, _: codes + 0.5)
@@ -99,7 +98,7 @@ def _quant(node: onnx.NodeProto, known: Known) -> Rounded:
     return Rounded(values, lambda codes, _: boundary(codes))
 
 
-def _bipolar_quant(node: onnx.NodeProto, known: Known) -> Rounded:
+def _sign(node: onnx.NodeProto, known: Known) -> Rounded:
     return _signs(known[node.input[0]].astype("float64"))
 
 
@@ -147,10 +146,11 @@ _STANDARD: dict[str, Callable[[onnx.NodeProto, Known], Array | None]] = {
     "QuantizeLinear": _quantize_linear,
     "DynamicQuantizeLinear": _dynamic_quantize_linear,
 }
-_QONNX: dict[str, Callable[[onnx.NodeProto, Known], Rounded]] = {
-    "BipolarQuant": _bipolar_quant,
+_FLOATS: dict[str, Callable[[onnx.NodeProto, Known], Rounded]] = {
+    "BipolarQuant": _sign,
     "IntQuant": _quant,
     "MultiThreshold": _multi_threshold,
     "Quant": _quant,
+    "Sign": _sign,
     "Trunc": _trunc,
 }

@@ -64,6 +64,7 @@ QUANTIZERS = {
     "quant of one signed bit": quant(0.5, 0, 1),
     "quant of one bit": quant(0.5, 0, 1, signed=0),
     "bipolar": node("BipolarQuant", np.float32(0.7)),
+    "sign": node("Sign", domain=""),
     "older trunc": node("Trunc", *np.float32([0.125, 0, 6, 3])),
     "older trunc with zero": node("Trunc", *np.float32([0.125, 2, 6, 4]), rounding_mode="ROUND"),
     "older trunc HALF_UP": node("Trunc", *np.float32([0.125, 0, 6, 4]), rounding_mode="HALF_UP"),

@@ -66,7 +66,7 @@ def test_distances_from_ties(name):
     real = rounded(single, {**constants, "x": X})
     largest = np.abs(X).max()
     relative = grid.step == 2 or single.op_type == "MultiThreshold"
-    step = np.asarray(constants["c0"])
+    step = np.asarray(constants.get("c0"))
     if single.op_type == "Trunc":
         step = step * trunc_divisor(single, constants)
     unit = STEP / (largest if relative else step)
