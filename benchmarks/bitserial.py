@@ -5,9 +5,9 @@
 Each kernel ends like a layer inside of a binary network: a bias, thresholds, and the codes packed
 into as many planes as it reads. The int8 kernel ends with a scale for each channel and uint8 codes.
 The limit is that of `vpxord` with a broadcast word, `vpopcntd` and `vpaddd` on sums in registers,
-measured in the same run. "packing" is what thresholds and packing take more than storing the
-int32 sums, "border" a copy of the packed result with a border of one pixel; both are shares of
-the layer.
+measured in the same run. "epilogue" is what thresholds and packing take more than storing the
+int32 sums, "packing" what packing takes more than storing the codes, "border" a copy of the packed
+result with a border of one pixel; all are shares of the layer.
 """
 
 import argparse
@@ -40,18 +40,10 @@ PRODUCTS = [
     *((3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (49, 512, 4608)),
     *((128, 768, 768), (128, 3072, 768)),
 ]
+FUSED = {DECLARED: ELEMENTWISE}
 COLUMNS = [
-    *(
-        "kernel",
-        "widths",
-        "tile",
-        "us",
-        "GOPS",
-        "% of limit",
-        "times int8",
-        "packing %",
-        "border %",
-    ),
+    *("kernel", "widths", "tile", "us", "GOPS", "% of limit", "times int8"),
+    *("epilogue %", "packing %", "border %"),
 ]
 
 
@@ -140,24 +132,28 @@ def _row(
 ) -> list[str | int | float]:
     channels = kernel.sums[-1]
     thresholds = np.zeros((2**width.data - 1, channels), "int32")
+    codes = np.zeros(kernel.sums, "uint8")
     packed = np.zeros((*kernel.sums[:-1], width.data, channels // 32), "uint32")
-    arrays = [*kernel.operands, thresholds, packed]
-    function, arrays = kernels_int8.fused(kernel.compute, arrays, partial(_packed, width.data))
-    layer_s, _ = clock.seconds(function, arrays, f"{symbol}_{width}")
-    arrays = [*kernel.operands, np.zeros(kernel.sums, "int32")]
-    function, arrays = kernels_int8.fused(kernel.compute, arrays, lambda sums: sums)
-    sums_s, _ = clock.seconds(function, arrays, f"{symbol}_{width}_sums")
+    symbol = f"{symbol}_{width}"
+
+    def seconds(kind: str, epilogue: Callable[..., relax.Expr], *others: np.ndarray) -> float:
+        function, arrays = kernels_int8.fused(kernel.compute, [*kernel.operands, *others], epilogue)
+        return clock.seconds(function, arrays, f"{symbol}_{kind}")[0]
+
+    layer_s = seconds("packed", partial(_packed, width.data), thresholds, packed)
+    codes_s = seconds("codes", _codes, thresholds, codes)
+    sums_s = seconds("sums", lambda sums: sums, codes.astype("int32"))
+    border_s = _border_s(packed, symbol, clock)
     limit = clock.popcount_limit() / width.planes.pairs
     return [
-        name,
-        str(width),
-        kernel.tile,
-        round(layer_s * 1e6, 1),
+        *(name, str(width), kernel.tile, round(layer_s * 1e6, 1)),
         round(operations / layer_s / 1e9),
         round(100 * operations / layer_s / limit, 1),
         round(int8_s / layer_s, 2),
-        round(100 * (layer_s - sums_s) / layer_s, 1),
-        round(100 * _border_s(packed, f"{symbol}_{width}", clock) / layer_s, 1),
+        *(
+            round(100 * part / layer_s, 1)
+            for part in (layer_s - sums_s, layer_s - codes_s, border_s)
+        ),
     ]
 
 
@@ -173,12 +169,16 @@ def _border_s(packed: np.ndarray, symbol: str, clock: Clock) -> float:
     return seconds
 
 
-def _packed(bits: int, sums: relax.Expr, thresholds: relax.Expr) -> relax.Expr:
-    """The epilogue of a layer whose codes have so many bits."""
+def _codes(sums: relax.Expr, thresholds: relax.Expr) -> relax.Expr:
+    """An epilogue: the codes by thresholds."""
     builder = relax.BlockBuilder.current()
-    attributes = {DECLARED: ELEMENTWISE}
-    codes = builder.emit_te(threshold, sums, thresholds, primfunc_attrs=attributes)
-    return builder.emit_te(pack_bits, codes, bits, primfunc_attrs=attributes)
+    return builder.emit_te(threshold, sums, thresholds, primfunc_attrs=FUSED)
+
+
+def _packed(bits: int, sums: relax.Expr, thresholds: relax.Expr) -> relax.Expr:
+    """An epilogue: the same, packed."""
+    codes = _codes(sums, thresholds)
+    return relax.BlockBuilder.current().emit_te(pack_bits, codes, bits, primfunc_attrs=FUSED)
 
 
 def _convolution(layer: kernels_int8.Convolution, width: Width, clock: Clock) -> Kernel:

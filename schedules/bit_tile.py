@@ -15,6 +15,8 @@ from qcompile.targets import Target
 TILE_COST, EPILOGUE_COST = 40, 8
 # What loading a vector of weights, or broadcasting a word of data, costs.
 LOAD_COST, FAR_LOAD_COST = 0.5, 1.5
+# Registers for a product of words and its count, once sums and weights have theirs.
+IN_STEP = 2
 # Sums that are added to at a time, so that none waits for the one before.
 IN_FLIGHT = 8
 
@@ -59,5 +61,8 @@ def bit_tile_cost(
     far = panel_bytes > target.l1d_bytes // 2
     load = FAR_LOAD_COST if far else LOAD_COST
     step = popcount.cost * max(sums, IN_FLIGHT)
-    step += load * tile.vectors * planes.weights + LOAD_COST * tile.rows * planes.data
+    held = tile.vectors * planes.weights
+    # Without a register for each, every row loads its vectors of weights again.
+    loads = held if sums + held + IN_STEP <= target.vector_registers else held * tile.rows
+    step += load * (held if popcount.in_bytes else loads) + LOAD_COST * tile.rows * planes.data
     return words * step + TILE_COST + EPILOGUE_COST * sums
