@@ -8,7 +8,7 @@ import tvm
 from numpy.typing import NDArray
 
 from qcompile.ops.contractions import CONV2D
-from qcompile.passes.bit_planes import weight_planes
+from qcompile.passes.bit_planes import plane_count
 from qcompile.passes.facts import array_of
 from qcompile.passes.layers import Geometry, geometry_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
@@ -84,8 +84,8 @@ def layer_shape(call: tvm.ir.Call) -> LayerShape:
     else:
         x, w = (1, 1, prod(x[:-1]), x[-1]), (w[0], 1, 1, w[1])
     signed = dtype_of(call.args[0]) == "int8"
-    a_bits, planes = int(call.attrs["a_bits"]), weight_planes(weights).bits
-    return LayerShape(x, w, geometry, a_bits, planes, packed_bits(weights), signed)
+    bits = int(call.attrs["a_bits"]), plane_count(weights)
+    return LayerShape(x, w, geometry, *bits, packed_bits(weights), signed)
 
 
 def packed_bits(weights: NDArray[np.int8]) -> int | None:
