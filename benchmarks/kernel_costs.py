@@ -1,14 +1,21 @@
 """What the kernels of integer layers cost: measured, and as the table of a target predicts.
 
-    python benchmarks/kernel_costs.py [TARGET] [--write] [--quick]
+    python benchmarks/kernel_costs.py [TARGET...] [--all] [--write] [--quick]
 
 Fits a table to a grid of layers on one thread, then tests it on other layers: a choice is right
-when the kernel that is predicted to be faster is so, or at most 10 % slower. With --write the table
-becomes qcompile/targets/costs/TARGET.toml.
+when the kernel that is predicted to be the fastest is so, or at most 10 % slower. With --write the
+table becomes qcompile/targets/costs/TARGET.toml.
+
+Targets that cannot run here take the nearest measurement, which their tables tell:
+
+    alderlake   vpdpbusd on 32 bytes measured as AVX512-VNNI: the same instruction
+    znver5      znver4's table, by the clocks, and halved for what is done on vectors of 64 bytes:
+                Zen 5 has twice the width for them (AMD, Software Optimization Guide, 58455)
 """
 
 import argparse
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date
 from statistics import median
 
@@ -16,33 +23,60 @@ from qcompile.measure.clock import QUICK, THOROUGH
 from qcompile.measure.fit import Sample, fit
 from qcompile.measure.layers import grid, quick_grid, random_grid
 from qcompile.measure.samples import measure
-from qcompile.passes.kernel_costs import bits_impossible, estimate
-from qcompile.passes.kernel_work import LayerShape, Work, bits_work, int8_work
-from qcompile.targets import Target, host_target, load_target
-from qcompile.targets.costs import Costs
+from qcompile.passes.kernel_costs import estimate, possible_kernels
+from qcompile.passes.kernel_work import LayerShape, Work
+from qcompile.targets import Target, host_features, host_target, list_targets, load_target
+from qcompile.targets.costs import Costs, read_costs
 from qcompile.targets.costs.table import FOLDER
+from qcompile.targets.x86 import WIDE
 
 TESTED = 60
 CLOSE = 1.1
+ON_WIDE_VECTORS = ("step_s", "load_s", "sum_s", "output_s", "near_byte_s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure and fit what kernels cost.")
-    parser.add_argument("target", nargs="?", default="host")
-    parser.add_argument("--write", action="store_true", help="write the target's table")
+    parser.add_argument("targets", nargs="*", default=["host"])
+    parser.add_argument("--all", action="store_true", help="all named targets")
+    parser.add_argument("--write", action="store_true", help="write the tables of the targets")
     parser.add_argument("--quick", action="store_true", help="as `host` is measured once")
     options = parser.parse_args()
-    target = load_target(options.target)
-    layers, bursts = (quick_grid(), QUICK) if options.quick else (grid(), THOROUGH)
-    machine = host_target().source.removeprefix("detected: ")
-    costs = fit(measure(layers, target, bursts), f"measured on {machine}, {date.today()}")
-    tested = measure(random_grid(TESTED), target, THOROUGH)
-    print(costs.to_toml())
-    report(tested, costs, target)
-    if options.write:
-        file = FOLDER / f"{target.name}.toml"
-        file.write_text(costs.to_toml())
-        print(f"wrote {file}")
+    for name in list_targets() if options.all else options.targets:
+        target = load_target(name)
+        print(f"\n{name}", flush=True)
+        costs = wider(target) if name == "znver5" else measured(target, options.quick)
+        print(costs.to_toml(), flush=True)
+        if options.write:
+            (FOLDER / f"{name}.toml").write_text(costs.to_toml())
+
+
+def measured(target: Target, quick: bool) -> Costs:
+    """The table of a target whose instructions this machine has; its test is printed."""
+    processor = host_target().source.removeprefix("detected: ").partition(", scheduled")[0]
+    source = f"benchmarks/kernel_costs.py on {processor}, {date.today()}"
+    if "avxvnni" in target.features and not target.runs_on(host_features()):
+        others = [name for name in target.features if name != "avxvnni"]
+        target = replace(target, features=(*others, *WIDE, "avx512vnni"))
+        source += "; vpdpbusd in its AVX512-VNNI form"
+    layers, bursts = (quick_grid(), QUICK) if quick else (grid(), THOROUGH)
+    costs = fit(measure(layers, target, bursts), source)
+    report(measure(random_grid(TESTED), target, THOROUGH), costs, target)
+    return costs
+
+
+def wider(target: Target) -> Costs:
+    """The table of znver4 for a processor with twice the width."""
+    known = load_target("znver4")
+    table = read_costs(FOLDER / "znver4.toml")
+    factor = known.clock_hz / target.clock_hz
+    source = f"znver4's times {factor:.3g} for the clocks, 64-byte vectors halved: {table.source}"
+    costs = table.scaled(factor, source)
+    kernels = {
+        name: replace(cost, **{field: getattr(cost, field) / 2 for field in ON_WIDE_VECTORS})
+        for name, cost in costs.kernels.items()
+    }
+    return replace(costs, kernels=kernels)
 
 
 def report(samples: list[Sample], costs: Costs, target: Target) -> None:
@@ -50,34 +84,31 @@ def report(samples: list[Sample], costs: Costs, target: Target) -> None:
     seconds: dict[Work, float] = defaultdict(float)
     for sample in samples:
         seconds[sample.work] += sample.seconds
-    layers = list(dict.fromkeys(s.layer for s in samples if not bits_impossible(s.layer)))
-    print(
-        f"{'layer':34} {'bits':>5} {'kernel':>11} {'us':>8} {'predicted':>10} {'error':>6}  limit"
-    )
-    errors, wrong = defaultdict(list), 0
+    layers = list(dict.fromkeys(random_grid(TESTED)))
+    print(f"{'layer':32} {'bits':>5} {'kernel':>12} {'us':>8} {'predicted':>9} {'error':>6}  limit")
+    errors, right = defaultdict(list), 0
     for layer in layers:
         taken = []
-        for work in (int8_work(layer, target), bits_work(layer, target)):
+        for work in (work_of(layer, target) for work_of in possible_kernels(layer)):
             predicted = estimate(work, costs)
             error = 1e-6 * predicted.predicted_us / seconds[work] - 1
             errors[work.kernel].append(abs(error))
-            taken.append((predicted.predicted_us, seconds[work]))
+            taken.append((predicted.predicted_us, 1e6 * seconds[work]))
             print(
-                f"{_name(layer):34} {layer.data_bits}x{layer.weight_bits:<3} {work.kernel:>11} "
-                f"{1e6 * seconds[work]:8.1f} {predicted.predicted_us:10.1f} {error:6.0%}  "
-                f"{predicted.limit}"
+                f"{_name(layer):32} {layer.data_bits}x{layer.weight_bits:<3} {work.kernel:>12} "
+                f"{taken[-1][1]:8.2f} {taken[-1][0]:9.2f} {error:6.0%}  {predicted.limit}"
             )
-        chosen, least = min(taken)[1], min(measured for _, measured in taken)
+        chosen, least = min(taken)[1], min(time for _, time in taken)
+        right += chosen <= CLOSE * least
         if chosen > CLOSE * least:
-            wrong += 1
-            print(f"    wrong: {1e6 * chosen:.1f} us instead of {1e6 * least:.1f}")
+            print(f"    wrong: {chosen:.2f} us instead of {least:.2f}")
     for kernel, own in errors.items():
         print(f"{kernel}: median error {median(own):.0%}, largest {max(own):.0%}")
-    print(f"choice right for {len(layers) - wrong} of {len(layers)}: {1 - wrong / len(layers):.0%}")
+    print(f"choice right for {right} of {len(layers)} layers: {right / len(layers):.0%}\n")
 
 
 def _name(layer: LayerShape) -> str:
-    sizes = "x".join(map(str, layer.x[1:] if layer.x[1] > 1 else layer.x[2:]))
+    sizes = "x".join(map(str, layer.x[2:] if layer.pointwise else layer.x[1:]))
     return f"{layer.kind} {sizes} -> {layer.w[0]}, {layer.w[1]}x{layer.w[2]}"
 
 

@@ -1,10 +1,13 @@
 """Choose for every integer layer the kernel that is predicted to be fastest.
 
-    qcompile.conv2d(x, w, b)  ->  qcompile.conv2d(x, w, b, kernel="int8" or "bits")      dense alike
+    qcompile.conv2d(x, w, b)  ->  qcompile.conv2d(x, w, b, kernel="bits")      dense alike
 
-A layer may run on bits when data and weights have few planes together; it does where the table of
-costs predicts less time. The kernels of every layer stand in the module's attribute
-`qcompile.choices`, with the reasons of the impossible ones. Left alone: products of two
+    int8      every layer
+    packed    products, with weights of 2 or 4 bits in memory that become int8 in registers
+    bits      layers whose data and weights have few planes together
+
+The table of costs predicts which is the fastest. The kernels of every layer stand in the module's
+attribute `qcompile.choices`, with the reasons of the impossible ones. Left alone: products of two
 activations, which have int8 kernels alone.
 """
 
@@ -16,16 +19,14 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.ops.contractions import CONV2D, DENSE
-from qcompile.passes.bit_planes import weight_planes
-from qcompile.passes.facts import array_of
-from qcompile.passes.kernel_costs import Estimate, bits_impossible, estimates_of
+from qcompile.passes.kernel_costs import Estimate, estimates_of, possible_kernels
 from qcompile.passes.kernel_work import LayerShape, layer_shape
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 
 CHOICES = "qcompile.choices"
-INT8, BITS = "int8", "bits"
+INT8, PACKED, BITS = "int8", "packed", "bits"
 
 
 def chosen(call: tvm.ir.Call) -> str:
@@ -39,24 +40,20 @@ def shapes_of(mod: IRModule) -> list[LayerShape]:
     """The layers of a module in integer form whose kernels can be chosen."""
     blocks = [block for f in mod.functions.values() if _relax(f) for block in f.body.blocks]
     calls = [binding.value for block in blocks for binding in block.bindings]
-    return [_shape(call) for call in calls if operator_name(call) in (CONV2D, DENSE)]
+    return [layer_shape(call) for call in calls if operator_name(call) in (CONV2D, DENSE)]
 
 
 def has_choice(mod: IRModule) -> bool:
     """Whether some layer of a module in integer form has more than one possible kernel."""
-    return any(not bits_impossible(layer) for layer in shapes_of(mod))
+    return any(len(possible_kernels(layer)) > 1 for layer in shapes_of(mod))
 
 
 def _relax(function: tvm.ir.BaseFunc) -> bool:
     return isinstance(function, relax.Function)
 
 
-def _shape(call: tvm.ir.Call) -> LayerShape:
-    return layer_shape(call, weight_planes(array_of(call.args[1])).bits)
-
-
 def with_kernel(call: tvm.ir.Call, kernel: str) -> tvm.ir.Call:
-    """The call to run on `kernel`, "int8" or "bits"."""
+    """The call to run on `kernel`, "int8", "packed" or "bits"."""
     attributes = {key: call.attrs[key] for key in call.attrs.keys()}  # noqa: SIM118
     attributes["kernel"] = kernel
     attrs = tvm.ir.make_node("ir.DictAttrs", **attributes)
@@ -73,9 +70,9 @@ class _ChooseKernels(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
         if operator_name(call) not in (CONV2D, DENSE):
             return None
-        estimates = estimates_of(_shape(call), self._target, self._costs)
+        estimates = estimates_of(layer_shape(call), self._target, self._costs)
         self.choices.setdefault(str(call.attrs["layer"]), estimates)
-        return with_kernel(call, BITS if estimates[0].kernel.endswith("_bits") else INT8)
+        return with_kernel(call, estimates[0].kernel.rpartition("_")[2])
 
 
 def ChooseKernels(target: Target, costs: Costs) -> tvm.transform.Pass:  # noqa: N802

@@ -1,11 +1,13 @@
 """How long the kernels that could run an integer layer would take, by the target's table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tvm
 
 from qcompile.passes.bit_planes import DataPlanes
-from qcompile.passes.kernel_work import LayerShape, Work, bits_work, int8_work
+from qcompile.passes.kernel_work import LayerShape, Work, bits_work, int8_work, packed_work
+from qcompile.schedules.dense_packed import MAX_DEPTH
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 
@@ -29,25 +31,38 @@ class Estimate:
 def estimates_of(layer: LayerShape, target: Target, costs: Costs) -> list[Estimate]:
     """The kernels of a layer: the possible ones first, the fastest of them first."""
     if layer.depthwise:
-        reason = "one channel a group leaves no words of bits to count"
-        own = Estimate("depthwise_conv2d_int8", None, None)
-        return [own, Estimate("conv2d_bits", None, None, reason)]
-    int8 = estimate(int8_work(layer, target), costs)
-    if reason := bits_impossible(layer):
-        return [int8, Estimate(f"{layer.kind}_bits", None, None, reason)]
-    bits = estimate(bits_work(layer, target), costs)
-    return sorted((int8, bits), key=lambda one: one.predicted_us or 0.0)
+        return [Estimate("depthwise_conv2d_int8", None, None), *impossible(layer)]
+    works = [work(layer, target) for work in possible_kernels(layer)]
+    found = [estimate(work, costs) for work in works]
+    return [*sorted(found, key=lambda one: one.predicted_us or 0.0), *impossible(layer)]
 
 
-def bits_impossible(layer: LayerShape) -> str:
-    """Why a layer cannot run on bits; "" where it can."""
+def possible_kernels(layer: LayerShape) -> list[Callable[[LayerShape, Target], Work]]:
+    """The counts of work of each kernel that could run a layer."""
     if layer.depthwise:
-        return "one channel a group leaves no words of bits to count"
-    pairs = layer.data_bits * layer.weight_bits
-    if pairs > MAX_PAIRS:
+        return []
+    excluded = {one.kernel.rpartition("_")[2] for one in impossible(layer)}
+    works = {"int8": int8_work, "packed": packed_work, "bits": bits_work}
+    return [work for name, work in works.items() if name not in excluded]
+
+
+def impossible(layer: LayerShape) -> list[Estimate]:
+    """The kernels that cannot run a layer, and why."""
+    reasons = {}
+    if not layer.pointwise:
+        reasons["packed"] = "weights are packed for products of matrices only"
+    elif layer.packed_bits is None:
+        reasons["packed"] = "weights take more than 4 bits"
+    elif layer.x[3] > MAX_DEPTH:
+        reasons["packed"] = f"sums of {layer.x[3]} products have no bits to spare for a factor"
+    if layer.depthwise:
+        reasons["bits"] = "one channel a group leaves no words of bits to count"
+    elif (pairs := layer.data_bits * layer.weight_bits) > MAX_PAIRS:
         planes = f"{layer.data_bits} x {layer.weight_bits} planes"
-        return f"{planes} are {pairs} pairs; up to {MAX_PAIRS} can be faster than int8"
-    return ""
+        reasons["bits"] = f"{planes} are {pairs} pairs; up to {MAX_PAIRS} can be faster than int8"
+    return [
+        Estimate(f"{layer.kind}_{kernel}", None, None, reason) for kernel, reason in reasons.items()
+    ]
 
 
 def estimate(work: Work, costs: Costs) -> Estimate:

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
+import numpy as np
 import tvm
+from numpy.typing import NDArray
 
 from qcompile.ops.contractions import CONV2D
+from qcompile.passes.bit_planes import weight_planes
+from qcompile.passes.facts import array_of
 from qcompile.passes.layers import Geometry, geometry_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules.bit_product import Planes
@@ -13,6 +17,7 @@ from qcompile.schedules.conv2d_bits_plan import plan_conv2d_bits
 from qcompile.schedules.conv2d_plan import plan_conv2d
 from qcompile.schedules.dense_bits import plan_dense_bits
 from qcompile.schedules.dense_int8 import plan_dense
+from qcompile.schedules.dense_packed import plan_dense_packed
 from qcompile.schedules.intrinsics_x86 import dot_of
 from qcompile.schedules.popcount_x86 import WORD_BITS
 from qcompile.targets import Target
@@ -26,7 +31,8 @@ class LayerShape:
     """A convolution of x (N, H, W, C) with w (O, KH, KW, C / groups), or a product.
 
     A product of rows with a matrix is a 1 x 1 convolution of one image with one row. Bits count
-    planes; `signed`: data is int8.
+    planes; `packed_bits`: of two's complement weights in memory, 2 or 4, if they fit that;
+    `signed`: data is int8.
     """
 
     x: tuple[int, ...]
@@ -34,6 +40,7 @@ class LayerShape:
     geometry: Geometry
     data_bits: int
     weight_bits: int
+    packed_bits: int | None = None
     signed: bool = False
 
     @property
@@ -67,8 +74,9 @@ class Work:
     copied: float  # bytes of data given a border
 
 
-def layer_shape(call: tvm.ir.Call, weight_bits: int) -> LayerShape:
-    """The shape of a qcompile.conv2d or qcompile.dense whose weights have that many planes."""
+def layer_shape(call: tvm.ir.Call) -> LayerShape:
+    """The shape of a qcompile.conv2d or qcompile.dense."""
+    weights = array_of(call.args[1])
     x, w = (shape_of(argument) for argument in call.args[:2])
     geometry = WHOLE
     if operator_name(call) == CONV2D:
@@ -76,7 +84,15 @@ def layer_shape(call: tvm.ir.Call, weight_bits: int) -> LayerShape:
     else:
         x, w = (1, 1, prod(x[:-1]), x[-1]), (w[0], 1, 1, w[1])
     signed = dtype_of(call.args[0]) == "int8"
-    return LayerShape(x, w, geometry, int(call.attrs["a_bits"]), weight_bits, signed)
+    a_bits, planes = int(call.attrs["a_bits"]), weight_planes(weights).bits
+    return LayerShape(x, w, geometry, a_bits, planes, packed_bits(weights), signed)
+
+
+def packed_bits(weights: NDArray[np.int8]) -> int | None:
+    """The fewest bits, of those that memory may hold, that all weights fit."""
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    fitting = (bits for bits in (2, 4) if -(2 ** (bits - 1)) <= low and high < 2 ** (bits - 1))
+    return next(fitting, None)
 
 
 def int8_work(layer: LayerShape, target: Target) -> Work:
@@ -107,6 +123,31 @@ def int8_work(layer: LayerShape, target: Target) -> Work:
         ),
         far_bytes=_far(weight_bytes, target),
         copied=prepared if layer.signed or prepared != x_bytes else 0,
+    )
+
+
+def packed_work(layer: LayerShape, target: Target) -> Work:
+    """What dense_packed does: dense_int8, with fewer bytes of weights to read and to unpack.
+
+    The count of packed vectors that are unpacked, once for every tile, is that of its sums.
+    """
+    assert layer.pointwise and layer.packed_bits
+    (rows, depth), dot = (prod(layer.x[:3]), layer.x[3]), dot_of(target)
+    plan = plan_dense_packed(rows, depth, layer.w[0], layer.packed_bits, target)
+    dense = plan.dense
+    tiles = [(dense.tile_rows, rows // dense.tile_rows), (rows % dense.tile_rows, 1)]
+    work = _tiles("dense_packed", tiles, dense.tile_vectors, dense.vectors, dense.steps, 1, 1)
+    step_bytes = dot.lanes * 4 // plan.per_byte
+    weight_bytes = dense.vectors * dense.steps * step_bytes
+    panel_bytes = dense.tile_vectors * dense.steps * step_bytes
+    sweeps = 1 if dense.weights_stay else ceil(rows / dense.tile_rows)
+    prepared = prod(dense.input_shape)
+    return replace(
+        work,
+        sums=work.tiles * dense.tile_vectors * dense.steps,
+        near_bytes=_near(work.tiles, panel_bytes, weight_bytes, sweeps, target),
+        far_bytes=_far(weight_bytes, target),
+        copied=prepared if layer.signed or prepared != prod(layer.x) else 0,
     )
 
 
@@ -174,9 +215,9 @@ def _near(tiles: float, panel_bytes: int, weight_bytes: int, sweeps: int, target
     """Each tile reads its panel of weights, each sweep all of them; few stay in the first cache."""
     if panel_bytes > target.l1d_bytes // 2:
         return tiles * panel_bytes
-    return sweeps * weight_bytes if weight_bytes > target.l1d_bytes // 2 else 0
+    return sweeps * weight_bytes if weight_bytes > target.l1d_bytes else 0
 
 
 def _far(weight_bytes: int, target: Target) -> float:
-    """Weights that fill the second cache are read once from behind it."""
-    return weight_bytes if weight_bytes > target.l2_bytes else 0
+    """Weights that do not stay in the second cache, beside data, are read once from behind it."""
+    return weight_bytes if weight_bytes > target.l2_bytes * 3 // 4 else 0

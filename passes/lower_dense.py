@@ -26,23 +26,30 @@ def dense_int8_kernel(
     layer: str,
 ) -> relax.Var:
     """x (..., K) read as a matrix, times weights (N, K) plus bias: (M, N) int32."""
-    rows, depth = matrix_shape(x)
-    plan = plan_dense(rows, depth, len(weights), lowering.target)
-    image = prepared_codes(
-        lowering,
-        lowering.reshaped(x, (1, 1, rows, depth)),
-        pads=(0, 0, 0, 0),
-        channels=plan.input_shape[1],
-        columns=rows,
-        zero=zero,
-    )
+    plan = plan_dense(*matrix_shape(x), len(weights), lowering.target)
 
     def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
         return dense_int8(x, w, b, plan, layer)
 
-    codes = lowering.reshaped(image, plan.input_shape)
+    codes = matrix_codes(lowering, x, plan.input_shape, zero)
     operands = [codes, packed(pack_weights(weights, plan)), packed(bias)]
     return lowering.kernel(compute, operands, "dense_int8", layer)
+
+
+def matrix_codes(
+    lowering: Lowering, x: relax.Expr, shape: tuple[int, ...], zero: int
+) -> relax.Expr:
+    """x (..., K) as unsigned codes (rows, columns) of that shape, filled up with `zero`."""
+    rows, depth = matrix_shape(x)
+    image = prepared_codes(
+        lowering,
+        lowering.reshaped(x, (1, 1, rows, depth)),
+        pads=(0, 0, 0, 0),
+        channels=shape[1],
+        columns=rows,
+        zero=zero,
+    )
+    return lowering.reshaped(image, shape)
 
 
 class _LowerDense(Lowering):

@@ -27,6 +27,7 @@ from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_conv2d_bits import LowerConv2dBits
 from qcompile.passes.lower_dense import LowerDense
 from qcompile.passes.lower_dense_bits import LowerDenseBits
+from qcompile.passes.lower_dense_packed import LowerDensePacked
 from qcompile.passes.lower_depthwise import LowerDepthwise
 from qcompile.passes.lower_float import LowerFloat
 from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
@@ -103,6 +104,7 @@ def lower_chosen_passes(target: Target) -> Sequence[Pass]:
     return [
         LowerDenseBits(target),
         LowerConv2dBits(target),
+        LowerDensePacked(target),
         LowerDepthwise(target),
         LowerConv2d(target),
         LowerDense(target),

@@ -32,7 +32,7 @@ QUICK_CONVOLUTIONS = [(14, 128, 128), (7, 512, 128), (28, 16, 32)]
 PRODUCTS = [
     *((1, 256, 40), (1, 784, 64), (1, 1024, 1024), (1, 4096, 1000)),
     *((4, 512, 512), (8, 256, 256), (16, 100, 24), (64, 768, 768), (64, 64, 512)),
-    *((784, 64, 64), (784, 256, 64), (196, 512, 128)),
+    *((784, 64, 64), (784, 256, 64), (196, 512, 128), (1, 512, 1000), (2, 800, 256)),
 ]
 QUICK_PRODUCTS = [(1, 1024, 1000), (8, 256, 256), (64, 768, 64), (784, 64, 64), (64, 64, 512)]
 LEVELS = 3  # thresholds of the codes that a layer makes
@@ -47,11 +47,12 @@ def convolution(
 
 
 def product(rows: int, depth: int, outputs: int, bits: tuple[int, int]) -> LayerShape:
-    return LayerShape((1, 1, rows, depth), (outputs, 1, 1, depth), WHOLE, *bits)
+    in_memory = 2 if bits[1] <= 2 else 4 if bits[1] <= 4 else None
+    return LayerShape((1, 1, rows, depth), (outputs, 1, 1, depth), WHOLE, *bits, in_memory)
 
 
 def kernels_of(layer: LayerShape, kernel: str, target: Target) -> dict[str, tirx.PrimFunc]:
-    """The kernels that a layer becomes on `kernel`, "int8" or "bits", by name."""
+    """The kernels that a layer becomes on `kernel`, "int8", "packed" or "bits", by name."""
     passes = [*lower_chosen_passes(target), *fuse_passes(target)]
     module = tvm.transform.Sequential(passes)(_module(layer, kernel))
     functions = {str(variable.name_hint): f for variable, f in module.functions.items()}

@@ -9,9 +9,8 @@ from tvm import tirx
 from qcompile.measure.clock import Bursts, seconds_of
 from qcompile.measure.fit import Sample
 from qcompile.measure.layers import kernels_of
-from qcompile.passes.choose_kernels import BITS, INT8
-from qcompile.passes.kernel_costs import bits_impossible
-from qcompile.passes.kernel_work import LayerShape, Work, bits_work, int8_work
+from qcompile.passes.kernel_costs import possible_kernels
+from qcompile.passes.kernel_work import LayerShape, Work
 from qcompile.targets import Target
 
 
@@ -19,7 +18,8 @@ def measure(layers: Iterable[LayerShape], target: Target, bursts: Bursts) -> lis
     """The times of all kernels that the layers become, on one thread of this processor."""
     functions: dict[str, tirx.PrimFunc] = {}
     found: dict[str, tuple[LayerShape, Work, bool]] = {}
-    for layer, kernel, work in _jobs(layers, target):
+    for layer, work in _jobs(layers, target):
+        kernel = work.kernel.rpartition("_")[2]
         for own, function in kernels_of(layer, kernel, target).items():
             name = f"k{len(functions)}"
             functions[name], found[name] = function, (layer, work, work.kernel not in own)
@@ -28,14 +28,10 @@ def measure(layers: Iterable[LayerShape], target: Target, bursts: Bursts) -> lis
     return [Sample(*found[name], seconds[name]) for name in functions]
 
 
-def _jobs(layers: Iterable[LayerShape], target: Target) -> list[tuple[LayerShape, str, Work]]:
-    """Each layer's kernels; an int8 kernel is the same for all bits."""
-    jobs = []
-    known: set[Work] = set()
+def _jobs(layers: Iterable[LayerShape], target: Target) -> list[tuple[LayerShape, Work]]:
+    """Each layer's kernels, those once that do the same for layers of other bits."""
+    jobs: dict[Work, LayerShape] = {}
     for layer in layers:
-        if (work := int8_work(layer, target)) not in known:
-            known.add(work)
-            jobs.append((layer, INT8, work))
-        if not bits_impossible(layer):
-            jobs.append((layer, BITS, bits_work(layer, target)))
-    return jobs
+        for work_of in possible_kernels(layer):
+            jobs.setdefault(work_of(layer, target), layer)
+    return [(layer, work) for work, layer in jobs.items()]

@@ -20,7 +20,7 @@ from qcompile.errors import UnknownTarget
 from qcompile.targets.target import Target
 
 FOLDER = Path(__file__).parent
-KERNELS = ("conv2d_int8", "dense_int8", "conv2d_bits", "dense_bits")
+KERNELS = ("conv2d_int8", "dense_int8", "dense_packed", "conv2d_bits", "dense_bits")
 DATA = ("read_s", "pack_s", "copy_s")
 
 

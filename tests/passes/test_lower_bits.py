@@ -24,6 +24,7 @@ def costs_where(cheap: str) -> Costs:
 
 
 BITS_ALWAYS, INT8_ALWAYS = costs_where("bits"), costs_where("int8")
+PACKED_ALWAYS = costs_where("packed")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ def run(mod: tvm.IRModule, target: Any, *arrays: np.ndarray) -> np.ndarray:
 
 def kernels(mod: tvm.IRModule) -> set[str]:
     names = {str(var.name_hint) for var in mod.functions}
-    return {kind for kind in ("conv2d_bits", "dense_bits", "int8") for n in names if kind in n}
+    return {
+        kind
+        for kind in ("conv2d_bits", "dense_bits", "dense_packed", "int8")
+        for n in names
+        if kind in n
+    }
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,42 @@ def test_products(rows, data, weights, target):
     assert kernels(mod) == {"dense_bits"}
     expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
     np.testing.assert_array_equal(run(mod, target, x), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+@pytest.mark.parametrize(
+    ("data", "weights"),
+    [(BIPOLAR, SIGNS), (UINT4, range(-8, 8)), (Data(8, 0, 1, "uint8"), INT2_WEIGHTS)],
+)
+def test_products_with_packed_weights(rows, data, weights, target):
+    rng = np.random.default_rng(rows)
+    x = data.draw(rng, (rows, 70))
+    w = rng.choice(list(weights), (33, 70)).astype("int8")
+    bias = rng.integers(-9, 9, 33).astype("int32")
+
+    def body(emit, codes):
+        return dense(
+            codes,
+            relax.const(w),
+            relax.const(bias),
+            zero_point=1,
+            bits=(data.bits, 4),
+            codes=(data.low, data.step),
+            layer="layer",
+        )
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, PACKED_ALWAYS)
+    assert kernels(mod) == {"dense_packed"}
+    expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
+    np.testing.assert_array_equal(run(mod, target, x), expected)
+
+
+@pytest.mark.parametrize("weights", [[-8, 8], [-9, 0]], ids=["too_high", "too_low"])
+def test_weights_of_more_than_four_bits_are_not_packed(weights):
+    w = np.resize(np.array(weights, "int8"), (16, 1, 1, 64))
+    chosen = ChooseKernels(load_target("znver4"), PACKED_ALWAYS)(layer(UINT4, w))
+    (call,) = calls(chosen, "qcompile.conv2d")
+    assert attribute(call, "kernel") != "packed"
 
 
 def layer(data: Data, weights: np.ndarray, groups: int = 1) -> tvm.IRModule:
