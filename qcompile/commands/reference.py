@@ -5,6 +5,7 @@ Operators of QONNX run as standard ones (qonnx_expansion.py).
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def load_reference(model: str | Path) -> Callable[[dict[str, Array]], list[Array
     Optimizations are off because they change integers. Raises MissingPackage without
     onnxruntime, InvalidModel when onnxruntime cannot load or run the model.
     """
+    _onnxruntime()  # before reading a file that nothing could run
     session = _session(model, _runnable(model))
     return lambda inputs: list(_asking(model, lambda: session.run(None, inputs)))
 
@@ -61,14 +63,19 @@ def run_once(model: onnx.ModelProto, arguments: Sequence[Array]) -> Array:
     return np.asarray(result)
 
 
-def _session(model: str | Path, runnable: str | bytes) -> Any:
-    """onnxruntime's session of a file or of a file's content; `model` is for messages."""
+def _onnxruntime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingPackage(
             "comparing needs onnxruntime: pip install 'qcompile[bench]'"
         ) from error
+    return onnxruntime
+
+
+def _session(model: str | Path, runnable: str | bytes) -> Any:
+    """onnxruntime's session of a file or of a file's content; `model` is for messages."""
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # its complaints arrive as exceptions
