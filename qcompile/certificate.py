@@ -5,9 +5,11 @@
     sum_pool2d      sum of x - z over the window
 
 The weights are constants, so each product reaches its own extremes and every bound of these is
-reached by some data; nothing is estimated. Positions outside the image add nothing: each set of
-window positions that lies inside for some output is bounded by itself. While the zero point is a
-code, or 0 lies between the codes, every partial sum in any order lies within the bounds, too.
+reached by some data of so many bits; nothing is estimated. Weights with zero points have sums of
+codes, sums of the data (name_sums) and their difference (name_corrected). Positions outside the
+image add nothing: each set of window positions that lies inside for some output is bounded by
+itself. While the zero point lies between the lowest and the highest code, 0 lies between the
+extremes of every product, so that partial sums, the bias first, lie within the bounds in any order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,17 +21,15 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
+from qcompile.bounds import Bounds, bounded
 from qcompile.errors import Unsupported
-from qcompile.ops.contractions import BATCH_MATMUL, CONV2D, DENSE
-from qcompile.ops.pool import SUM_POOL2D
-from qcompile.passes.facts import array_of
-from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
+from qcompile.ops.contractions import CONV2D, DENSE
+from qcompile.passes.facts import constant
+from qcompile.passes.rewriter import operator_name
 
 FORMAT = 1
 INT32 = (-(2**31), 2**31 - 1)
 FLOAT32_EXACT = 2**24  # every integer of at most this magnitude is a float32
-
-Bounds = NDArray[np.int64]  # (2, O): the lowest and the highest sum of each output channel
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,16 @@ def accumulators(integer_form: tvm.IRModule) -> list[Accumulator]:
     Raises Unsupported for a layer whose sums an int32 does not hold.
     """
     proofs: dict[str, Accumulator] = {}
-    for name, call in _calls(integer_form["main"]):
-        operator = operator_name(call)
-        if operator in (CONV2D, DENSE):
-            data, bounds = _data(call), _contraction(call)
-        elif operator == BATCH_MATMUL:
-            data, bounds = _codes(call, "codes_a", "a_bits"), _product(call)
-        elif operator == SUM_POOL2D:
-            data, bounds = _every_code(call.args[0]), _pool(call)
-        else:
+    calls = dict(_calls(integer_form["main"]))
+    for var, call in calls.items():
+        corrected = _corrected(call, calls)
+        call, zero = corrected or (call, None)
+        found = bounded(call, zero)
+        if found is None:
             continue
-        layer = str(call.attrs["layer"]) if "layer" in call.attrs else name
-        name = name if layer in proofs else layer  # window sums, for a zero point of the weights
-        proofs[name] = _proved(name, operator, data, bounds)
+        name = str(call.attrs["layer"]) if "layer" in call.attrs else str(var.name)
+        suffix = "" if name not in proofs else "_sums" if corrected is None else "_corrected"
+        proofs[name + suffix] = _proved(name + suffix, operator_name(call), *found)
     return list(proofs.values())
 
 
@@ -76,20 +73,6 @@ def certificate(proofs: Iterable[Accumulator], kernels: Mapping[str, str]) -> di
     """What certificate.json holds; kernels: by the name of the layer."""
     layers = [{**asdict(p), "kernel": kernels[p.name], "int32": True} for p in proofs]
     return {"format": FORMAT, "layers": layers}
-
-
-def window_sums(
-    least: NDArray[np.int64], most: NDArray[np.int64], inside: list[tuple[Any, Any]]
-) -> Bounds:
-    """Bounds of sums over windows. least, most: (O, KH, KW), of each position's summand.
-
-    inside: the rows and columns of the window that lie inside the image, for each kind of place.
-    """
-    sums = [
-        (least[:, rows][:, :, columns].sum((1, 2)), most[:, rows][:, :, columns].sum((1, 2)))
-        for rows, columns in inside
-    ]
-    return np.stack([np.min([s[0] for s in sums], 0), np.max([s[1] for s in sums], 0)])
 
 
 def _proved(name: str, operator: str, codes: tuple[int, int], bounds: Bounds) -> Accumulator:
@@ -111,69 +94,29 @@ def _proved(name: str, operator: str, codes: tuple[int, int], bounds: Bounds) ->
     )
 
 
-def _calls(function: relax.Function) -> Iterator[tuple[str, tvm.ir.Call]]:
+def _calls(function: relax.Function) -> Iterator[tuple[relax.Var, tvm.ir.Call]]:
     for block in function.body.blocks:
         for binding in block.bindings:
             if operator_name(binding.value):
-                yield str(binding.var.name), binding.value
+                yield binding.var, binding.value
 
 
-def _codes(call: tvm.ir.Call, lattice: str, width: str) -> tuple[int, int]:
-    """The lowest and the highest code of data: (low, step) and its bits are attributes."""
-    low, step = (int(value) for value in call.attrs[lattice])
-    bits = int(call.attrs[width])
-    if step > 1:
-        return low, low + step * (2**bits - 1)
-    # Codes that start below zero are signed, narrow or not: both end at the same code.
-    return low, (2 ** (bits - 1) if low < 0 else 2**bits) - 1
+def _corrected(
+    call: tvm.ir.Call, calls: Mapping[relax.Var, tvm.ir.Call]
+) -> tuple[tvm.ir.Call, NDArray[np.int64]] | None:
+    """The contraction and the zero points (O,) of its weights that a subtraction takes off.
 
-
-def _every_code(data: relax.Expr) -> tuple[int, int]:
-    return (-128, 127) if dtype_of(data) == "int8" else (0, 255)
-
-
-def _data(call: tvm.ir.Call) -> tuple[int, int]:
-    return _codes(call, "codes", "a_bits")
-
-
-def _contraction(call: tvm.ir.Call) -> Bounds:
-    """Of a convolution or a product with constant weights."""
-    weights, bias = (array_of(argument).astype("int64") for argument in call.args[1:3])
-    zero = int(call.attrs["zero_point"])
-    ends = np.stack([weights * (code - zero) for code in _data(call)])
-    least, most = ends.min(axis=0).sum(axis=-1), ends.max(axis=0).sum(axis=-1)
-    if operator_name(call) == DENSE:
-        return np.stack([least, most]) + bias
-    return window_sums(least, most, _insides(call, weights.shape[1:3])) + bias
-
-
-def _insides(call: tvm.ir.Call, kernel: tuple[int, ...]) -> list[tuple[Any, Any]]:
-    """Rows and columns of the window inside the image, for every kind of place in the result."""
-    strides, pads, dilation = (
-        [int(value) for value in call.attrs[key]] for key in ("strides", "padding", "dilation")
-    )
-    sides = []
-    for axis in (0, 1):
-        starts = np.arange(shape_of(call)[axis + 1]) * strides[axis] - pads[axis]
-        taps = starts[:, None] + np.arange(kernel[axis]) * dilation[axis]
-        inside = (taps >= 0) & (taps < shape_of(call.args[0])[axis + 1])
-        sides.append([np.flatnonzero(row) for row in np.unique(inside, axis=0)])
-    return [(rows, columns) for rows in sides[0] for columns in sides[1]]
-
-
-def _product(call: tvm.ir.Call) -> Bounds:
-    """Of a product of two computed matrices; b may have any codes that its w_bits hold."""
-    zeros = (int(call.attrs["zero_a"]), int(call.attrs["zero_b"]))
-    left, right = _codes(call, "codes_a", "a_bits"), _codes(call, "codes_b", "w_bits")
-    corners = [(a - zeros[0]) * (b - zeros[1]) for a in left for b in right]
-    depth = shape_of(call.args[0])[-1]
-    return np.array([[min(corners)], [max(corners)]], "int64") * depth
-
-
-def _pool(call: tvm.ir.Call) -> Bounds:
-    kernel = tuple(int(extent) for extent in call.attrs["kernel"])
-    least, most = (
-        np.full((1, *kernel), code - int(call.attrs["zero_point"]), "int64")
-        for code in _every_code(call.args[0])
-    )
-    return window_sums(least, most, _insides(call, kernel))
+    integer_conv2d.py, integer_matmul.py: sums of codes minus zero points times window sums.
+    """
+    if operator_name(call) != "relax.subtract":
+        return None
+    product, excess = (calls.get(argument, argument) for argument in call.args)
+    if operator_name(product) not in (CONV2D, DENSE) or operator_name(excess) != "relax.multiply":
+        return None
+    windows, zero = calls.get(excess.args[0], excess.args[0]), constant(excess.args[1])
+    if operator_name(windows) == "relax.repeat":
+        windows = calls.get(windows.args[0], windows.args[0])
+    if zero is None or operator_name(windows) != operator_name(product):
+        return None
+    same = str(windows.attrs["layer"]) == str(product.attrs["layer"])
+    return (product, zero.astype("int64")) if same else None

@@ -5,9 +5,9 @@
     Sign                                   value = code
     QuantizeLinear and others              the codes themselves
 
-The results of QONNX's quantizers and of Sign are floats. A layer that reads such a tensor is
-integer only behind a quantizer; behind a given tensor stands one with the same grid that rounds to
-the nearest, so that values on the grid stay what they are, whatever the model's own rounding is.
+The results of QONNX's quantizers and of Sign are floats. What reads such a tensor is integer
+only behind a quantizer; behind a given tensor stands one with the same grid that rounds to the
+nearest, so that values on the grid stay what they are, whatever the model's own rounding is.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tvm import relax
 from tvm.ir import IRModule
 
 from qcompile.certificate import accumulators, certificate
@@ -91,6 +92,29 @@ def test_bounds_of_products_are_reached(lattice, zero):
         )
     )  # fmt: skip
     assert (found.lowest, found.highest) == (sums.min(), sums.max())
+
+
+def test_bounds_with_zero_points_of_weights():
+    """As integer_matmul.py writes them: codes, sums of the data, and their difference."""
+    rng = np.random.default_rng(1)
+    weights, bias, zero = (rng.integers(-128, 128, shape) for shape in ((3, 4), 3, 3))
+    x = every(CODES[UNSIGNED], 4) - 1
+    attributes = {"zero_point": 1, "bits": (2, 8), "codes": UNSIGNED, "layer": "dense"}
+
+    def body(emit, data):
+        total = emit(dense(data, const(weights, "int8"), const(bias, "int32"), **attributes))
+        ones = const(np.ones((1, 4)), "int8")
+        sums = emit(dense(data, ones, const([0], "int32"), **attributes))
+        excess = emit(relax.op.multiply(sums, const(zero, "int32")))
+        return emit(relax.op.subtract(total, excess))
+
+    found = {proof.name: proof for proof in accumulators(module(body, ((5, 4), "uint8")))}
+    codes, sums = x @ weights.T + bias, x.sum(axis=1)
+    corrected = codes - np.outer(sums, zero)
+    expected = {"dense": codes, "dense_sums": sums, "dense_corrected": corrected}
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert (found[name].lowest, found[name].highest) == (values.min(), values.max()), name
 
 
 @pytest.mark.parametrize("left", CODES)
