@@ -23,6 +23,7 @@ from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_pool import IntegerPool
 from qcompile.passes.integer_sources import IntegerSources
 from qcompile.passes.lower_batch_matmul import LowerBatchMatmul
+from qcompile.passes.lower_batch_matmul_bits import LowerBatchMatmulBits
 from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_conv2d_bits import LowerConv2dBits
 from qcompile.passes.lower_dense import LowerDense
@@ -102,6 +103,7 @@ def lower_passes(target: Target, costs: Costs | None = None) -> Sequence[Pass]:
 def lower_chosen_passes(target: Target) -> Sequence[Pass]:
     """The same from layers that have their kernels."""
     return [
+        LowerBatchMatmulBits(target),
         LowerDenseBits(target),
         LowerConv2dBits(target),
         LowerDensePacked(target),
