@@ -54,7 +54,7 @@ def main() -> None:
 def measured(target: Target, quick: bool) -> Costs:
     """The table of a target whose instructions this machine has; its test is printed."""
     processor = host_target().source.removeprefix("detected: ").partition(", scheduled")[0]
-    source = f"benchmarks/kernel_costs.py on {processor}, {date.today()}"
+    source = f"measured by benchmarks/kernel_costs.py on {processor}, {date.today()}"
     if "avxvnni" in target.features and not target.runs_on(host_features()):
         others = [name for name in target.features if name != "avxvnni"]
         target = replace(target, features=(*others, *WIDE, "avx512vnni"))

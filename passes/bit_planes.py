@@ -63,21 +63,30 @@ class WeightPlanes:
 
 def weight_planes(w: Array) -> WeightPlanes:
     """The fewest planes of integer weights; common factors go into the coefficients."""
-    w = w.astype("int64")
-    unit = reduce(gcd, (int(value) for value in np.unique(np.abs(w))), 0) or 1
-    w = w // unit
-    low, high = int(w.min(initial=0)), int(w.max(initial=0))
-    if w.size and (w % 2 != 0).all():
+    operation, coefficients = _form(w)
+    bits, unit = len(coefficients), abs(coefficients[0])
+    w = w.astype("int64") // unit
+    codes = (w + 2**bits - 1) // 2 if operation == "xor" else w % 2**bits
+    return WeightPlanes(operation, coefficients, _planes(codes, bits))
+
+
+def plane_count(w: Array) -> int:
+    """How many planes `weight_planes` makes."""
+    return len(_form(w)[1])
+
+
+def _form(w: Array) -> tuple[str, tuple[int, ...]]:
+    """The operation and the coefficients of the planes: they follow from the values that occur."""
+    values = [int(value) for value in np.unique(w)]
+    unit = reduce(gcd, values, 0) or 1
+    low, high = min(values, default=0) // unit, max(values, default=0) // unit
+    if values and all(value // unit % 2 for value in values):
         bits = max(high, -low).bit_length()
-        codes = (w + 2**bits - 1) // 2
-        coefficients = [unit << j for j in range(bits)]
-        return WeightPlanes("xor", tuple(coefficients), _planes(codes, bits))
+        return "xor", tuple(unit << j for j in range(bits))
     if low >= 0:
-        bits = max(high.bit_length(), 1)
-        return WeightPlanes("and", tuple(unit << j for j in range(bits)), _planes(w, bits))
+        return "and", tuple(unit << j for j in range(max(high.bit_length(), 1)))
     bits = max((-low - 1).bit_length(), high.bit_length()) + 1
-    coefficients = [unit << j for j in range(bits - 1)] + [-unit << (bits - 1)]
-    return WeightPlanes("and", tuple(coefficients), _planes(w % 2**bits, bits))
+    return "and", (*(unit << j for j in range(bits - 1)), -unit << (bits - 1))
 
 
 def _planes(codes: Array, bits: int) -> Array:

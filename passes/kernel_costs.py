@@ -41,19 +41,19 @@ def possible_kernels(layer: LayerShape) -> list[Callable[[LayerShape, Target], W
     """The counts of work of each kernel that could run a layer."""
     if layer.depthwise:
         return []
-    excluded = {one.kernel.rpartition("_")[2] for one in impossible(layer)}
     works = {"int8": int8_work, "packed": packed_work, "bits": bits_work}
+    if not layer.pointwise:
+        works.pop("packed")
+    excluded = {one.kernel.rpartition("_")[2] for one in impossible(layer)}
     return [work for name, work in works.items() if name not in excluded]
 
 
 def impossible(layer: LayerShape) -> list[Estimate]:
-    """The kernels that cannot run a layer, and why."""
+    """The kernels of its kind that cannot run a layer, and why."""
     reasons = {}
-    if not layer.pointwise:
-        reasons["packed"] = "weights are packed for products of matrices only"
-    elif layer.packed_bits is None:
+    if layer.pointwise and layer.packed_bits is None:
         reasons["packed"] = "weights take more than 4 bits"
-    elif layer.x[3] > MAX_DEPTH:
+    elif layer.pointwise and layer.x[3] > MAX_DEPTH:
         reasons["packed"] = f"sums of {layer.x[3]} products have no bits to spare for a factor"
     if layer.depthwise:
         reasons["bits"] = "one channel a group leaves no words of bits to count"

@@ -1,5 +1,6 @@
 """How much the kernels that could run an integer layer have to do, counted from their plans."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
@@ -8,21 +9,20 @@ import tvm
 from numpy.typing import NDArray
 
 from qcompile.ops.contractions import CONV2D
-from qcompile.passes.bit_planes import weight_planes
+from qcompile.passes.bit_planes import plane_count
 from qcompile.passes.facts import array_of
 from qcompile.passes.layers import Geometry, geometry_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.conv2d_bits_plan import plan_conv2d_bits
-from qcompile.schedules.conv2d_plan import plan_conv2d
-from qcompile.schedules.dense_bits import plan_dense_bits
-from qcompile.schedules.dense_int8 import plan_dense
+from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan, plan_conv2d_bits
+from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
+from qcompile.schedules.dense_bits import DenseBitsPlan, plan_dense_bits
+from qcompile.schedules.dense_int8 import DensePlan, plan_dense
 from qcompile.schedules.dense_packed import plan_dense_packed
-from qcompile.schedules.intrinsics_x86 import dot_of
+from qcompile.schedules.intrinsics_x86 import DEPTH, dot_of
 from qcompile.schedules.popcount_x86 import WORD_BITS
 from qcompile.targets import Target
 
-UNSET = ("narrow_steps", "near_bytes", "far_bytes", "read", "packed", "copied")
 WHOLE = Geometry(pads=(0, 0, 0, 0), strides=(1, 1), dilation=(1, 1), groups=1)
 
 
@@ -65,13 +65,13 @@ class Work:
     narrow_steps: float  # the same on vectors of half the target's size
     loads: float  # of weights and data into registers
     tiles: float
-    sums: float  # combined into outputs: one for every pair of planes
+    sums: float  # combined into outputs, one for every pair of planes; vectors that are unpacked
     outputs: float  # through the epilogue
     near_bytes: float  # of weights, read from the second cache
     far_bytes: float  # of weights, read from behind the second cache
-    read: float  # runs of 32 codes that are made to bits
-    packed: float  # words that they make, one for every plane
-    copied: float  # bytes of data given a border
+    read: float = 0  # runs of 32 codes that are made to bits
+    packed: float = 0  # words that they make, one for every plane
+    copied: float = 0  # bytes of data given a border
 
 
 def layer_shape(call: tvm.ir.Call) -> LayerShape:
@@ -84,8 +84,8 @@ def layer_shape(call: tvm.ir.Call) -> LayerShape:
     else:
         x, w = (1, 1, prod(x[:-1]), x[-1]), (w[0], 1, 1, w[1])
     signed = dtype_of(call.args[0]) == "int8"
-    a_bits, planes = int(call.attrs["a_bits"]), weight_planes(weights).bits
-    return LayerShape(x, w, geometry, a_bits, planes, packed_bits(weights), signed)
+    bits = int(call.attrs["a_bits"]), plane_count(weights)
+    return LayerShape(x, w, geometry, *bits, packed_bits(weights), signed)
 
 
 def packed_bits(weights: NDArray[np.int8]) -> int | None:
@@ -97,127 +97,107 @@ def packed_bits(weights: NDArray[np.int8]) -> int | None:
 
 def int8_work(layer: LayerShape, target: Target) -> Work:
     """What dense_int8 or conv2d_int8 does."""
-    dot, x_bytes = dot_of(target), prod(layer.x)
     if layer.pointwise:
         rows, depth = prod(layer.x[:3]), layer.x[3]
         dense = plan_dense(rows, depth, layer.w[0], target)
-        vectors, steps = dense.vectors, dense.steps
-        tiles = [(dense.tile_rows, rows // dense.tile_rows), (rows % dense.tile_rows, 1)]
-        per_tile, prepared = dense.tile_vectors, prod(dense.input_shape)
-        sweeps = 1 if dense.weights_stay else ceil(rows / dense.tile_rows)
+        tiles, shape = _row_tiles(dense, dense.steps), dense.input_shape
     else:
         conv = plan_conv2d(layer.x, layer.w, target, **vars(layer.geometry))
-        vectors, steps = conv.vectors, prod(conv.kernel) * conv.run // conv.depth
-        count = conv.batch * conv.out_height // conv.tile_rows
-        count *= ceil(conv.out_width / conv.tile_columns)
-        tiles = [(conv.tile_rows * conv.tile_columns, count)]
-        per_tile, prepared = conv.tile_vectors, prod(conv.input_shape)
-        sweeps = 1 if conv.weights_stay else conv.batch * conv.out_height // conv.tile_rows
-    work = _tiles("int8", tiles, per_tile, vectors, steps, 1, 1)
-    weight_bytes = vectors * steps * dot.lanes * 4
-    return replace(
-        work,
-        kernel=f"{layer.kind}_int8",
-        near_bytes=_near(
-            work.tiles, per_tile * steps * dot.lanes * 4, weight_bytes, sweeps, target
-        ),
-        far_bytes=_far(weight_bytes, target),
-        copied=prepared if layer.signed or prepared != x_bytes else 0,
-    )
+        steps = prod(conv.kernel) * conv.run // conv.depth
+        tiles, shape = _pixel_tiles(conv, conv.vectors, steps), conv.input_shape
+    work = _work(f"{layer.kind}_int8", tiles, dot_of(target).lanes * DEPTH, target)
+    return replace(work, copied=_copied(layer, shape))
 
 
 def packed_work(layer: LayerShape, target: Target) -> Work:
-    """What dense_packed does: dense_int8, with fewer bytes of weights to read and to unpack.
-
-    The count of packed vectors that are unpacked, once for every tile, is that of its sums.
-    """
+    """What dense_packed does: dense_int8, with fewer bytes of weights to read and to unpack."""
     assert layer.pointwise and layer.packed_bits
-    (rows, depth), dot = (prod(layer.x[:3]), layer.x[3]), dot_of(target)
+    rows, depth = prod(layer.x[:3]), layer.x[3]
     plan = plan_dense_packed(rows, depth, layer.w[0], layer.packed_bits, target)
-    dense = plan.dense
-    tiles = [(dense.tile_rows, rows // dense.tile_rows), (rows % dense.tile_rows, 1)]
-    work = _tiles("dense_packed", tiles, dense.tile_vectors, dense.vectors, dense.steps, 1, 1)
-    step_bytes = dot.lanes * 4 // plan.per_byte
-    weight_bytes = dense.vectors * dense.steps * step_bytes
-    panel_bytes = dense.tile_vectors * dense.steps * step_bytes
-    sweeps = 1 if dense.weights_stay else ceil(rows / dense.tile_rows)
-    prepared = prod(dense.input_shape)
-    return replace(
-        work,
-        sums=work.tiles * dense.tile_vectors * dense.steps,
-        near_bytes=_near(work.tiles, panel_bytes, weight_bytes, sweeps, target),
-        far_bytes=_far(weight_bytes, target),
-        copied=prepared if layer.signed or prepared != prod(layer.x) else 0,
-    )
+    tiles = _row_tiles(plan.dense, plan.dense.steps)
+    step_bytes = dot_of(target).lanes * DEPTH // plan.per_byte
+    work = _work("dense_packed", tiles, step_bytes, target)
+    unpacked = work.tiles * tiles.tile_vectors * tiles.steps
+    return replace(work, sums=unpacked, copied=_copied(layer, plan.dense.input_shape))
 
 
 def bits_work(layer: LayerShape, target: Target) -> Work:
     """What dense_bits or conv2d_bits does."""
-    planes = Planes("and", ((1,) * layer.weight_bits,) * layer.data_bits)
-    pixels, copied = prod(layer.x[:3]), 0
+    bits = layer.data_bits, layer.weight_bits
+    planes, copied = Planes("and", ((1,) * bits[1],) * bits[0]), 0
+    pixels, depth = prod(layer.x[:3]), layer.x[3]
     if layer.pointwise:
-        dense = plan_dense_bits(pixels, layer.x[3], layer.w[0], planes, target)
-        vectors, steps, popcount = dense.vectors, dense.words, dense.popcount
-        tiles = [(dense.tile_rows, pixels // dense.tile_rows), (pixels % dense.tile_rows, 1)]
-        per_tile, words = dense.tile_vectors, dense.words
-        sweeps = 1 if dense.weights_stay else ceil(pixels / dense.tile_rows)
+        dense = plan_dense_bits(pixels, depth, layer.w[0], planes, target)
+        tiles, words, popcount = _row_tiles(dense, dense.words), dense.words, dense.popcount
     else:
         conv = plan_conv2d_bits(layer.x, layer.w, planes, target, **vars(layer.geometry))
-        vectors, steps = conv.groups * conv.group_vectors, prod(conv.kernel) * conv.words
-        count = conv.batch * conv.out_height // conv.tile_rows
-        count *= ceil(conv.out_width / conv.tile_columns)
-        tiles = [(conv.tile_rows * conv.tile_columns, count)]
-        per_tile, words, popcount = conv.tile_vectors, conv.groups * conv.words, conv.popcount
-        sweeps = 1 if conv.weights_stay else conv.batch * conv.out_height // conv.tile_rows
-        padded = prod(conv.input_shape) * WORD_BITS // 8
-        copied = padded if prod(conv.input_shape[:3]) != pixels else 0
-    work = _tiles("bits", tiles, per_tile, vectors, steps, layer.data_bits, layer.weight_bits)
-    step_bytes = popcount.lanes * WORD_BITS // 8 * layer.weight_bits
-    weight_bytes = vectors * steps * step_bytes
-    narrow = popcount.lanes * WORD_BITS // 8 < target.vector_bytes
-    return replace(
-        work,
-        kernel=f"{layer.kind}_bits",
-        steps=0 if narrow else work.steps,
-        narrow_steps=work.steps if narrow else 0,
-        near_bytes=_near(work.tiles, per_tile * steps * step_bytes, weight_bytes, sweeps, target),
-        far_bytes=_far(weight_bytes, target),
-        read=pixels * words,
-        packed=pixels * words * layer.data_bits,
-        copied=copied,
+        words, popcount = conv.groups * conv.words, conv.popcount
+        vectors = conv.groups * conv.group_vectors
+        tiles = _pixel_tiles(conv, vectors, prod(conv.kernel) * conv.words)
+        if prod(conv.input_shape[:3]) != pixels:
+            copied = prod(conv.input_shape) * WORD_BITS // 8
+    vector_bytes = popcount.lanes * WORD_BITS // 8
+    work = _work(f"{layer.kind}_bits", tiles, vector_bytes * bits[1], target, bits)
+    if vector_bytes < target.vector_bytes:
+        work = replace(work, steps=0, narrow_steps=work.steps)
+    return replace(work, read=pixels * words, packed=pixels * words * bits[0], copied=copied)
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """How a kernel goes through its work."""
+
+    rows: Sequence[tuple[int, int]]  # of a tile, and how many such tiles a panel of weights meets
+    tile_vectors: int
+    vectors: int
+    steps: int
+    sweeps: int  # over all weights
+
+
+def _row_tiles(plan: DensePlan | DenseBitsPlan, steps: int) -> _Tiles:
+    full, rest = divmod(plan.rows, plan.tile_rows)
+    rows = [(plan.tile_rows, full), (rest, int(rest > 0))]
+    sweeps = 1 if plan.weights_stay else full + int(rest > 0)
+    return _Tiles(rows, plan.tile_vectors, plan.vectors, steps, sweeps)
+
+
+def _pixel_tiles(plan: Conv2dPlan | Conv2dBitsPlan, vectors: int, steps: int) -> _Tiles:
+    lines = plan.batch * plan.out_height // plan.tile_rows
+    count = lines * ceil(plan.out_width / plan.tile_columns)
+    rows = [(plan.tile_rows * plan.tile_columns, count)]
+    return _Tiles(rows, plan.tile_vectors, vectors, steps, 1 if plan.weights_stay else lines)
+
+
+def _work(
+    kernel: str, tiles: _Tiles, step_bytes: int, target: Target, bits: tuple[int, int] = (1, 1)
+) -> Work:
+    """The work on sums and weights, of which a step reads `step_bytes` for each vector."""
+    panels = tiles.vectors // tiles.tile_vectors
+    count = panels * sum(number for _, number in tiles.rows)
+    outputs = tiles.vectors * sum(rows * number for rows, number in tiles.rows)
+    rows = panels * sum(rows * number for rows, number in tiles.rows)
+    loads = rows * bits[0] + count * tiles.tile_vectors * bits[1]
+    weight_bytes = tiles.vectors * tiles.steps * step_bytes
+    panel_bytes = weight_bytes // panels
+    near = 0
+    if panel_bytes > target.l1d_bytes // 2:
+        near = count * panel_bytes
+    elif weight_bytes > target.l1d_bytes:
+        near = tiles.sweeps * weight_bytes
+    return Work(
+        kernel=kernel,
+        steps=outputs * tiles.steps * prod(bits),
+        narrow_steps=0,
+        loads=loads * tiles.steps,
+        tiles=count,
+        sums=outputs * prod(bits),
+        outputs=outputs,
+        near_bytes=near,
+        # Beside data, weights of nearly its size do not stay in the second cache.
+        far_bytes=weight_bytes if weight_bytes > target.l2_bytes * 3 // 4 else 0,
     )
 
 
-def _tiles(
-    kernel: str,
-    tiles: list[tuple[int, int]],
-    tile_vectors: int,
-    vectors: int,
-    steps: int,
-    data_bits: int,
-    weight_bits: int,
-) -> Work:
-    """The work in registers. tiles: (rows, how many) for one row of `tile_vectors`."""
-    panels, done = vectors // tile_vectors, dict.fromkeys(("steps", "loads", "tiles", "outputs"), 0)
-    for rows, count in tiles:
-        number = panels * count if rows else 0
-        sums = rows * tile_vectors * data_bits * weight_bits
-        loads = rows * data_bits + tile_vectors * weight_bits
-        done["steps"] += number * steps * sums
-        done["loads"] += number * steps * loads
-        done["tiles"] += number
-        done["outputs"] += number * rows * tile_vectors
-    combined = done["outputs"] * data_bits * weight_bits
-    return Work(kernel, **done, sums=combined, **dict.fromkeys(UNSET, 0))
-
-
-def _near(tiles: float, panel_bytes: int, weight_bytes: int, sweeps: int, target: Target) -> float:
-    """Each tile reads its panel of weights, each sweep all of them; few stay in the first cache."""
-    if panel_bytes > target.l1d_bytes // 2:
-        return tiles * panel_bytes
-    return sweeps * weight_bytes if weight_bytes > target.l1d_bytes else 0
-
-
-def _far(weight_bytes: int, target: Target) -> float:
-    """Weights that do not stay in the second cache, beside data, are read once from behind it."""
-    return weight_bytes if weight_bytes > target.l2_bytes * 3 // 4 else 0
+def _copied(layer: LayerShape, shape: Sequence[int]) -> int:
+    """Bytes of data that an int8 kernel does not read as they are."""
+    return prod(shape) if layer.signed or prod(shape) != prod(layer.x) else 0

@@ -16,7 +16,7 @@ from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
-from qcompile.measure import costs_for
+from qcompile.measure.host_costs import costs_for
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
     Pass,

@@ -33,10 +33,13 @@ def show_choices(analysis: Analysis) -> None:
 
 
 def summaries(layers: Sequence[LayerFacts]) -> list[str]:
-    """One line for all layers of equal widths that run as int8, or on bits."""
+    """One line for all layers of equal widths that could run as int8 and on bits, and do either."""
     groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for layer in layers:
-        chosen, other = _possible(layer)[:2]
+        chosen, *others = _possible(layer)
+        other = next((one for one in others if _way(one) != _way(chosen)), None)
+        if other is None:
+            continue
         widths = sorted({layer.a_bits, layer.w_bits})
         key = " and ".join(map(str, widths)), _way(chosen), _way(other)
         groups.setdefault(key, []).append((chosen["predicted_us"], other["predicted_us"]))

@@ -9,6 +9,7 @@ from qcompile.passes.bit_planes import (
     DataPlanes,
     constant_sums,
     pair_coefficients,
+    plane_count,
     weight_planes,
 )
 
@@ -52,6 +53,13 @@ def test_counts_are_the_sums_of_products(data, kind, w_bits):
     w, u = weights_of(kind, w_bits, rng), rng.integers(0, 2**data.bits, DEPTH)
     values = data.low + data.step * u - data.zero
     np.testing.assert_array_equal(counted(data, u, w), (w * values).sum(axis=-1))
+
+
+@pytest.mark.parametrize("kind", ["bipolar", "unsigned", "signed"])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_planes_are_counted_without_making_them(kind, bits):
+    w = weights_of(kind, bits, np.random.default_rng(bits))
+    assert plane_count(w) == weight_planes(w).bits == len(weight_planes(w).planes)
 
 
 @settings(max_examples=200, deadline=None)

@@ -44,6 +44,14 @@ def test_tells_layers_on_bits(bits, line):
     assert summaries([layer("c", bits, *ONE.choices)]) == [line]
 
 
+def test_packed_weights_are_int8_in_registers():
+    packed = choice("dense_packed", 5.0), choice("dense_int8", 6.0)
+    assert summaries([layer("a", (8, 4), *packed)]) == []
+    assert summaries([layer("a", (4, 4), *packed, choice("dense_bits", 7.0))]) == [
+        "1 layer of 4 bits runs as int8: predicted 7 us on bits, 5 us as int8"
+    ]
+
+
 def test_shows_what_was_possible(capsys):
     show_choices(Analysis(layers=[*FOUR, ONE, EIGHT], costs_source="of a test"))
     out = capsys.readouterr().out
