@@ -38,6 +38,7 @@ from qcompile.passes.lower_table import LowerTable
 from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.passes.recover_planes import RecoverPlanes
 from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.rounded_as_quantize import RoundedAsQuantize
@@ -65,6 +66,7 @@ def own_form_passes() -> Sequence[Pass]:
         SignAsQuantize(),
         RoundedAsQuantize(),
         RecoverWeights(),
+        RecoverPlanes(),
     ]
 
 
