@@ -109,3 +109,43 @@ def constant_sums(data: DataPlanes, weights: WeightPlanes) -> Array:
         return np.zeros(weights.planes.shape[1:], "int64")
     all_bits = sum(data.coefficients)
     return all_bits * np.tensordot(weights.coefficients, weights.planes.astype("int64"), axes=1)
+
+
+@dataclass(frozen=True)
+class FactorPlanes:
+    """How two matrices of data are multiplied on bits.
+
+        sum a b = sum_ij coefficients[i][j] * count(u_i op v_j)
+            + sum_i left[i] * count(u_i) + sum_j right[j] * count(v_j) + K * constant
+
+    left and right are empty where they are not needed.
+    """
+
+    operation: str
+    coefficients: tuple[tuple[int, ...], ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    constant: int
+
+
+def factor_planes(a: DataPlanes, b: DataPlanes) -> FactorPlanes:
+    """The planes of a product of a = o_a + s_a u and b = o_b + s_b v.
+
+    Data that is symmetric, planes of -1 and 1 times powers of two, differs in as many bits as it
+    agrees less: a product of two such has no terms of one factor alone.
+    """
+    pairs = [[p * q for q in b.coefficients] for p in a.coefficients]
+    constant = a.offset * b.offset
+    if _symmetric(a) and _symmetric(b):
+        halves = tuple(tuple(-pair // 2 for pair in row) for row in pairs)
+        return FactorPlanes("xor", halves, (), (), constant)
+    left, right = (
+        tuple(other.offset * c for c in own.coefficients) if other.offset else ()
+        for own, other in ((a, b), (b, a))
+    )
+    return FactorPlanes("and", tuple(map(tuple, pairs)), left, right, constant)
+
+
+def _symmetric(data: DataPlanes) -> bool:
+    """Whether values are sums of -1 and 1 times halves of the coefficients."""
+    return 2 * data.offset == -sum(data.coefficients)

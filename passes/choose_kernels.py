@@ -1,14 +1,14 @@
 """Choose for every integer layer the kernel that is predicted to be fastest.
 
-    qcompile.conv2d(x, w, b)  ->  qcompile.conv2d(x, w, b, kernel="bits")      dense alike
+    qcompile.conv2d(x, w, b)  ->  qcompile.conv2d(x, w, b, kernel="bits")
+                                                                    dense and batch_matmul alike
 
     int8      every layer
-    packed    products, with weights of 2 or 4 bits in memory that become int8 in registers
+    packed    dense, with weights of 2 or 4 bits in memory that become int8 in registers
     bits      layers whose data and weights have few planes together
 
 The table of costs predicts which is the fastest. The kernels of every layer stand in the module's
-attribute `qcompile.choices`, with the reasons of the impossible ones. Left alone: products of two
-activations, which have int8 kernels alone.
+attribute `qcompile.choices`, with the reasons of the impossible ones.
 """
 
 import json
@@ -18,34 +18,37 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from qcompile.ops.contractions import CONV2D, DENSE
+from qcompile.ops.contractions import BATCH_MATMUL, CONV2D, DENSE
 from qcompile.passes.kernel_costs import Estimate, estimates_of, possible_kernels
-from qcompile.passes.kernel_work import LayerShape, layer_shape
+from qcompile.passes.kernel_work import layer_shape
+from qcompile.passes.product_costs import bits_reason, product_estimates, product_shape
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 
 CHOICES = "qcompile.choices"
+LAYERS = (CONV2D, DENSE, BATCH_MATMUL)
 INT8, PACKED, BITS = "int8", "packed", "bits"
 
 
 def chosen(call: tvm.ir.Call) -> str:
     """The kernel that was chosen for a call; "" for other operators."""
-    if operator_name(call) not in (CONV2D, DENSE):
+    if operator_name(call) not in LAYERS:
         return ""
     return str(call.attrs["kernel"]) if "kernel" in call.attrs else INT8
 
 
-def shapes_of(mod: IRModule) -> list[LayerShape]:
-    """The layers of a module in integer form whose kernels can be chosen."""
-    blocks = [block for f in mod.functions.values() if _relax(f) for block in f.body.blocks]
-    calls = [binding.value for block in blocks for binding in block.bindings]
-    return [layer_shape(call) for call in calls if operator_name(call) in (CONV2D, DENSE)]
-
-
 def has_choice(mod: IRModule) -> bool:
     """Whether some layer of a module in integer form has more than one possible kernel."""
-    return any(len(possible_kernels(layer)) > 1 for layer in shapes_of(mod))
+    blocks = [block for f in mod.functions.values() if _relax(f) for block in f.body.blocks]
+    calls = [binding.value for block in blocks for binding in block.bindings]
+    return any(_has_choice(call) for call in calls if operator_name(call) in LAYERS)
+
+
+def _has_choice(call: tvm.ir.Call) -> bool:
+    if operator_name(call) == BATCH_MATMUL:
+        return not bits_reason(product_shape(call))
+    return len(possible_kernels(layer_shape(call))) > 1
 
 
 def _relax(function: tvm.ir.BaseFunc) -> bool:
@@ -68,11 +71,16 @@ class _ChooseKernels(BindingRewriter):
         self.choices: dict[str, list[Estimate]] = {}
 
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        if operator_name(call) not in (CONV2D, DENSE):
+        if operator_name(call) not in LAYERS:
             return None
-        estimates = estimates_of(layer_shape(call), self._target, self._costs)
+        estimates = self._estimates(call)
         self.choices.setdefault(str(call.attrs["layer"]), estimates)
         return with_kernel(call, estimates[0].kernel.rpartition("_")[2])
+
+    def _estimates(self, call: tvm.ir.Call) -> list[Estimate]:
+        if operator_name(call) == BATCH_MATMUL:
+            return product_estimates(call, self._target, self._costs)
+        return estimates_of(layer_shape(call), self._target, self._costs)
 
 
 def ChooseKernels(target: Target, costs: Costs) -> tvm.transform.Pass:  # noqa: N802

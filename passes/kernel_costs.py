@@ -92,3 +92,13 @@ def data_planes(call: tvm.ir.Call) -> DataPlanes:
     """The data of a qcompile.conv2d or qcompile.dense as planes of bits."""
     low, step = (int(value) for value in call.attrs["codes"])
     return DataPlanes(int(call.attrs["a_bits"]), low, step, int(call.attrs["zero_point"]))
+
+
+def factors(call: tvm.ir.Call) -> tuple[DataPlanes, DataPlanes]:
+    """The operands of a qcompile.batch_matmul as planes of bits."""
+    (a_low, a_step), (b_low, b_step) = (
+        (int(value) for value in call.attrs[key]) for key in ("codes_a", "codes_b")
+    )
+    a = DataPlanes(int(call.attrs["a_bits"]), a_low, a_step, int(call.attrs["zero_a"]))
+    b = DataPlanes(int(call.attrs["w_bits"]), b_low, b_step, int(call.attrs["zero_b"]))
+    return a, b

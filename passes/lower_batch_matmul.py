@@ -28,17 +28,7 @@ class _LowerBatchMatmul(Lowering):
         a, b = call.args
         batch, rows, depth, columns = prod(shape_of(a)[:-2]), *shape_of(a)[-2:], shape_of(b)[-1]
         layer = str(call.attrs["layer"])
-        self.layers.append(
-            Layer(
-                name=layer,
-                op="MatMul",
-                kernel="batch_matmul_int8",
-                a_bits=int(call.attrs["a_bits"]),
-                w_bits=int(call.attrs["w_bits"]),
-                macs=batch * rows * depth * columns,
-                weight_bytes=0,
-            )
-        )
+        self.layers.append(product_layer(call, "batch_matmul_int8"))
         plan = plan_dense(rows, depth, columns, self.target, batch=batch)
         zero_a = unsigned_zero(a, int(call.attrs["zero_a"]))
         zero_b = int(call.attrs["zero_b"]) - (SIGN_SHIFT if dtype_of(b) == "uint8" else 0)
@@ -89,6 +79,19 @@ class _LowerBatchMatmul(Lowering):
         """total - factor * sums, broadcast from `shape`."""
         scaled = relax.op.multiply(self.reshaped(sums, shape), scalar(factor, "int32"))
         return self.emit(relax.op.subtract(total, self.emit(scaled)))
+
+
+def product_layer(call: tvm.ir.Call, kernel: str) -> Layer:
+    """The list entry of a lowered qcompile.batch_matmul."""
+    return Layer(
+        name=str(call.attrs["layer"]),
+        op="MatMul",
+        kernel=kernel,
+        a_bits=int(call.attrs["a_bits"]),
+        w_bits=int(call.attrs["w_bits"]),
+        macs=prod(shape_of(call)) * shape_of(call.args[0])[-1],
+        weight_bytes=0,
+    )
 
 
 LowerBatchMatmul = passes_of(_LowerBatchMatmul, "LowerBatchMatmul")

@@ -27,14 +27,44 @@ def packed_codes(
         return _pooled(lowering, packed_codes(lowering, pool.args[0], data, groups), pool)
 
     def compute(x: te.Tensor) -> te.Tensor:
-        def unsigned(*index: tirx.Var) -> tirx.Expr:
-            code = x(*index) - tirx.const(data.low, str(x.dtype))
-            return (code // tirx.const(data.step, str(x.dtype))).astype("uint8")
-
-        bits = te.compute(x.shape, unsigned, name="bits")
-        return pack_bits(bits, data.bits, groups)
+        return pack_bits(unsigned_codes(x, data), data.bits, groups)
 
     return lowering.kernel(compute, [x], "pack", pattern=ELEMENTWISE)
+
+
+def unsigned_codes(x: te.Tensor, data: DataPlanes) -> te.Tensor:
+    """The u of codes `low + step * u`, uint8."""
+
+    def unsigned(*index: tirx.Var) -> tirx.Expr:
+        code = x(*index) - tirx.const(data.low, str(x.dtype))
+        return (code // tirx.const(data.step, str(x.dtype))).astype("uint8")
+
+    return te.compute(x.shape, unsigned, name="bits")
+
+
+def packed_rows(lowering: Lowering, x: relax.Expr, data: DataPlanes) -> relax.Expr:
+    """x (..., K) as words (..., planes, ceil(K / 32)).
+
+    Codes that were split into groups or moved, as the heads of attention are, are packed before it:
+    there packing joins the kernel that makes them, and fewer bytes are moved.
+    """
+    moved, rank = lowering.call_of(x, "relax.permute_dims"), len(shape_of(x))
+    if moved is not None and moved.attrs.axes and int(moved.attrs.axes[-1]) == rank - 1:
+        words = packed_rows(lowering, moved.args[0], data)
+        order = [*(int(axis) for axis in moved.attrs.axes[:-1]), rank - 1, rank]
+        return lowering.emit(relax.op.permute_dims(words, order))
+    split = lowering.call_of(x, "relax.reshape")
+    if split is None or not _splits_last(shape_of(split.args[0]), shape_of(x)):
+        return packed_codes(lowering, x, data)
+    *leading, groups, _ = shape_of(x)
+    words = packed_codes(lowering, split.args[0], data, groups)
+    grouped = lowering.reshaped(words, (*leading, data.bits, groups, shape_of(words)[-1] // groups))
+    order = [*range(rank - 2), rank - 1, rank - 2, rank]
+    return lowering.emit(relax.op.permute_dims(grouped, order))
+
+
+def _splits_last(source: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    return len(result) > 1 and source == (*result[:-2], result[-2] * result[-1])
 
 
 def _last(pool: tvm.ir.Call) -> bool:

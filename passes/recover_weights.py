@@ -36,14 +36,10 @@ MOVES = {
 
 class _RecoverWeights(BindingRewriter):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        axis = CHANNEL_AXIS.get(operator_name(call))
-        if axis is None:
+        operands = float_weights(self, call)
+        if operands is None:
             return None
-        weights = constant(self.definition(call.args[1]))
-        if weights is None or weights.ndim <= axis or not self._quantized(call.args[0]):
-            return None
-        if str(weights.dtype) != "float32" or (axis == 1 and weights.ndim != 2):
-            return None
+        weights, axis = operands
         found = recovered(np.moveaxis(weights, axis, 0))
         if found is None:
             return None
@@ -58,12 +54,26 @@ class _RecoverWeights(BindingRewriter):
         )
         return tvm.ir.Call(call.op, [call.args[0], self.emit(w)], call.attrs, call.ty_args)
 
-    def _quantized(self, data: relax.Expr) -> bool:
-        """Whether `data` is codes, perhaps moved."""
-        found = self.definition(data)
-        while operator_name(found) in MOVES:
-            found = self.definition(found.args[0])
-        return is_dequantize(found)
+
+def float_weights(rewriter: BindingRewriter, call: tvm.ir.Call) -> tuple[Array, int] | None:
+    """The float32 weights by which a call multiplies codes, and their axis of output channels."""
+    axis = CHANNEL_AXIS.get(operator_name(call))
+    if axis is None:
+        return None
+    weights = constant(rewriter.definition(call.args[1]))
+    if weights is None or weights.ndim <= axis or not _quantized(rewriter, call.args[0]):
+        return None
+    if str(weights.dtype) != "float32" or (axis == 1 and weights.ndim != 2):
+        return None
+    return weights, axis
+
+
+def _quantized(rewriter: BindingRewriter, data: relax.Expr) -> bool:
+    """Whether `data` is codes, perhaps moved."""
+    found = rewriter.definition(data)
+    while operator_name(found) in MOVES:
+        found = rewriter.definition(found.args[0])
+    return is_dequantize(found)
 
 
 def recovered(weights: Array) -> tuple[Array, Array] | None:

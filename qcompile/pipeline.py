@@ -23,6 +23,7 @@ from qcompile.passes.integer_matmul import IntegerMatmul
 from qcompile.passes.integer_pool import IntegerPool
 from qcompile.passes.integer_sources import IntegerSources
 from qcompile.passes.lower_batch_matmul import LowerBatchMatmul
+from qcompile.passes.lower_batch_matmul_bits import LowerBatchMatmulBits
 from qcompile.passes.lower_conv2d import LowerConv2d
 from qcompile.passes.lower_conv2d_bits import LowerConv2dBits
 from qcompile.passes.lower_dense import LowerDense
@@ -37,6 +38,7 @@ from qcompile.passes.lower_table import LowerTable
 from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.passes.recover_planes import RecoverPlanes
 from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.rounded_as_quantize import RoundedAsQuantize
@@ -64,6 +66,7 @@ def own_form_passes() -> Sequence[Pass]:
         SignAsQuantize(),
         RoundedAsQuantize(),
         RecoverWeights(),
+        RecoverPlanes(),
     ]
 
 
@@ -102,6 +105,7 @@ def lower_passes(target: Target, costs: Costs | None = None) -> Sequence[Pass]:
 def lower_chosen_passes(target: Target) -> Sequence[Pass]:
     """The same from layers that have their kernels."""
     return [
+        LowerBatchMatmulBits(target),
         LowerDenseBits(target),
         LowerConv2dBits(target),
         LowerDensePacked(target),

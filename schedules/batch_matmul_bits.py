@@ -9,6 +9,8 @@ columns are packed (what attention weighs) by `pack_code_columns`. `bit_sums` is
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 from tvm import te, tirx
 
@@ -93,9 +95,28 @@ def bit_sums(x: te.Tensor, coefficients: Sequence[int]) -> te.Tensor:
         bits = [
             tirx.popcount(x(*index, a, k)).astype("int32") * c for a, c in enumerate(coefficients)
         ]
-        total = bits[0]
-        for one in bits[1:]:
-            total = total + one
-        return te.sum(total, axis=k)
+        return te.sum(reduce(add, bits), axis=k)
 
     return te.compute(outer, entry, name="bit_sums")
+
+
+def column_bit_sums(w: te.Tensor, coefficients: Sequence[int], plan: DenseBitsPlan) -> te.Tensor:
+    """The same of the columns of w: `plan.weight_shape`: (N, O) int32."""
+    lanes = plan.popcount.lanes
+    k = te.reduce_axis((0, plan.words), "k")
+
+    def bits(n: tirx.Var, v: tirx.Var, k: tirx.Var, lane: tirx.Var) -> tirx.Expr:
+        counts = [
+            tirx.popcount(w[n, v, k, b, lane]).astype("int32") * c
+            for b, c in enumerate(coefficients)
+        ]
+        return reduce(add, counts)
+
+    sums = te.compute(
+        (plan.batch, plan.vectors, lanes),
+        lambda n, v, lane: te.sum(bits(n, v, k, lane), axis=k),
+        name="column_bits",
+    )
+    return te.compute(
+        (plan.batch, plan.columns), lambda n, o: sums[n, o // lanes, o % lanes], name="columns"
+    )

@@ -129,8 +129,16 @@ def learned_steps(b: BinaryNetwork, x: str) -> str:
     return b.norm(b.conv(levels, weights))
 
 
+def learned_basis(b: BinaryNetwork, x: str) -> str:
+    """Two bits of activations; weights v_1 b_1 + v_2 b_2. Zhang et al. 2018 (LQ-Nets)."""
+    levels = b.net.node("Round", b.net.node("Clip", x, b.array(0), b.array(3)))
+    values = b.rng.uniform(0.02, 0.2, (2, CHANNELS, 1, 1, 1)).astype("float32")
+    return b.norm(b.conv(levels, (values * b.signs(2, *WEIGHTS)).sum(axis=0)))
+
+
 LAYERS = {each.__name__: each for each in (xnor, bireal, reactnet, larq, where)}
 LAYERS |= {each.__name__: each for each in (strict, masks, irnet, dorefa, learned_steps)}
+LAYERS |= {learned_basis.__name__: learned_basis}
 
 
 def binary_network(name: str) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import pytest
 from qcompile.schedules.batch_matmul_bits import (
     batch_matmul_bits,
     bit_sums,
+    column_bit_sums,
     pack_code_columns,
     word_columns,
 )
@@ -84,6 +85,21 @@ def test_sums_the_bits(target):
     words = packed_words([codes & 1, codes >> 1])
     function = fused_function([(words.shape, "uint32")], lambda x: bit_sums(x, (1, -2)), same, 1)
     expected = ((codes & 1).astype("int32") - 2 * (codes >> 1)).sum(-1, dtype="int32")
+    np.testing.assert_array_equal(run(build(function, target), [words], expected), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_the_bits_of_columns(shape, target):
+    batch, rows, depth, columns = shape
+    plan = plan_dense_bits(rows, depth, columns, Width("and", 2, 2).planes, target, batch=batch)
+    words = np.random.default_rng(0).integers(0, 2**32, plan.weight_shape, dtype="uint32")
+    function = fused_function(
+        [(words.shape, "uint32")], lambda w: column_bit_sums(w, (3, -5), plan), same, 1
+    )
+    counts = np.unpackbits(words.view("uint8"), axis=-1).reshape(*words.shape, 32)
+    sums = counts.sum(axis=(2, 5), dtype="int32")  # over words and bits: (N, vectors, 2, lanes)
+    both = 3 * sums[:, :, 0] - 5 * sums[:, :, 1]
+    expected = np.ascontiguousarray(both.reshape(batch, -1)[:, :columns], "int32")
     np.testing.assert_array_equal(run(build(function, target), [words], expected), expected)
 
 
