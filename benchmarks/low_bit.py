@@ -70,7 +70,7 @@ def bundle(name: str, folder: Path) -> Manifest:
     if name in low_bit_networks.NETWORKS:
         model = low_bit_networks.model_file(name, folder)
     else:
-        model = models.model_file(*name.split("_"), folder)
+        model = models.model_file("resnet18", name.removeprefix("resnet18_"), folder)
     compile_model(model, host_target(), output=folder / name)
     return read_manifest(folder / name)
 
