@@ -24,6 +24,7 @@ from qcompile.schedules.arithmetic import unfused
 Array = NDArray[Any]
 QUANTIZE = "qcompile.quantize"
 DEQUANTIZE = "qcompile.dequantize"
+LARGEST_EXPONENT = 120  # of powers of two that are normal float32, and their reciprocals too
 
 
 def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -131,9 +132,12 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
         zero, codes = tirx.const(0.0, "float32"), [tirx.const(code, dtype) for code in (1, -1)]
         return te.compute(x.shape, lambda *i: tirx.Select(x(*i) >= zero, *codes), name="quantize")
 
+    reciprocal = _exact_reciprocal(call.args[1])
+
     def compute(x: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
         def entry(*index: tirx.Var) -> tirx.Expr:
-            code = rounded(x(*index) / _along(scale, index, axis))
+            factor = _along(scale, index, axis)
+            code = rounded(x(*index) / factor if reciprocal is None else x(*index) * factor)
             code = code + _along(zero, index, axis).astype("float32")
             code = tirx.max(tirx.min(code, tirx.const(high, "float32")), tirx.const(low, "float32"))
             return code.astype("int32").astype(dtype)
@@ -141,7 +145,25 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
         return te.compute(x.shape, entry, name="quantize")
 
     chosen = sign if is_bipolar(bits, bool(signed), bool(narrow)) else compute
-    return bb.call_te(chosen, *call.args, primfunc_name_hint="quantize")
+    x, scale, zero = call.args
+    return bb.call_te(
+        chosen, x, scale if reciprocal is None else reciprocal, zero, primfunc_name_hint="quantize"
+    )
+
+
+def _exact_reciprocal(scale: relax.Expr) -> relax.Expr | None:
+    """1 / scale where multiplying by it is dividing by the scale: constant powers of two.
+
+    Both are the same real number, rounded once; a division takes several times as long.
+    """
+    value: Any = getattr(scale, "value", None)
+    if not hasattr(value, "numpy"):
+        return None
+    values = value.numpy()
+    mantissas, exponents = np.frexp(values)
+    if np.all(mantissas == 0.5) and np.all(np.abs(exponents) < LARGEST_EXPONENT):
+        return relax.const(1 / values, "float32")
+    return None
 
 
 def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
