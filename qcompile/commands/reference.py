@@ -23,7 +23,7 @@ def load_reference(model: str | Path) -> Callable[[dict[str, Array]], list[Array
     Optimizations are off because they change integers. Raises MissingPackage without
     onnxruntime, InvalidModel when onnxruntime cannot load or run the model.
     """
-    session = _session(model, _runnable(model))
+    session = _session(model, lambda: _runnable(model))
     return lambda inputs: list(_asking(model, lambda: session.run(None, inputs)))
 
 
@@ -44,7 +44,7 @@ def load_tensors(
     shown.graph.output.extend(
         helper.make_empty_tensor_value_info(n) for n in names if n not in declared
     )
-    session = _session(name, shown.SerializeToString())
+    session = _session(name, shown.SerializeToString)
 
     def run(inputs: dict[str, Array]) -> dict[str, Array]:
         values = _asking(name, lambda: session.run(names, inputs))
@@ -55,13 +55,13 @@ def load_tensors(
 
 def run_once(model: onnx.ModelProto, arguments: Sequence[Array]) -> Array:
     """The one result of a small model whose inputs are x0, x1, ..."""
-    session = _session(model.graph.name, model.SerializeToString())
+    session = _session(model.graph.name, model.SerializeToString)
     inputs = {f"x{k}": array for k, array in enumerate(arguments)}
     (result,) = _asking(model.graph.name, lambda: session.run(None, inputs))
     return np.asarray(result)
 
 
-def _session(model: str | Path, runnable: str | bytes) -> Any:
+def _session(model: str | Path, runnable: Callable[[], str | bytes]) -> Any:
     """onnxruntime's session of a file or of a file's content; `model` is for messages."""
     try:
         import onnxruntime
@@ -72,9 +72,10 @@ def _session(model: str | Path, runnable: str | bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # its complaints arrive as exceptions
+    content = runnable()
     return _asking(
         model,
-        lambda: onnxruntime.InferenceSession(runnable, options, providers=["CPUExecutionProvider"]),
+        lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]),
     )
 
 
