@@ -6,6 +6,7 @@ with QCOMPILE_DEBUG=1, together with Python's tracebacks.
 """
 
 import ctypes
+import gc
 import mmap
 import os
 import resource
@@ -42,6 +43,7 @@ def run_in_child(work: Callable[[], None]) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until both processes have handlers
         child = os.fork()
         if child == 0:
+            gc.freeze()  # else it may finalize what waits for threads that only the parent has
             code = FAULT
             try:
                 code = _child(work, None if debug else noise, parent)

@@ -1,6 +1,7 @@
 """Every end that a command can take: exit codes and the one message."""
 
 import faulthandler
+import gc
 import json
 import os
 import re
@@ -271,3 +272,25 @@ def test_starts_quickly():
     command = [sys.executable, "-c", code]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert not {"tvm", "numpy", "onnx", "rich"} & set(loaded)
+
+
+def test_the_child_leaves_the_garbage_of_its_parent(tmp_path):
+    """Its finalizers may wait for threads that the child does not have: onnxruntime's do."""
+    told = tmp_path / "finalized"
+
+    class Garbage:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            told.touch()
+
+    gc.disable()
+    try:
+        Garbage()
+        assert run_in_child(gc.collect) == 0
+        assert not told.exists()
+        gc.collect()
+        assert told.exists()
+    finally:
+        gc.enable()
