@@ -8,13 +8,13 @@ import onnx
 import pytest
 from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
+from qcompile import compiler
 from qcompile.bundle import load
 from qcompile.cli import main
 from qcompile.commands.compile import compile
 from qcompile.errors import InvalidModel
-from qcompile.passes import choose_kernels
 from qcompile.targets import host_features, load_target
-from qcompile.targets.costs import Costs, KernelCost
+from tests.passes.test_lower_bits import BITS_ALWAYS
 
 CHANNELS, SIZE, LAYERS = 64, 9, 2
 SAMPLES = 5
@@ -69,9 +69,7 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
 
 
 def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
-    free, dear = KernelCost(0, 0, 0), KernelCost(1, 1, 1)
-    always = Costs(int8=dear, bits=free, pack_s=0, far_byte_s=0, source="test")
-    monkeypatch.setattr(choose_kernels, "costs_of", lambda _: always)
+    monkeypatch.setattr(compiler, "costs_for", lambda *_: BITS_ALWAYS)
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
     model, variants = save(tmp_path, networks)
     bundle = compile(model, target, tmp_path / "build", variants=variants)
