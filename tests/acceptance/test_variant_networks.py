@@ -9,12 +9,13 @@ import pytest
 import variant_networks
 from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
+from qcompile import compiler
 from qcompile.bundle import load
 from qcompile.cli import main
 from qcompile.commands.compile import compile
 from qcompile.errors import InvalidModel
 from qcompile.targets import host_features, load_target
-from qcompile.targets.costs import KERNELS, Costs, KernelCost
+from tests.passes.test_lower_bits import BITS_ALWAYS
 
 CHANNELS, SIZE, LAYERS = 64, 9, 2
 SAMPLES = 5
@@ -69,9 +70,7 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
 
 
 def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
-    kernels = {name: KernelCost(*[1 - name.endswith("bits")] * 9) for name in KERNELS}
-    bits_always = Costs(kernels, read_s=0, pack_s=0, copy_s=0, source="test")
-    monkeypatch.setattr("qcompile.compiler.costs_for", lambda *_: bits_always)
+    monkeypatch.setattr(compiler, "costs_for", lambda *_: BITS_ALWAYS)
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
     model, variants = save(tmp_path, networks)
     bundle = compile(model, target, tmp_path / "build", variants=variants)

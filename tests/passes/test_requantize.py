@@ -87,6 +87,31 @@ def test_sums(scale):
     np.testing.assert_array_equal(run(mod, SUMS), expected)
 
 
+def shifted(sums, shift, rounding):
+    """sums / 2**shift by integers alone."""
+    if rounding == "floor":
+        return sums >> shift
+    return (sums + 2 ** (shift - 1) - 1 + (sums >> shift & 1)) >> shift  # half to even
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "floor"])
+@pytest.mark.parametrize("first", [1, 5, 9, 13, 17, 21])
+def test_powers_of_two_are_shifts(first, rounding):
+    """A product with one is exact; float32 holds the sums that are not clamped in any case."""
+    shifts = first + np.arange(4)
+    ties = RNG.integers(-300, 300, (200, 4)) * 2**shifts + 2 ** (shifts - 1)
+    sums = np.concatenate([SUMS, ties, ties - 1, ties + 1])
+    if shifts[-1] > 16:
+        sums = sums[(np.abs(sums) <= 2**24).all(axis=1)]
+    sums = sums.clip(-(2**31), 2**31 - 1).astype("int32")
+    scales = 2.0**-shifts
+    mod = requantized(sums.shape, "int32", scales, to=(1.0, 7), axis=1, rounding=rounding)
+    mod = Requantize()(mod)
+    assert operators(mod) == ["requantize"]
+    expected = np.clip(shifted(sums.astype("int64"), shifts, rounding) + 7, 0, 255)
+    np.testing.assert_array_equal(run(mod, sums), expected)
+
+
 OFFSETS = {
     "each": np.float32([0.31, -0.77, 0, 5]),
     "each_of_rank_2": np.float32([[0.31, -0.77, 0, 5]]),
