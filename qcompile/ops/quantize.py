@@ -10,6 +10,7 @@ one of qcompile.ops.roundings. ONNX QuantizeLinear and DequantizeLinear, opset 2
 BipolarQuant.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -128,27 +129,45 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     dtype = stored_dtype(bits, bool(signed))
     rounded = EXPRESSIONS[str(call.attrs["rounding"])]
 
-    def sign(x: te.Tensor, _scale: te.Tensor, _zero: te.Tensor) -> te.Tensor:
+    def sign(x: te.Tensor, _scale: te.Tensor, *_: te.Tensor) -> te.Tensor:
         zero, codes = tirx.const(0.0, "float32"), [tirx.const(code, dtype) for code in (1, -1)]
         return te.compute(x.shape, lambda *i: tirx.Select(x(*i) >= zero, *codes), name="quantize")
 
     reciprocal = _exact_reciprocal(call.args[1])
+    literal = _literal(call.args[2])
 
-    def compute(x: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+    def compute(x: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
         def entry(*index: tirx.Var) -> tirx.Expr:
             factor = _along(scale, index, axis)
             code = rounded(x(*index) / factor if reciprocal is None else x(*index) * factor)
-            code = code + _along(zero, index, axis).astype("float32")
+            code = code + _zero_at(zero, literal, index, axis).astype("float32")
             code = tirx.max(tirx.min(code, tirx.const(high, "float32")), tirx.const(low, "float32"))
             return code.astype("int32").astype(dtype)
 
         return te.compute(x.shape, entry, name="quantize")
 
     chosen = sign if is_bipolar(bits, bool(signed), bool(narrow)) else compute
-    x, scale, zero = call.args
-    return bb.call_te(
-        chosen, x, scale if reciprocal is None else reciprocal, zero, primfunc_name_hint="quantize"
-    )
+    x, scale, *zero = call.args
+    operands = [x, scale if reciprocal is None else reciprocal, *(zero if literal is None else [])]
+    return bb.call_te(chosen, *operands, primfunc_name_hint="quantize")
+
+
+def _literal(zero: relax.Expr) -> int | None:
+    """A zero point that is one constant: as a literal it is folded into what surrounds it."""
+    values = _constant(zero)
+    return int(values.reshape(())) if values is not None and values.size == 1 else None
+
+
+def _zero_at(
+    given: Sequence[te.Tensor], literal: int | None, index: tuple[tirx.Var, ...], axis: int
+) -> tirx.Expr:
+    """The zero point of the element at `index`: the operand's, or the literal."""
+    return tirx.const(literal, "int32") if literal is not None else _along(given[0], index, axis)
+
+
+def _constant(parameter: relax.Expr) -> Array | None:
+    value: Any = getattr(parameter, "value", None)
+    return value.numpy() if hasattr(value, "numpy") else None
 
 
 def _exact_reciprocal(scale: relax.Expr) -> relax.Expr | None:
@@ -156,10 +175,9 @@ def _exact_reciprocal(scale: relax.Expr) -> relax.Expr | None:
 
     Both are the same real number, rounded once; a division takes several times as long.
     """
-    value: Any = getattr(scale, "value", None)
-    if not hasattr(value, "numpy"):
+    values = _constant(scale)
+    if values is None:
         return None
-    values = value.numpy()
     mantissas, exponents = np.frexp(values)
     if np.all(mantissas == 0.5) and np.all(np.abs(exponents) < LARGEST_EXPONENT):
         return relax.const(1 / values, "float32")
@@ -169,11 +187,17 @@ def _exact_reciprocal(scale: relax.Expr) -> relax.Expr | None:
 def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     axis = int(call.attrs["axis"])
 
-    def compute(q: te.Tensor, scale: te.Tensor, zero: te.Tensor) -> te.Tensor:
+    q, scale, *zero = call.args
+    literal = _literal(zero[0])
+
+    def compute(q: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
         def entry(*index: tirx.Var) -> tirx.Expr:
-            code = q(*index).astype("int32") - _along(zero, index, axis).astype("int32")
+            code = q(*index).astype("int32")
+            if literal != 0:
+                code = code - _zero_at(zero, literal, index, axis).astype("int32")
             return unfused(code.astype("float32") * _along(scale, index, axis))
 
         return te.compute(q.shape, entry, name="dequantize")
 
-    return bb.call_te(compute, *call.args, primfunc_name_hint="dequantize")
+    operands = [q, scale, *(zero if literal is None else [])]
+    return bb.call_te(compute, *operands, primfunc_name_hint="dequantize")
