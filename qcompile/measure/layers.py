@@ -22,6 +22,7 @@ from qcompile.targets import Target
 BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (3, 3), (4, 4)]
 RANDOM_BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (4, 2), (3, 3), (4, 4), (8, 2)]
 QUICK_BITS = [(1, 1), (2, 2)]
+INT8_BITS = (8, 8)
 # (size, inputs, outputs) of images
 CONVOLUTIONS = [
     *((56, 64, 64), (28, 128, 128), (14, 256, 256), (7, 512, 512)),
@@ -35,6 +36,7 @@ PRODUCTS = [
     *((784, 64, 64), (784, 256, 64), (196, 512, 128), (1, 512, 1000), (2, 800, 256)),
 ]
 QUICK_PRODUCTS = [(1, 1024, 1000), (8, 256, 256), (64, 768, 64), (784, 64, 64), (64, 64, 512)]
+QUICK_PRODUCTS_OF = 2**24  # multiplications: more only take longer
 LEVELS = 3  # thresholds of the codes that a layer makes
 
 
@@ -69,7 +71,9 @@ def grid() -> Iterator[LayerShape]:
 
 
 def quick_grid() -> Iterator[LayerShape]:
-    """The fewest of them that do: measured in a few seconds."""
+    """The fewest of them that do, measured in a few seconds; int8 kernels need no variants."""
+    yield from (convolution(*sizes, INT8_BITS) for sizes in CONVOLUTIONS)
+    yield from (product(*sizes, INT8_BITS) for sizes in PRODUCTS if prod(sizes) < QUICK_PRODUCTS_OF)
     for bits in QUICK_BITS:
         yield from (convolution(*sizes, bits) for sizes in QUICK_CONVOLUTIONS)
         yield from (product(*sizes, bits) for sizes in QUICK_PRODUCTS)
