@@ -7,8 +7,9 @@ from math import prod
 import numpy as np
 import tvm
 from numpy.typing import NDArray
+from tvm import relax
 
-from qcompile.ops.contractions import CONV2D
+from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.passes.lowering import Layer
 from qcompile.passes.prepared import unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
@@ -34,6 +35,13 @@ def geometry_of(call: tvm.ir.Call) -> Geometry:
         tuple(int(value) for value in call.attrs[key]) for key in ("padding", "strides", "dilation")
     )
     return Geometry(pads, strides, dilation, int(call.attrs["groups"]))
+
+
+def rows_alone(call: relax.Expr) -> bool:
+    """Whether every output reads one row of data: dense, or a 1 x 1 convolution."""
+    if operator_name(call) != CONV2D:
+        return operator_name(call) == DENSE
+    return geometry_of(call).pointwise(shape_of(call.args[1])[1:3])
 
 
 def layer_of(call: tvm.ir.Call, kernel: str, weights: NDArray[np.int8]) -> Layer:

@@ -11,22 +11,21 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax, te
 
-from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.passes.bit_planes import constant_sums, pair_coefficients, weight_planes
 from qcompile.passes.choose_kernels import BITS, chosen
 from qcompile.passes.facts import array_of
 from qcompile.passes.kernel_costs import data_planes
-from qcompile.passes.layers import geometry_of, layer_of
+from qcompile.passes.layers import layer_of, rows_alone
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.packed import packed_codes
-from qcompile.passes.rewriter import operator_name, shape_of
+from qcompile.passes.rewriter import shape_of
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.dense_bits import dense_bits, pack_weights, plan_dense_bits
 
 
 class _LowerDenseBits(Lowering):
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        if chosen(call) != BITS or not _rows_alone(call):
+        if chosen(call) != BITS or not rows_alone(call):
             return None
         weights, bias = (array_of(argument) for argument in call.args[1:])
         layer = str(call.attrs["layer"])
@@ -55,14 +54,6 @@ class _LowerDenseBits(Lowering):
             packed(sums.astype("int32")),
         ]
         return self.kernel(compute, operands, "dense_bits", layer)
-
-
-def _rows_alone(call: tvm.ir.Call) -> bool:
-    """Whether every output reads one row of data: dense, or a 1 x 1 convolution."""
-    if operator_name(call) == DENSE:
-        return True
-    kernel = shape_of(call.args[1])[1:3]
-    return operator_name(call) == CONV2D and geometry_of(call).pointwise(kernel)
 
 
 LowerDenseBits = passes_of(_LowerDenseBits, "LowerDenseBits")

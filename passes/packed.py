@@ -1,14 +1,18 @@
 """Codes as the kernels on bits read them: planes of bits, 32 channels in a word, and a border."""
 
 from collections.abc import Sequence
+from math import prod
 
 import tvm
 from tvm import relax, te, tirx
 
+from qcompile.ops.contractions import BATCH_MATMUL
 from qcompile.passes.bit_planes import DataPlanes
 from qcompile.passes.declared_patterns import ELEMENTWISE, INJECTIVE
-from qcompile.passes.lowering import Lowering
-from qcompile.passes.rewriter import shape_of
+from qcompile.passes.layers import rows_alone
+from qcompile.passes.lowering import Lowering, matrix_shape
+from qcompile.passes.rewriter import operator_name, shape_of
+from qcompile.passes.sink_reshape import EPILOGUES
 from qcompile.schedules.max_pool_bits import max_pool2d_bits
 from qcompile.schedules.pack_bits import pack_bits
 from qcompile.schedules.prepare_bits import prepare_bits
@@ -19,8 +23,9 @@ def packed_codes(
 ) -> relax.Expr:
     """x (..., C) int8 or uint8 as words (..., planes, groups * ceil(C / groups / 32)) uint32.
 
-    Declared elementwise, so that it joins the kernel that makes the codes. Codes of one bit are
-    packed before a max pooling that nothing else reads: it is an or of words.
+    Declared elementwise, so that it joins the kernel that makes the codes, in the shape in which it
+    makes them. Codes of one bit are packed before a max pooling that nothing else reads: it is an
+    or of words.
     """
     pool = lowering.call_of(x, "relax.nn.max_pool2d")
     if pool is not None and data.bits == 1 and lowering.reads.get(x) == 1 and _last(pool):
@@ -29,7 +34,24 @@ def packed_codes(
     def compute(x: te.Tensor) -> te.Tensor:
         return pack_bits(unsigned_codes(x, data), data.bits, groups)
 
-    return lowering.kernel(compute, [x], "pack", pattern=ELEMENTWISE)
+    made = lowering.reshaped(x, kernel_shape(lowering, x))
+    words = lowering.kernel(compute, [made], "pack", pattern=ELEMENTWISE)
+    return lowering.reshaped(words, (*shape_of(x)[:-1], *shape_of(words)[-2:]))
+
+
+def kernel_shape(lowering: Lowering, x: relax.Expr) -> tuple[int, ...]:
+    """The shape of x where the kernel, or what follows it, makes it; the last axis is the same."""
+    found, shape = lowering.definition(x), shape_of(x)
+    name = operator_name(found)
+    if name in EPILOGUES:
+        whole = [a for a in found.args if isinstance(a, relax.Var) and shape_of(a) == shape]
+        made = {kernel_shape(lowering, a) for a in whole}
+        return made.pop() if len(made) == 1 else shape
+    if name == "relax.reshape" and shape_of(found.args[0])[-1:] == shape[-1:]:
+        return kernel_shape(lowering, found.args[0])
+    if name == BATCH_MATMUL:
+        return prod(shape[:-2]), *shape[-2:]
+    return matrix_shape(x) if rows_alone(found) else shape
 
 
 def unsigned_codes(x: te.Tensor, data: DataPlanes) -> te.Tensor:

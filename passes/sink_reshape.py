@@ -24,8 +24,10 @@ from qcompile.passes.rewriter import (
 
 QUANTIZERS = ("qcompile.quantize", "qcompile.dequantize")
 PRELU = "relax.nn.prelu"
+THRESHOLD = "qcompile.threshold"  # reads its parameters along the last axis, whatever the rank
 EPILOGUES = {
     PRELU,
+    THRESHOLD,
     *QUANTIZERS,
     *(f"qcompile.{name}" for name in ("requantize", "add", "multiply")),
     *UNARY,
@@ -63,6 +65,8 @@ class _SinkReshape(BindingRewriter):
             return False
         if _channel_axis(call) != len(full) - 1 and any(shape_of(a) for a in call.args[1:3]):
             return False
+        if operator_name(call) == THRESHOLD:
+            return True
         return all(
             shape_of(other) == full or self._last_axis(shape_of(other), full)
             for other in call.args
@@ -81,9 +85,12 @@ class _SinkReshape(BindingRewriter):
         self, call: tvm.ir.Call, argument: relax.Expr, source: tuple[int, ...], name: str
     ) -> relax.Expr:
         full = shape_of(argument)
+        moved = 1 if operator_name(call) == THRESHOLD else len(call.args)
         arguments = [
-            self._aligned(other, full, source) if isinstance(other.ty, relax.TensorType) else other
-            for other in call.args
+            self._aligned(other, full, source)
+            if number < moved and isinstance(other.ty, relax.TensorType)
+            else other
+            for number, other in enumerate(call.args)
         ]
         attributes, last = call.attrs, len(source) - 1
         if operator_name(call) == PRELU:

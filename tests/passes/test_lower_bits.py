@@ -8,7 +8,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from qcompile.ops import conv2d, dense
+from qcompile.ops import conv2d, dense, threshold
 from qcompile.passes.choose_kernels import ChooseKernels
 from qcompile.pipeline import fuse_passes, lower_passes
 from qcompile.targets import host_features, load_target
@@ -280,4 +280,36 @@ def test_codes_of_one_bit_are_pooled_as_words(data, kernel, target):
     around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=data.low)
     windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))[:, ::2, ::2]
     expected = references.conv2d(windows.max(axis=(-2, -1)), w, padding=(1, 1, 1, 1))
+    np.testing.assert_array_equal(run(mod, target, x), expected)
+
+
+@pytest.mark.parametrize("costs", [BITS_ALWAYS, INT8_ALWAYS], ids=["bits", "int8"])
+@pytest.mark.parametrize("shape", [(2, 5, 64), (6, 64)], ids=str)
+def test_thresholds_and_packing_join_products(shape, costs, target):
+    """Whatever the leading axes, which the kernel does not have."""
+    rng = np.random.default_rng(0)
+    x = BIPOLAR.draw(rng, shape)
+    weights = [rng.choice(SIGNS, (64, 64)).astype("int8") for _ in range(2)]
+    limits = rng.integers(-9, 9, (1, 64)).astype("int32")
+
+    def body(emit, codes):
+        def multiply(codes, w, layer):
+            bias = relax.const(np.zeros(64, "int32"))
+            attributes = {"bits": (1, 1), "codes": (-1, 2), "layer": layer}
+            return emit(dense(codes, relax.const(w), bias, zero_point=0, **attributes))
+
+        sums = multiply(codes, weights[0], "first")
+        codes = threshold(sums, relax.const(limits), None, low=-1, step=2, dtype="int8")
+        return multiply(emit(codes), weights[1], "second")
+
+    mod = lowered(module(body, (x.shape, "int8")), target, costs)
+    kinds = [str(var.name_hint) for var in mod.functions]
+    assert "threshold" not in kinds and not any(
+        "threshold" in k and "dense" not in k for k in kinds
+    )
+    assert sum("dense" in kind for kind in kinds) == 2
+    if costs is BITS_ALWAYS:
+        assert any("dense_bits" in k and "threshold" in k and "pack" in k for k in kinds)
+    first = x.astype("int64") @ weights[0].T.astype("int64")
+    expected = np.where(first >= limits[0], 1, -1) @ weights[1].T.astype("int64")
     np.testing.assert_array_equal(run(mod, target, x), expected)

@@ -3,6 +3,7 @@ import pytest
 from tvm import relax
 from tvm.relax.op import nn
 
+from qcompile.ops import threshold
 from qcompile.passes.sink_reshape import SinkReshape
 from tests.passes.modules import assert_same, const, dequantized, module, operators, quantized, run
 
@@ -26,6 +27,7 @@ def hard_swish(emit, y):
     return emit(relax.op.multiply(y, gate))
 
 
+LIMITS = np.array([[-3, 0, 2, 9], [0, 0, 5, 9], [1, 4, 5, 9]], "int32")
 Y = -X.reshape(IMAGE)
 FOLLOWERS = {
     "unary": (lambda emit, y: nn.leakyrelu(y, 0.5), np.where(Y > 0, Y, Y / 2)),
@@ -36,6 +38,10 @@ FOLLOWERS = {
     "prelu_of_minus_one": (
         lambda emit, y: nn.prelu(y, const(SLOPES), -1),
         np.where(Y > 0, Y, Y * SLOPES),
+    ),
+    "threshold": (
+        lambda emit, y: threshold(y, relax.const(LIMITS), low=-1, step=2, dtype="int8"),
+        2 * (Y[None] >= LIMITS[:, None, None, None]).sum(axis=0) - 1,
     ),
     "read_twice": (hard_swish, Y * (Y + 3).clip(0, 6)),
     "quantizers": (
