@@ -16,6 +16,7 @@ from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.passes.dequantize_per_reader import DequantizePerReader
 from qcompile.passes.fold_affine import FoldAffine
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
+from qcompile.passes.fold_pad import FoldPad
 from qcompile.passes.hoist_quantize import HoistQuantize
 from qcompile.passes.integer_bias import IntegerBias
 from qcompile.passes.integer_conv2d import IntegerConv2d
@@ -76,6 +77,7 @@ def integer_form_passes() -> Sequence[Pass]:
         FoldBatchNorm(),
         Conv1dAsConv2d(),
         SignalsAsImages(),
+        FoldPad(),
         IntegerSources(),
         ChannelsLast(),
         UnsignedActivations(),
