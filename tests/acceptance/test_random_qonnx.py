@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from tvm import relax
 
-from qcompile.commands.qonnx_cut import cut_at_quantizers
 from qcompile.commands.qonnx_expansion import expand_qonnx
 from qcompile.frontend import import_onnx
 from qcompile.pipeline import pipeline
 from qcompile.targets import load_target
+from tests.acceptance.qonnx_cut import cut_at_quantizers
 from tests.acceptance.qonnx_graphs import random_network
 
 SEEDS = st.integers(0, 2**32 - 1)

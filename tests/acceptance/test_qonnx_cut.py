@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from qcompile.commands.qonnx_cut import cut_at_quantizers
 from qcompile.commands.qonnx_expansion import expand_qonnx
+from tests.acceptance.qonnx_cut import cut_at_quantizers
 from tests.qcompile.frontend.onnx_models import model_of, reference
 
 DOMAIN = "qonnx.custom_op.general"
