@@ -37,7 +37,7 @@ from qcompile.ops import dequantize, quantize
 from qcompile.ops.quantize import code_range, is_bipolar, stored_dtype
 from qcompile.ops.roundings import HALF_EVEN, round_array
 
-MOST_BITS = 16  # of values computed at run time
+MOST_BITS = 8  # of values computed at run time
 MOST_CONSTANT_BITS = 32  # of biases, above all
 
 

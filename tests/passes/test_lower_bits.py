@@ -145,39 +145,25 @@ def test_convolutions(name, target):
     np.testing.assert_array_equal(run(mod, target, x), expected + bias)
 
 
-@pytest.mark.parametrize("rows", [1, 5, 64])
-@pytest.mark.parametrize(
-    ("data", "weights"), [(BIPOLAR, SIGNS), (UINT2, TERNARY), (INT2, SIGNS), (UINT4, INT2_WEIGHTS)]
-)
-def test_products(rows, data, weights, target):
-    rng = np.random.default_rng(rows)
-    x = data.draw(rng, (rows, 70))
-    w = rng.choice(weights, (33, 70)).astype("int8")
-    bias = rng.integers(-9, 9, 33).astype("int32")
-
-    def body(emit, codes):
-        return dense(
-            codes,
-            relax.const(w),
-            relax.const(bias),
-            zero_point=1,
-            bits=(data.bits, 2),
-            codes=(data.low, data.step),
-            layer="layer",
+PRODUCTS = [
+    *(
+        (BITS_ALWAYS, "dense_bits", *pair)
+        for pair in ((BIPOLAR, SIGNS), (UINT2, TERNARY), (INT2, SIGNS), (UINT4, INT2_WEIGHTS))
+    ),
+    *(
+        (PACKED_ALWAYS, "dense_packed", *pair)
+        for pair in (
+            (BIPOLAR, SIGNS),
+            (UINT4, range(-8, 8)),
+            (Data(8, 0, 1, "uint8"), INT2_WEIGHTS),
         )
-
-    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
-    assert kernels(mod) == {"dense_bits"}
-    expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
-    np.testing.assert_array_equal(run(mod, target, x), expected)
+    ),
+]
 
 
 @pytest.mark.parametrize("rows", [1, 5, 64])
-@pytest.mark.parametrize(
-    ("data", "weights"),
-    [(BIPOLAR, SIGNS), (UINT4, range(-8, 8)), (Data(8, 0, 1, "uint8"), INT2_WEIGHTS)],
-)
-def test_products_with_packed_weights(rows, data, weights, target):
+@pytest.mark.parametrize(("costs", "kernel", "data", "weights"), PRODUCTS)
+def test_products(rows, costs, kernel, data, weights, target):
     rng = np.random.default_rng(rows)
     x = data.draw(rng, (rows, 70))
     w = rng.choice(list(weights), (33, 70)).astype("int8")
@@ -189,13 +175,13 @@ def test_products_with_packed_weights(rows, data, weights, target):
             relax.const(w),
             relax.const(bias),
             zero_point=1,
-            bits=(data.bits, 4),
+            bits=(data.bits, 2 if kernel == "dense_bits" else 4),
             codes=(data.low, data.step),
             layer="layer",
         )
 
-    mod = lowered(module(body, (x.shape, str(x.dtype))), target, PACKED_ALWAYS)
-    assert kernels(mod) == {"dense_packed"}
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, costs)
+    assert kernels(mod) == {kernel}
     expected = (x.astype("int64") - 1) @ w.T.astype("int64") + bias
     np.testing.assert_array_equal(run(mod, target, x), expected)
 

@@ -1,7 +1,5 @@
 """conv2d_bits against NumPy, exactly, with and without a fused epilogue."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan, plan_conv2d_bits
 from qcompile.targets import host_features, load_target
 from tests.schedules.bits import WIDTHS, Width, packed_words
+from tests.schedules.convolution import Case
 from tests.schedules.kernels import (
     INT8_TARGETS,
     build,
@@ -22,20 +21,6 @@ from tests.schedules.kernels import (
     run,
 )
 from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
-
-
-@dataclass(frozen=True)
-class Case:
-    """x (N, H, W, C) before padding and what convolves it; pads: (top, left, bottom, right)."""
-
-    data: tuple[int, int, int, int]
-    outputs: int
-    kernel: tuple[int, int] = (3, 3)
-    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
-    strides: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
 
 CASES = [
     Case((1, 8, 14, 64), 64),

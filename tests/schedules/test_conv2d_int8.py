@@ -1,6 +1,6 @@
 """conv2d_int8 against NumPy, exactly, with and without a fused epilogue."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
 from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
 from qcompile.targets import host_features, load_target
+from tests.schedules.convolution import Case
 from tests.schedules.kernels import (
     INT8_TARGETS,
     build,
@@ -20,20 +21,6 @@ from tests.schedules.kernels import (
     residual_reference,
     run,
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """x (N, H, W, C) before padding and what convolves it; pads: (top, left, bottom, right)."""
-
-    data: tuple[int, int, int, int]
-    outputs: int
-    kernel: tuple[int, int] = (3, 3)
-    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
-    strides: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
 
 CASES = [
     Case((1, 8, 14, 32), 32),

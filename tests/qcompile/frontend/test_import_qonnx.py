@@ -55,7 +55,7 @@ def test_rounds_as_the_mode_says(mode, zero):
     same_numbers(quant(zero=zero, mode=mode, signed=0))
 
 
-@pytest.mark.parametrize("bits", [2, 3, 8, 11])
+@pytest.mark.parametrize("bits", [2, 3, 8, 7])
 @pytest.mark.parametrize("signed", [0, 1])
 @pytest.mark.parametrize("narrow", [0, 1])
 def test_keeps_the_range(bits, signed, narrow):
@@ -217,9 +217,9 @@ def computed_bits():
 
 
 REFUSED = {
-    "fraction": (lambda: quant(bits=3.5), "bit width of 3.5; whole numbers from 1 to 16"),
+    "fraction": (lambda: quant(bits=3.5), "bit width of 3.5; whole numbers from 1 to 8 work"),
     "none": (lambda: quant(bits=0), "bit width of 0;"),
-    "wide": (lambda: quant(bits=17), "bit width of 17;"),
+    "wide": (lambda: quant(bits=9), "bit width of 9;"),
     "nan bits": (lambda: quant(bits=np.nan), "bit width of nan;"),
     "several": (lambda: quant(bits=np.array([2.0, 3.0, 4.0])), "3 bit widths; one"),
     "computed": (computed_bits, "bit width is computed at run time; only a constant works"),
