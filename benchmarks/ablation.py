@@ -38,7 +38,7 @@ from qcompile.pipeline import (
     own_form_passes,
 )
 from qcompile.schedules import conv2d_bits_plan
-from qcompile.schedules.bit_tile import BitTile
+from qcompile.schedules.tile import Tile
 from qcompile.targets import Target, host_target
 from qcompile.targets.costs import costs_of
 
@@ -171,7 +171,7 @@ def _without_fusion(target: Target) -> list[Pass]:
 @contextmanager
 def _single_sums() -> Iterator[None]:
     """Tiles of one vector of sums for one pixel."""
-    with patch.object(conv2d_bits_plan, "bit_tiles", lambda *_: [BitTile(1, 1)]):
+    with patch.object(conv2d_bits_plan, "bit_tiles", lambda *_: [Tile(1, 1)]):
         yield
 
 

@@ -4,11 +4,9 @@ One step loads a vector of words of each plane of weights for each of `vectors`,
 of each plane of each row, and counts the bits of all pairs. Costs are in instructions.
 """
 
-from dataclasses import dataclass
-
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount
-from qcompile.schedules.tile import MAX_STREAMS
+from qcompile.schedules.tile import MAX_STREAMS, Tile
 from qcompile.targets import Target
 
 # What a tile costs besides its words, and the epilogue of one vector, in instructions.
@@ -21,15 +19,9 @@ IN_STEP = 2
 IN_FLIGHT = 8
 
 
-@dataclass(frozen=True)
-class BitTile:
-    rows: int
-    vectors: int
-
-
 def bit_tiles(
     target: Target, popcount: Popcount, planes: Planes, rows: int, vectors: int
-) -> list[BitTile]:
+) -> list[Tile]:
     """Tiles whose sums stay in registers, of at most so many rows and vectors; at least one.
 
     Where whole words of outputs are possible, tiles are such or divide one.
@@ -37,23 +29,23 @@ def bit_tiles(
     word = WORD_BITS // popcount.lanes
     whole = vectors % word == 0
     found = [
-        BitTile(r, v)
+        Tile(r, v)
         for v in range(1, min(vectors, MAX_STREAMS) + 1)
         for r in range(1, rows + 1)
         if r * v * planes.pairs + popcount.spare <= target.vector_registers
         and (not whole or v % word == 0 or word % v == 0)
     ]
-    return found or [BitTile(1, 1)]
+    return found or [Tile(1, 1)]
 
 
-def tiles_of_word(tile: BitTile, popcount: Popcount, vectors: int) -> int:
+def tiles_of_word(tile: Tile, popcount: Popcount, vectors: int) -> int:
     """How many tiles, one after the other, make whole words of outputs; 1 where nothing does."""
     word = WORD_BITS // popcount.lanes
     return word // tile.vectors if vectors % word == 0 and tile.vectors < word else 1
 
 
 def bit_tile_cost(
-    tile: BitTile, words: int, popcount: Popcount, planes: Planes, target: Target
+    tile: Tile, words: int, popcount: Popcount, planes: Planes, target: Target
 ) -> float:
     """About how many instructions one tile takes for a reduction over `words`."""
     sums = tile.rows * tile.vectors * planes.data * planes.weights

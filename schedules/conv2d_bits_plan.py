@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles, tiles_of_word
+from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
-from qcompile.schedules.tile import SMALLEST_PARALLEL_S, round_up
+from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, image_tiles, round_up
 from qcompile.targets import Target
 
 
@@ -149,7 +149,7 @@ def plan_conv2d_bits(
         tile_rows=rows,
         tile_columns=columns,
         tile_vectors=tile_vectors,
-        word_tiles=tiles_of_word(BitTile(rows * columns, tile_vectors), popcount, vectors),
+        word_tiles=tiles_of_word(Tile(rows * columns, tile_vectors), popcount, vectors),
         weights_stay=weight_bytes > target.l2_bytes // 2,
         parallel=batch * groups * cost / target.clock_hz >= 2 * SMALLEST_PARALLEL_S,
     )
@@ -175,24 +175,14 @@ def _tile(
 ) -> tuple[tuple[int, int, int], float]:
     """(rows, columns, vectors) of the tile that is the fastest for all outputs, and its time.
 
-    Several rows are whole ones and divide the height. Where the outputs allow it a tile is whole
-    words of them, so that it can be packed.
+    Where the outputs allow it a tile is whole words of them, so that it can be packed.
     """
 
     def cost(tile: tuple[int, int, int]) -> float:
         count = height // tile[0] * ceil(width / tile[1]) * ceil(vectors / tile[2])
-        one = BitTile(tile[0] * tile[1], tile[2])
+        one = Tile(tile[0] * tile[1], tile[2])
         return count * bit_tile_cost(one, words, popcount, planes, target)
 
-    best = min(
-        (
-            (rows, tile.rows // rows, tile.vectors)
-            for tile in bit_tiles(target, popcount, planes, height * width, vectors)
-            for rows in range(1, tile.rows + 1)
-            if height % rows == 0
-            and tile.rows % rows == 0
-            and (tile.rows // rows == width or (rows == 1 and tile.rows <= width))
-        ),
-        key=cost,
-    )
+    shapes = bit_tiles(target, popcount, planes, height * width, vectors)
+    best = min(image_tiles(shapes, height, width), key=cost)
     return best, cost(best)

@@ -7,7 +7,7 @@ from math import ceil, prod
 from typing import Any
 
 from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape
-from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
+from qcompile.schedules.tile import Tile, image_tiles, round_up, tile_cost, tiles, worth_threads
 from qcompile.targets import Target
 
 
@@ -149,8 +149,7 @@ def _tile(
 ) -> tuple[int, int, int]:
     """(rows, columns, vectors) of the tile that takes the least time for all outputs.
 
-    Several rows are whole ones and divide the height; the vectors divide those of a group, unless
-    there is only one.
+    The vectors divide those of a group, unless there is only one.
     """
 
     def cost(tile: tuple[int, int, int]) -> float:
@@ -159,13 +158,9 @@ def _tile(
 
     return min(
         (
-            (rows, tile.rows // rows, tile.vectors)
-            for tile in tiles(target, height * width, vectors)
-            for rows in range(1, tile.rows + 1)
-            if height % rows == 0
-            and tile.rows % rows == 0
-            and (tile.rows // rows == width or (rows == 1 and tile.rows <= width))
-            and (panels == 1 or vectors % tile.vectors == 0)
+            tile
+            for tile in image_tiles(tiles(target, height * width, vectors), height, width)
+            if panels == 1 or vectors % tile[2] == 0
         ),
         key=cost,
     )

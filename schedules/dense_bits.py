@@ -24,11 +24,11 @@ from qcompile.schedules.bit_product import (
     pack_planes,
     popcount_sum,
 )
-from qcompile.schedules.bit_tile import BitTile, bit_tile_cost, bit_tiles, tiles_of_word
+from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
 from qcompile.schedules.tails import TILE
-from qcompile.schedules.tile import SMALLEST_PARALLEL_S, round_up
+from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, round_up
 from qcompile.targets import Target
 
 TILE_LOOPS = 5  # row, plane of data, vector, plane of weights, lane
@@ -88,9 +88,9 @@ def plan_dense_bits(
     popcount = popcount_of(target, columns)
     words, vectors = ceil(depth / WORD_BITS), ceil(columns / popcount.lanes)
 
-    def cost(tile: BitTile) -> float:
+    def cost(tile: Tile) -> float:
         full, rest = divmod(rows, tile.rows)
-        last = BitTile(rest, tile.vectors)
+        last = Tile(rest, tile.vectors)
         return ceil(vectors / tile.vectors) * sum(
             count * bit_tile_cost(t, words, popcount, planes, target)
             for count, t in ((full, tile), (int(rest > 0), last))

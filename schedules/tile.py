@@ -4,7 +4,7 @@ One step loads `vectors` registers of weights, broadcasts four bytes of each row
 `rows * vectors` dot products, the unit of all costs here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
@@ -34,6 +34,20 @@ def tiles(target: Target, rows: int, vectors: int) -> Iterator[Tile]:
         room = target.vector_registers - v * dot.held - dot.spare
         for r in range(1, min(rows, room // v) + 1):
             yield Tile(r, v)
+
+
+def image_tiles(shapes: Iterable[Tile], height: int, width: int) -> Iterator[tuple[int, int, int]]:
+    """The tiles as (rows, columns, vectors) of an image of outputs.
+
+    Several rows are whole ones and divide the height.
+    """
+    for tile in shapes:
+        for rows in range(1, tile.rows + 1):
+            if height % rows or tile.rows % rows:
+                continue
+            columns = tile.rows // rows
+            if columns == width or (rows == 1 and columns <= width):
+                yield rows, columns, tile.vectors
 
 
 def tile_cost(tile: Tile, steps: int, target: Target) -> float:
