@@ -58,7 +58,7 @@ def main() -> None:
                 remarks += [text for text in found.skipped if text not in remarks]
         tables.append(size_table(bundles))
         layers, told = layer_table(bundles[options.layers], Clock(host_target(), folder))
-    factor = bundles[FLOAT].library_bytes / bundles[NETWORKS[0]].library_bytes
+        factor = bundles[FLOAT].library_bytes / bundles[NETWORKS[0]].library_bytes
     remarks += [told, f"The library of {NETWORKS[0]} is {factor:.1f} times smaller than float's."]
     finish(Report("low_bit", [*tables, layers], remarks), options)
     if factor < SMALLER:
