@@ -14,10 +14,12 @@ from tvm import tirx
 from qcompile.export.lower import lower
 from qcompile.export.objects import write_object
 from qcompile.export.phases import Kernel, split_phases
-from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
+from qcompile.export.toolchain import Toolchain
 from qcompile.schedules import schedule
-from qcompile.schedules.intrinsics_x86 import DEPTH, VNNI_256, VNNI_512, Dot, dot_of
-from qcompile.schedules.popcount_x86 import WORD_BITS, popcount_of
+from qcompile.schedules.dot import Dot
+from qcompile.schedules.intrinsics import dot_of
+from qcompile.schedules.intrinsics_x86 import DEPTH, VNNI_256, VNNI_512
+from qcompile.schedules.popcount import WORD_BITS, popcount_of
 from qcompile.targets import Target
 
 BURST_S = 3e-4
@@ -94,10 +96,10 @@ class Clock:
     def _library(self, name: str, source: str, objects: Sequence[str]) -> ctypes.CDLL:
         """The shared library of a C file and objects, made once for each name."""
         if not (self.folder / f"{name}.so").exists():
-            tools = Toolchain(self.folder, print)
+            tools = Toolchain(self.target.architecture, self.folder, print)
             (self.folder / f"{name}.c").write_text(source)
             flags = [f"-m{f}" for f in self.target.features if f.startswith("avx")]
-            tools.compile(f"{name}.c", f"{name}.o", LIBRARY_TRIPLE, *flags)
+            tools.compile(f"{name}.c", f"{name}.o", *flags)
             tools.link_library([f"{name}.o", *objects], f"{name}.so")
         library = ctypes.CDLL(str(self.folder / f"{name}.so"))
         library.least.restype = ctypes.c_double

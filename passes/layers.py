@@ -59,9 +59,9 @@ def layer_of(call: tvm.ir.Call, kernel: str, weights: NDArray[np.int8]) -> Layer
 
 
 def unsigned_bias(
-    call: tvm.ir.Call, weights: NDArray[np.int8], bias: NDArray[np.int32]
+    call: tvm.ir.Call, weights: NDArray[np.int8], bias: NDArray[np.int32], offset: int
 ) -> NDArray[np.int32]:
-    """The bias that takes the zero point of unsigned codes off the sums."""
-    zero = unsigned_zero(call.args[0], int(call.attrs["zero_point"]))
+    """The bias that takes the zero point of unsigned codes, less `offset`, off the sums."""
+    zero = unsigned_zero(call.args[0], int(call.attrs["zero_point"])) - offset
     sums = weights.reshape(len(weights), -1).astype("int64").sum(axis=1)
     return (bias - zero * sums).astype("int32")

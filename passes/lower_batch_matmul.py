@@ -47,8 +47,9 @@ class _LowerBatchMatmul(Lowering):
         if zero_b:
             sums = self._rows(left, depth)
             total = self._less(total, sums, zero_b, (batch, rows, 1))
-        if zero_a:
-            total = self._less(total, self._columns(right), zero_a, (batch, 1, columns))
+        if zero_a != plan.offset:
+            less = zero_a - plan.offset
+            total = self._less(total, self._columns(right), less, (batch, 1, columns))
         if zero_a and zero_b:
             constant = scalar(zero_a * zero_b * depth, "int32")
             total = self.emit(relax.op.add(total, constant))

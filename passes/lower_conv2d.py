@@ -19,6 +19,7 @@ from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
 from qcompile.schedules.conv2d_plan import plan_conv2d
+from qcompile.schedules.intrinsics import dot_of
 
 
 class _LowerConv2d(Lowering):
@@ -26,7 +27,8 @@ class _LowerConv2d(Lowering):
         if operator_name(call) != CONV2D:
             return None
         x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
-        geometry, bias = geometry_of(call), unsigned_bias(call, weights, bias)
+        offset = dot_of(self.target).offset
+        geometry, bias = geometry_of(call), unsigned_bias(call, weights, bias, offset)
         zero = unsigned_zero(x, int(call.attrs["zero_point"]))
         layer = str(call.attrs["layer"])
         if geometry.pointwise(weights.shape[1:3]):

@@ -15,6 +15,7 @@ from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
+from qcompile.schedules.intrinsics import dot_of
 
 
 def dense_int8_kernel(
@@ -60,7 +61,7 @@ class _LowerDense(Lowering):
         layer = str(call.attrs["layer"])
         self.layers.append(layer_of(call, "dense_int8", weights))
         zero = unsigned_zero(x, int(call.attrs["zero_point"]))
-        bias = unsigned_bias(call, weights, bias)
+        bias = unsigned_bias(call, weights, bias, dot_of(self.target).offset)
         return self.reshaped(dense_int8_kernel(self, x, weights, bias, zero, layer), shape_of(call))
 
 

@@ -38,7 +38,7 @@ class _LowerDensePacked(Lowering):
         operands = [
             matrix_codes(self, x, plan.dense.input_shape, zero),
             packed(pack_weights(matrix, plan)),
-            packed(unsigned_bias(call, weights, bias)),
+            packed(unsigned_bias(call, weights, bias, plan.dense.offset)),
         ]
         return self.reshaped(self.kernel(compute, operands, "dense_packed", layer), shape_of(call))
 

@@ -49,7 +49,7 @@ class _LowerDepthwise(Lowering):
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
             return depthwise_conv2d_int8(x, w, b, plan, layer)
 
-        bias = unsigned_bias(call, weights, bias)
+        bias = unsigned_bias(call, weights, bias, offset=0)
         operands = [codes, packed(pack_weights(taps, plan)), packed(bias)]
         return self.kernel(compute, operands, "depthwise_conv2d_int8", layer)
 

@@ -12,7 +12,7 @@ import tvm
 from qcompile.passes.kernel_costs import Estimate, estimate, impossible
 from qcompile.passes.kernel_work import WHOLE, LayerShape, Work, bits_work, int8_work
 from qcompile.passes.rewriter import dtype_of, shape_of
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.popcount import WORD_BITS
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 

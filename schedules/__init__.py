@@ -24,7 +24,7 @@ from qcompile.schedules.lookup import permute_lookups, register_lookup
 from qcompile.schedules.pack_bits import packs_elements, schedule_pack_bits, schedule_packs
 from qcompile.schedules.polynomials import import_polynomials, register_polynomials
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
-from qcompile.schedules.popcount_x86 import register_popcounts
+from qcompile.schedules.popcount import register_popcounts
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.prepare_bits import schedule_prepare_bits
 from qcompile.schedules.rounding import convert_rounding, register_rounding

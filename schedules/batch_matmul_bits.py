@@ -16,7 +16,7 @@ from tvm import te, tirx
 
 from qcompile.schedules.bit_product import combined, popcount_sum
 from qcompile.schedules.dense_bits import DenseBitsPlan
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.popcount import WORD_BITS
 
 
 def batch_matmul_bits(

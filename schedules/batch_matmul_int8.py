@@ -15,20 +15,24 @@ from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.access import loads
 from qcompile.schedules.dense_int8 import DensePlan
-from qcompile.schedules.interleave_x86 import interleave_of, register_interleave
+from qcompile.schedules.dot import factor
+from qcompile.schedules.interleave import interleave_of, register_interleave
 from qcompile.targets import Target
 
 SMALLEST_PARALLEL_BYTES = 1 << 18  # packed by one core in about 20 us
 
 
 def batch_matmul_int8(a: te.Tensor, b: te.Tensor, plan: DensePlan, layer: str) -> te.Tensor:
-    """What is computed. a: (N, M, K) uint8, b: packed columns; the result is (N, M, O) int32."""
+    """What is computed. a: (N, M, K) uint8, b: packed columns; the result is (N, M, O) int32.
+
+    a counts less the offset of the dot product.
+    """
     k = te.reduce_axis((0, plan.steps * plan.depth), "k")
     lanes, depth = plan.lanes, plan.depth
 
     def product(n: tirx.Var, i: tirx.Var, o: tirx.Var) -> tirx.Expr:
-        factor = b[n, o // lanes, k // depth, o % lanes, k % depth]
-        return te.sum(a[n, i, k].astype("int32") * factor.astype("int32"), axis=k)
+        column = b[n, o // lanes, k // depth, o % lanes, k % depth]
+        return te.sum(factor(a[n, i, k], plan.offset) * column.astype("int32"), axis=k)
 
     attrs = {
         "qcompile.schedule": "dense_int8",

@@ -19,7 +19,7 @@ from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from qcompile.schedules.arithmetic import unfused
-from qcompile.schedules.popcount_x86 import (
+from qcompile.schedules.popcount import (
     MOST_IN_BYTES,
     WORD_BITS,
     Popcount,

@@ -5,7 +5,7 @@ of each plane of each row, and counts the bits of all pairs. Costs are in instru
 """
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount
+from qcompile.schedules.popcount import WORD_BITS, Popcount
 from qcompile.schedules.tile import MAX_STREAMS, Tile
 from qcompile.targets import Target
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
-from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
+from qcompile.schedules.popcount import WORD_BITS, Popcount, popcount_of
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, image_tiles, round_up
 from qcompile.targets import Target
 

@@ -4,7 +4,8 @@
         x[n, i * s_h + p * d_h, j * s_w + q * d_w, g * C + c] * w[o, p, q, c]
 
 x is prepared: uint8, NHWC, padded in space with the zero point and up to `plan.input_shape` with
-anything. bias holds all corrections for zero points. There is no im2col: the bytes of a pixel are
+anything. bias holds all corrections for zero points, and makes up
+for the offset of the dot product. There is no im2col: the bytes of a pixel are
 contiguous, and `depth` of them are broadcast straight from x.
 """
 
@@ -14,8 +15,9 @@ from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.conv2d_plan import Conv2dPlan
+from qcompile.schedules.dot import factor
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics_x86 import dot_of, register_intrinsics
+from qcompile.schedules.intrinsics import dot_of, register_intrinsics
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -58,7 +60,7 @@ def conv2d_int8(
         else:
             data = x[n, row, column, o // (outputs // plan.groups) * plan.group_channels + c]
         weight = w[o // lanes, p, q, c // depth, o % lanes, c % depth]
-        return te.sum(data.astype("int32") * weight.astype("int32"), axis=[p, q, c])
+        return te.sum(factor(data, plan.offset) * weight.astype("int32"), axis=[p, q, c])
 
     columns = round_up(plan.out_width, plan.tile_columns)
     attrs = {
@@ -99,7 +101,7 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     init = sch.decompose_reduction(sums, p)
     *tile, lanes = sch.get_loops(init)[-4:]
     sch.vectorize(lanes)
-    register_intrinsics()
+    register_intrinsics(target)
     sch.tensorize(lane, dot_of(target).name)
     for loop in (*tile, ii, ji, ov):
         sch.unroll(loop)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, prod
 from typing import Any
 
-from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape
+from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.tile import Tile, image_tiles, round_up, tile_cost, tiles, worth_threads
 from qcompile.targets import Target
 
@@ -36,6 +36,7 @@ class Conv2dPlan:
     channels: int
     lanes: int
     depth: int
+    offset: int  # of the dot product
     tile_rows: int
     tile_columns: int
     tile_vectors: int
@@ -85,7 +86,8 @@ def plan_conv2d(
     pads: (top, left, bottom, right) in pixels.
     """
     (batch, h, w, c), (o, kh, kw, _) = x_shape, w_shape
-    lanes, depth = dot_shape(target)
+    dot = dot_of(target)
+    lanes, depth = dot.lanes, dot.depth
     height, width = h + pads[0] + pads[2], w + pads[1] + pads[3]
     out_height = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1
     out_width = (width - (kw - 1) * dilation[1] - 1) // strides[1] + 1
@@ -123,11 +125,12 @@ def plan_conv2d(
         channels=channels,
         lanes=lanes,
         depth=depth,
+        offset=dot.offset,
         tile_rows=tile[0],
         tile_columns=tile[1],
         tile_vectors=tile[2],
         weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(products, dot_of(target), target),
+        parallel=worth_threads(products, dot, target),
     )
 
 

@@ -26,7 +26,7 @@ from qcompile.schedules.bit_product import (
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.popcount_x86 import WORD_BITS, Popcount, popcount_of
+from qcompile.schedules.popcount import WORD_BITS, Popcount, popcount_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, round_up
 from qcompile.targets import Target

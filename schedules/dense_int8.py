@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tvm import s_tir, te
 from tvm.s_tir.schedule import SBlockRV
 
+from qcompile.schedules.dot import factor
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
+from qcompile.schedules.intrinsics import dot_of, register_intrinsics
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
 from qcompile.targets import Target
@@ -32,6 +33,7 @@ class DensePlan:
     columns: int
     lanes: int
     depth: int
+    offset: int  # of the dot product
     tile_rows: int
     tile_vectors: int
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
@@ -58,7 +60,8 @@ class DensePlan:
 
 def plan_dense(rows: int, depth: int, columns: int, target: Target, batch: int = 0) -> DensePlan:
     """The default decisions for x (rows, depth) and w (columns, depth), or so many of both."""
-    lanes, step = dot_shape(target)
+    dot = dot_of(target)
+    lanes, step = dot.lanes, dot.depth
     steps, vectors = ceil(depth / step), ceil(columns / lanes)
 
     def cost(tile: Tile) -> float:
@@ -76,10 +79,11 @@ def plan_dense(rows: int, depth: int, columns: int, target: Target, batch: int =
         columns=columns,
         lanes=lanes,
         depth=step,
+        offset=dot.offset,
         tile_rows=best.rows,
         tile_vectors=best.vectors,
         weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(max(batch, 1) * rows * weight_bytes, dot_of(target), target),
+        parallel=worth_threads(max(batch, 1) * rows * weight_bytes, dot, target),
     )
 
 
@@ -96,14 +100,14 @@ def dense_int8(
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (N,) int32.
 
-    The result is (M, N) int32.
+    The result is (M, N) int32. bias makes up for the offset of the dot product, too.
     """
     k = te.reduce_axis((0, plan.steps * plan.depth), "k")
     lanes, depth = plan.lanes, plan.depth
 
     def product(i, o):  # type: ignore[no-untyped-def]
         weight = w[o // lanes, k // depth, o % lanes, k % depth]
-        return te.sum(x[i, k].astype("int32") * weight.astype("int32"), axis=k)
+        return te.sum(factor(x[i, k], plan.offset) * weight.astype("int32"), axis=k)
 
     attrs = {
         "qcompile.schedule": "dense_int8",
@@ -139,7 +143,7 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     sch.vectorize(lanes)
     sch.unroll(row)
     sch.unroll(vector)
-    register_intrinsics()
+    register_intrinsics(target)
     if plan.rows % plan.tile_rows:
         sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
     sch.tensorize(lane, dot_of(target).name)

@@ -17,8 +17,9 @@ from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.dense_int8 import DensePlan, plan_dense
+from qcompile.schedules.dot import factor
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics_x86 import dot_of, dot_shape, register_intrinsics
+from qcompile.schedules.intrinsics import dot_of, register_intrinsics
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
@@ -57,7 +58,7 @@ def plan_dense_packed(
 ) -> DensePackedPlan:
     """The default decisions for x (rows, depth) and w (columns, depth) of `bits` (2 or 4)."""
     assert bits in (2, 4) and depth <= MAX_DEPTH
-    step = dot_shape(target)[1] * 8 // bits
+    step = dot_of(target).depth * 8 // bits
     return DensePackedPlan(plan_dense(rows, round_up(depth, step), columns, target), bits)
 
 
@@ -96,7 +97,7 @@ def dense_packed(
     def product(i: tirx.Var, o: tirx.Var) -> tirx.Expr:
         step = k // depth
         weight = fields[o // lanes, step // per_byte, step % per_byte, o % lanes, k % depth]
-        return te.sum(x[i, k].astype("int32") * weight.astype("int32"), axis=k)
+        return te.sum(factor(x[i, k], dense.offset) * weight.astype("int32"), axis=k)
 
     attrs = {
         "qcompile.schedule": "dense_packed",
@@ -140,7 +141,7 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     init = sch.decompose_reduction(sums, ko)
     *tile_loops, lanes = sch.get_loops(init)[-3:]
     sch.vectorize(lanes)
-    register_intrinsics()
+    register_intrinsics(target)
     if plan.rows % plan.tile_rows:
         sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
     sch.tensorize(lane, dot_of(target).name)

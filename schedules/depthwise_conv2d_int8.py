@@ -16,7 +16,7 @@ from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.depthwise_plan import DepthwisePlan
 from qcompile.schedules.epilogue import inline_epilogue, vectorize_epilogue
-from qcompile.schedules.lane_dot_x86 import (
+from qcompile.schedules.lane_dot import (
     lane_dot_of,
     register_interleave,
     register_lane_dot,

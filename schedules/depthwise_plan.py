@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-from qcompile.schedules.intrinsics_x86 import dot_of
-from qcompile.schedules.lane_dot_x86 import LaneDot, lane_dot_of
+from qcompile.schedules.intrinsics import dot_of
+from qcompile.schedules.lane_dot import LaneDot, lane_dot_of
 from qcompile.schedules.tile import round_up, worth_threads
 from qcompile.targets import Target
 

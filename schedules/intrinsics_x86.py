@@ -6,13 +6,13 @@ VNNI widen to 16 bits and multiply with vpmaddwd; vpmaddubsw would saturate.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.errors import Unsupported
+from qcompile.schedules.dot import Dot
 from qcompile.targets import Target
 
 DEPTH = 4  # bytes of `a` in one step
@@ -20,34 +20,14 @@ DEPTH = 4  # bytes of `a` in one step
 Sequence = Callable[[tirx.Expr, tirx.Expr, tirx.Expr], tirx.Expr]
 
 
-@dataclass(frozen=True)
-class Dot:
-    """An instruction sequence `sums[lane] += a[0:4] . b[lane, 0:4]`.
-
-    It keeps `held` registers for each vector of `b` that is in use, and `spare` more must be free.
-    Costs are in units of the sequence itself: to bring four bytes of `a`, or a vector of `b`, into
-    registers. `in_flight` of them hide their latency.
-    """
-
-    name: str
-    lanes: int
-    held: int
-    spare: int
-    a_cost: float
-    b_cost: float
-    in_flight: int
-
-
 # `spare` as measured: with less, LLVM moves sums between registers or to the stack.
-VNNI_512 = Dot("qcompile.dot_vnni_512", 16, held=1, spare=5, a_cost=0.15, b_cost=0.15, in_flight=10)
-VNNI_256 = Dot("qcompile.dot_vnni_256", 8, held=1, spare=1, a_cost=0.15, b_cost=0.15, in_flight=10)
-WIDEN_512 = Dot(
-    "qcompile.dot_widen_512", 16, held=2, spare=13, a_cost=0.5, b_cost=0.75, in_flight=4
-)
-WIDEN_256 = Dot("qcompile.dot_widen_256", 8, held=2, spare=4, a_cost=0.5, b_cost=0.75, in_flight=4)
+VNNI_512 = Dot("qcompile.dot_vnni_512", 16, DEPTH, 0, 1, 5, a_cost=0.15, b_cost=0.15, in_flight=10)
+VNNI_256 = Dot("qcompile.dot_vnni_256", 8, DEPTH, 0, 1, 1, a_cost=0.15, b_cost=0.15, in_flight=10)
+WIDEN_512 = Dot("qcompile.dot_widen_512", 16, DEPTH, 0, 2, 13, a_cost=0.5, b_cost=0.75, in_flight=4)
+WIDEN_256 = Dot("qcompile.dot_widen_256", 8, DEPTH, 0, 2, 4, a_cost=0.5, b_cost=0.75, in_flight=4)
 
 
-def dot_of(target: Target) -> Dot:
+def x86_dot(target: Target) -> Dot:
     """The fastest dot product of the target. Raises Unsupported below AVX2."""
     has = target.features.__contains__
     if target.vector_bytes == 64 and has("avx512vnni"):
@@ -61,12 +41,7 @@ def dot_of(target: Target) -> Dot:
     raise Unsupported(f"target {target.name!r}: int8 kernels need avx2, avxvnni or avx512bw")
 
 
-def dot_shape(target: Target) -> tuple[int, int]:
-    """(lanes, depth): the channels and the bytes of each that one step multiplies."""
-    return dot_of(target).lanes, DEPTH
-
-
-def register_intrinsics() -> None:
+def register_x86_dots() -> None:
     """Make the dot products known to `Schedule.tensorize`; calling it again is harmless."""
     if TensorIntrin.get(VNNI_512.name, allow_missing=True) is not None:
         return

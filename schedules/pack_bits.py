@@ -13,7 +13,7 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV
 from qcompile.schedules import access
 from qcompile.schedules.bits_of import bits_of
 from qcompile.schedules.epilogue import PACK, inline_epilogue, is_pack
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.popcount import WORD_BITS
 from qcompile.targets import Target
 
 SMALLEST_PARALLEL_WORDS = 1 << 15  # packed by one core in about 20 us

@@ -16,7 +16,7 @@ from tvm.s_tir.schedule import SBlockRV
 from qcompile.schedules import access
 from qcompile.schedules.epilogue import is_pack
 from qcompile.schedules.pack_bits import schedule_own_loops
-from qcompile.schedules.popcount_x86 import WORD_BITS
+from qcompile.schedules.popcount import WORD_BITS
 from qcompile.schedules.prepare import PARTITION
 from qcompile.targets import Target
 

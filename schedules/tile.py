@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from qcompile.schedules.intrinsics_x86 import DEPTH, Dot, dot_of
+from qcompile.schedules.dot import Dot
+from qcompile.schedules.intrinsics import dot_of
 from qcompile.targets import Target
 
 # What loading a vector of weights costs more when they come from the second cache.
@@ -53,7 +54,7 @@ def image_tiles(shapes: Iterable[Tile], height: int, width: int) -> Iterator[tup
 def tile_cost(tile: Tile, steps: int, target: Target) -> float:
     """About how long one tile takes for a reduction of `steps`."""
     dot = dot_of(target)
-    panel_bytes = steps * tile.vectors * dot.lanes * DEPTH
+    panel_bytes = steps * tile.vectors * dot.lanes * dot.depth
     b_cost = dot.b_cost + (FAR_LOAD if panel_bytes > target.l1d_bytes // 2 else 0)
     # Processors load as often as they multiply.
     dots = max(tile.rows * tile.vectors, dot.in_flight, tile.rows + tile.vectors)
@@ -63,7 +64,7 @@ def tile_cost(tile: Tile, steps: int, target: Target) -> float:
 
 def worth_threads(products: int, dot: Dot, target: Target) -> bool:
     """Whether so many multiplications take one core long enough to share them."""
-    return products / (dot.lanes * DEPTH) / target.clock_hz >= SMALLEST_PARALLEL_S
+    return products / (dot.lanes * dot.depth) / target.clock_hz >= SMALLEST_PARALLEL_S
 
 
 def round_up(value: int, unit: int) -> int:

@@ -1,8 +1,18 @@
 """Devices as data: one TOML file each, or this machine as Linux describes it."""
 
-from qcompile.targets.host import host_features
+from qcompile.targets.architecture import Architecture
+from qcompile.targets.host import host_architecture, host_features
 from qcompile.targets.loader import host_target, list_targets, load_target
 from qcompile.targets.plugin import target_of
 from qcompile.targets.target import Target
 
-__all__ = ["Target", "host_features", "host_target", "list_targets", "load_target", "target_of"]
+__all__ = [
+    "Architecture",
+    "Target",
+    "host_architecture",
+    "host_features",
+    "host_target",
+    "list_targets",
+    "load_target",
+    "target_of",
+]

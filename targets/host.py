@@ -7,20 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from qcompile.errors import UnknownTarget
+from qcompile.targets.architecture import Architecture
+from qcompile.targets.arm import AARCH64, ARMV7
 from qcompile.targets.target import Target
-from qcompile.targets.x86 import BASELINE, FEATURES, WIDE
+from qcompile.targets.x86 import X86_64
 
 CPUINFO = Path("/proc/cpuinfo")
 PROCESSOR_FOLDER = Path("/sys/devices/system/cpu/cpu0")
 
 
 def host_features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
-    """LLVM's names of the instruction sets that every core of this machine has; () off x86."""
-    lines = re.findall(r"^flags\s*:(.*)$", _text(cpuinfo), flags=re.MULTILINE)
-    if not lines:
-        return ()
-    flags = set.intersection(*(set(line.split()) for line in lines))
-    return tuple(name for name, flag in FEATURES.items() if flag in flags)
+    """LLVM's names of the instruction sets that every core of this machine has; () if unknown."""
+    found = _machine(_text(cpuinfo))
+    return found[1] if found else ()
+
+
+def host_architecture(cpuinfo: Path = CPUINFO) -> Architecture | None:
+    """The architecture of this machine; None for one that no target has."""
+    found = _machine(_text(cpuinfo))
+    return found[0] if found else None
 
 
 def detect(
@@ -29,27 +34,47 @@ def detect(
     """This machine: exactly its features, its own caches, and the nearest target in `known`.
 
     The nearest target gives LLVM's scheduling model and the facts that Linux does not tell.
-    Raises UnknownTarget when the processor is below the x86-64-v3 level.
+    Raises UnknownTarget when the processor is below the baseline of its architecture.
     """
-    features = host_features(cpuinfo)
-    if missing := [name for name in BASELINE if name not in features]:
-        raise UnknownTarget(f"host: this processor lacks {', '.join(missing)} (x86-64-v3 needed)")
-    nearest = max(known, key=lambda target: _likeness(target, features))
-    wide = set(WIDE) <= set(features)
     text = _text(cpuinfo)
+    family, features = _machine(text) or (X86_64, ())
+    if missing := [name for name in family.baseline if name not in features]:
+        lacks = f"this processor lacks {', '.join(missing)}"
+        raise UnknownTarget(f"host: {lacks} ({family.level} needed)")
+    relatives = [target for target in known if target.architecture == family]
+    nearest = max(relatives, key=lambda target: _likeness(target, features))
+    vector_bytes, registers = widest_vectors(family, features)
     return replace(
         nearest,
         name="host",
         cores=len(os.sched_getaffinity(0)),
-        vector_bytes=64 if wide else 32,
-        vector_registers=32 if wide else 16,
+        vector_bytes=vector_bytes,
+        vector_registers=registers,
         l1d_bytes=_cache_bytes(folder, level=1) or nearest.l1d_bytes,
         l2_bytes=_cache_bytes(folder, level=2) or nearest.l2_bytes,
         l3_bytes=_cache_bytes(folder, level=3) or nearest.l3_bytes,
         clock_hz=_clock_hz(text, folder) or nearest.clock_hz,
         features=features,
-        source=f"detected: {_processor(text)}, scheduled as {nearest.name}",
+        source=f"detected: {_processor(text, family)}, scheduled as {nearest.name}",
     )
+
+
+def widest_vectors(family: Architecture, features: Sequence[str]) -> tuple[int, int]:
+    """The (bytes, registers) of the widest vectors that a processor with these features has."""
+    return max(form for form, needed in family.vectors.items() if set(needed) <= set(features))
+
+
+def _machine(cpuinfo: str) -> tuple[Architecture, tuple[str, ...]] | None:
+    """The architecture and the features that Linux tells of all cores."""
+    lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, flags=re.MULTILINE)
+    if not lines:
+        return None
+    flags = set.intersection(*(set(line.split()) for line in lines))
+    if re.search(r"^flags\s*:", cpuinfo, flags=re.MULTILINE):
+        family = X86_64
+    else:
+        family = AARCH64 if "asimd" in flags else ARMV7
+    return family, tuple(name for name, flag in family.features.items() if flag in flags)
 
 
 def _likeness(target: Target, features: Sequence[str]) -> tuple[int, int]:
@@ -71,7 +96,9 @@ def _field(text: str, name: str) -> str:
     return found.group(1).strip() if found else "unknown"
 
 
-def _processor(text: str) -> str:
+def _processor(text: str, architecture: Architecture) -> str:
+    if architecture != X86_64:
+        return f"ARM implementer {_field(text, 'CPU implementer')} part {_field(text, 'CPU part')}"
     family, model = _field(text, "cpu family"), _field(text, "model")
     vendor = _field(text, "vendor_id")
     return f"{_field(text, 'model name')} ({vendor} family {family} model {model})"

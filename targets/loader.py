@@ -12,16 +12,16 @@ from typing import Any
 
 from qcompile.errors import UnknownTarget
 from qcompile.files import expect_regular
+from qcompile.targets.architecture import Architecture
+from qcompile.targets.architectures import ARCHITECTURES
 from qcompile.targets.host import detect
 from qcompile.targets.target import Target
-from qcompile.targets.x86 import BASELINE, FEATURES, PROCESSORS, WIDE
 
 FOLDER = Path(__file__).parent
 
 INTEGERS = ("cores", "vector_bytes", "vector_registers", "l1d_bytes", "l2_bytes", "l3_bytes")
 FIELDS = (*INTEGERS, "clock_hz", "features", "source", "target")
 LLVM_FIELDS = ("kind", "mtriple", "mcpu")
-TRIPLE = "x86_64-unknown-linux-gnu"
 
 
 def list_targets() -> list[str]:
@@ -71,16 +71,19 @@ def _read(path: Path) -> Target:
 def _target(name: str, fields: dict[str, Any]) -> Target:
     _expect_names(fields, FIELDS, "field")
     for field in INTEGERS:
-        if type(fields[field]) is not int or fields[field] < 1:
-            raise UnknownTarget(f"{field} = {fields[field]!r}: expected a positive integer")
+        least = 0 if field == "l3_bytes" else 1  # some have no third cache
+        if type(fields[field]) is not int or fields[field] < least:
+            expected = "a positive integer" if least else "an integer, 0 or more"
+            raise UnknownTarget(f"{field} = {fields[field]!r}: expected {expected}")
     clock_hz = fields["clock_hz"]
     if type(clock_hz) not in (int, float) or not 0 < clock_hz < float("inf"):
         raise UnknownTarget(f"clock_hz = {clock_hz!r}: expected a positive number of hertz")
     if not isinstance(fields["source"], str) or not fields["source"].strip():
         raise UnknownTarget(f"source = {fields['source']!r}: expected where the facts come from")
     llvm = _llvm(fields["target"])
-    features = _features(fields["features"])
-    _expect_vectors(fields["vector_bytes"], fields["vector_registers"], features)
+    family = ARCHITECTURES[llvm["mtriple"]]
+    features = _features(fields["features"], family)
+    _expect_vectors(fields["vector_bytes"], fields["vector_registers"], features, family)
     return Target(
         name=name,
         clock_hz=float(clock_hz),
@@ -100,15 +103,15 @@ def _expect_names(found: Mapping[str, Any], known: Sequence[str], what: str) -> 
             raise UnknownTarget(f"{what} {name!r} is missing")
 
 
-def _features(names: Any) -> tuple[str, ...]:
+def _features(names: Any, family: Architecture) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UnknownTarget(f"features = {names!r}: expected a list of names")
     for name in names:
-        if name not in FEATURES:
-            raise UnknownTarget(f"unknown feature {name!r}{_suggest(name, list(FEATURES))}")
-    if missing := [name for name in BASELINE if name not in names]:
-        raise UnknownTarget(f"features lack {', '.join(missing)}: x86 kernels need x86-64-v3")
-    return tuple(name for name in FEATURES if name in names)
+        if name not in family.features:
+            raise UnknownTarget(f"unknown feature {name!r}{_suggest(name, list(family.features))}")
+    if missing := [name for name in family.baseline if name not in names]:
+        raise UnknownTarget(f"features lack {', '.join(missing)}: kernels need {family.level}")
+    return tuple(name for name in family.features if name in names)
 
 
 def _llvm(fields: Any) -> dict[str, str]:
@@ -117,21 +120,29 @@ def _llvm(fields: Any) -> dict[str, str]:
     _expect_names(fields, LLVM_FIELDS, "field of [target]")
     if fields["kind"] != "llvm":
         raise UnknownTarget(f"target.kind = {fields['kind']!r}: expected 'llvm'")
-    if fields["mtriple"] != TRIPLE:
-        raise UnknownTarget(f"target.mtriple = {fields['mtriple']!r}: expected {TRIPLE!r}")
-    if fields["mcpu"] not in PROCESSORS:
-        hint = _suggest(str(fields["mcpu"]), PROCESSORS)
+    triple = str(fields["mtriple"])
+    if triple not in ARCHITECTURES:
+        hint = _suggest(triple, list(ARCHITECTURES))
+        raise UnknownTarget(f"unknown target.mtriple {triple!r}{hint}")
+    processors = ARCHITECTURES[triple].processors
+    if fields["mcpu"] not in processors:
+        hint = _suggest(str(fields["mcpu"]), processors)
         raise UnknownTarget(f"unknown target.mcpu {fields['mcpu']!r}{hint}")
     return dict(fields)
 
 
-def _expect_vectors(vector_bytes: int, registers: int, features: tuple[str, ...]) -> None:
-    if vector_bytes not in (32, 64):
-        raise UnknownTarget(f"vector_bytes = {vector_bytes}: expected 32 or 64")
-    if registers not in (16, 32):
-        raise UnknownTarget(f"vector_registers = {registers}: expected 16 or 32")
-    wide = vector_bytes == 64 or registers == 32
-    if wide and (missing := [name for name in WIDE if name not in features]):
+def _expect_vectors(
+    vector_bytes: int, registers: int, features: tuple[str, ...], family: Architecture
+) -> None:
+    for field, found, possible in (
+        ("vector_bytes", vector_bytes, sorted({size for size, _ in family.vectors})),
+        ("vector_registers", registers, sorted({count for _, count in family.vectors})),
+    ):
+        if found not in possible:
+            expected = " or ".join(map(str, possible))
+            raise UnknownTarget(f"{field} = {found}: expected {expected}")
+    needed = family.vectors[vector_bytes, registers]
+    if missing := [name for name in needed if name not in features]:
         raise UnknownTarget(
             f"{vector_bytes}-byte vectors in {registers} registers need {', '.join(missing)}"
         )

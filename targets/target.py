@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qcompile.targets.x86 import FEATURES
+from qcompile.targets.architecture import Architecture
+from qcompile.targets.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     import tvm
@@ -32,16 +33,23 @@ class Target:
     source: str
     llvm: Mapping[str, Any]
 
+    @property
+    def architecture(self) -> Architecture:
+        return ARCHITECTURES[self.llvm["mtriple"]]
+
     def tvm_target(self) -> tvm.target.Target:
         """The same for TVM: `mcpu` with exactly `features`, switched on and off one by one."""
         import tvm
 
+        family = self.architecture
         # Off before on: switching a feature off also switches off what needs it.
-        off = [f"-{name}" for name in FEATURES if name not in self.features]
-        on = [f"+{name}" for name in FEATURES if name in self.features]
-        # LLVM avoids 512-bit vectors on some processors that have them; vector_bytes decides here.
-        width = "-prefer-256-bit" if self.vector_bytes == 64 else "+prefer-256-bit"
-        return tvm.target.Target({**self.llvm, "mattr": [*off, *on, width]})
+        off = [f"-{name}" for name in family.features if name not in self.features]
+        on = [f"+{name}" for name in family.features if name in self.features]
+        attributes = [*off, *family.attributes, *on]
+        if family.name == "x86_64":
+            # LLVM avoids 512-bit vectors on some that have them; vector_bytes decides here.
+            attributes.append("-prefer-256-bit" if self.vector_bytes == 64 else "+prefer-256-bit")
+        return tvm.target.Target({**self.llvm, **family.options, "mattr": attributes})
 
     def runs_on(self, features: Iterable[str]) -> bool:
         """Whether code for this target runs on a processor with these features."""

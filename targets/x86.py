@@ -1,5 +1,7 @@
 """x86-64 processors as LLVM and Linux name them."""
 
+from qcompile.targets.architecture import Architecture
+
 # Instruction sets that LLVM may use for our code, with Linux' name of each in /proc/cpuinfo.
 # Others that a processor has (aes, sha, amx, ...) need intrinsics that no kernel calls.
 # Source: LLVM's X86.td; Linux, arch/x86/include/asm/cpufeatures.h.
@@ -52,4 +54,16 @@ PROCESSORS = (
     *("sapphirerapids", "emeraldrapids", "graniterapids", "gracemont", "alderlake", "raptorlake"),
     *("meteorlake", "arrowlake", "lunarlake", "sierraforest", "clearwaterforest"),
     *("znver1", "znver2", "znver3", "znver4", "znver5"),
+)
+
+X86_64 = Architecture(
+    name="x86_64",
+    triple="x86_64-unknown-linux-gnu",
+    library_triple="x86_64-linux-gnu.2.17",  # runs with every glibc since 2012
+    program_triple="x86_64-linux-musl",
+    features=FEATURES,
+    baseline=BASELINE,
+    level="x86-64-v3",
+    processors=PROCESSORS,
+    vectors={(32, 16): (), (32, 32): WIDE, (64, 32): WIDE, (64, 16): WIDE},
 )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from qcompile.export.network import Network
 from qcompile.export.ports import Port
-from qcompile.export.source import runtime, write_source
+from qcompile.export.runtime_files import runtime
+from qcompile.export.source import write_source
+from qcompile.targets import Target
 
 # How bench.c fills an array.
 KINDS = {"float32": "f", "float64": "d", "float16": "h", "int8": "b", "uint8": "b"}
@@ -49,7 +51,7 @@ static const int call_of_{number}[] = {{{call_of}}};
 """
 
 
-def write_bench(name: str, networks: Sequence[Network], features: tuple[str, ...]) -> str:
+def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
     """The C99 source of the program that times the networks."""
     tables = TABLES.format(
         name=name,
@@ -64,7 +66,7 @@ def write_bench(name: str, networks: Sequence[Network], features: tuple[str, ...
     ]
     parts = [
         "#define PROFILE",
-        write_source(name, networks, features),
+        write_source(name, networks, target),
         tables,
         *(_variant_tables(number, network) for number, network in enumerate(networks)),
         "\n".join(["static const struct variant variants[] = {", *rows, "};", ""]),

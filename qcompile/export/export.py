@@ -27,7 +27,7 @@ from qcompile.export.ports import read_ports
 from qcompile.export.program import read_program
 from qcompile.export.source import write_source, write_weights
 from qcompile.export.symbols import check_library
-from qcompile.export.toolchain import LIBRARY_TRIPLE, PROGRAM_TRIPLE, Toolchain
+from qcompile.export.toolchain import Toolchain
 from qcompile.export.weights import store_weights
 from qcompile.targets import Target
 
@@ -72,7 +72,12 @@ def export_bundle(
         content = _compile(modules, name, target, Path(work), say, jobs)
         _write_sources(content, folder, Path(work))
         say("linking")
-        _link(Toolchain(Path(work), say), content.objects, name, folder.absolute())
+        _link(
+            Toolchain(target.architecture, Path(work), say),
+            content.objects,
+            name,
+            folder.absolute(),
+        )
         manifest = make_manifest(
             list(modules.values()), content.networks, name, target, len(content.weights)
         )
@@ -133,20 +138,20 @@ def _write_sources(content: _Content, folder: Path, work: Path) -> None:
     (folder / "src" / "main.c").write_text(write_example(name, networks[0].ports))
     (work / "weights.bin").write_bytes(content.weights or b"\0")
     (work / "weights.s").write_text(write_weights(name, "weights.bin"))
-    (work / "run.c").write_text(write_source(name, networks, target.features))
-    (work / "bench.c").write_text(write_bench(name, networks, target.features))
+    (work / "run.c").write_text(write_source(name, networks, target))
+    (work / "bench.c").write_text(write_bench(name, networks, target))
 
 
 def _link(tools: Toolchain, objects: Sequence[str], name: str, folder: Path) -> None:
     """The libraries and the bench program, of the kernels' objects and the C files."""
     include = f"-I{folder / 'include'}"
-    tools.assemble("weights.s", "weights.o", LIBRARY_TRIPLE)
+    tools.assemble("weights.s", "weights.o")
     tools.merge([*objects, "weights.o"], "kernels.o")
-    tools.compile("run.c", "run.o", LIBRARY_TRIPLE, include)
+    tools.compile("run.c", "run.o", include)
     tools.merge(["run.o", "kernels.o"], f"{name}.o")
     tools.archive([f"{name}.o"], str(folder / "lib" / f"lib{name}.a"))
     library = folder / "lib" / f"lib{name}.so"
     tools.link_library([f"{name}.o"], str(library))
     check_library(library, f"{name}_")
-    tools.compile("bench.c", "bench.o", PROGRAM_TRIPLE, include)
+    tools.compile_program("bench.c", "bench.o", include)
     tools.link_program(["bench.o", "kernels.o"], str(folder / "bin" / f"{name}_bench"))

@@ -33,6 +33,7 @@ def make_manifest(
         "format": FORMAT,
         "name": name,
         "target": target.name,
+        "architecture": target.architecture.name,
         "features": list(target.features),
         "inputs": first["inputs"],
         "outputs": first["outputs"],

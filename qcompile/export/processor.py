@@ -1,6 +1,9 @@
-"""Whether a processor has a target's instruction sets, as C that any x86-64 can run."""
+"""Whether a processor has a target's instruction sets, as C that all of its architecture run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from qcompile.export.runtime_files import runtime
+from qcompile.targets import Architecture
 
 # (leaf, subleaf, register, bit) of the CPUID instruction that tells about each of LLVM's features.
 # Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
@@ -42,8 +45,25 @@ OSXSAVE = (1, 0, "ecx", 27)
 YMM_STATE, ZMM_STATE = 0x06, 0xE6
 
 
-def processor_check(features: Sequence[str]) -> str:
-    """C: `static int processor_fits(void)`, 1 when CPUID and XGETBV tell of all `features`."""
+# (word of the auxiliary vector, bit) of Linux that tells about each of LLVM's features.
+# Source: Linux, arch/arm64/include/uapi/asm/hwcap.h and arch/arm/include/uapi/asm/hwcap.h.
+HWCAPS = {
+    "aarch64": {"neon": ("AT_HWCAP", 1), "dotprod": ("AT_HWCAP", 20), "i8mm": ("AT_HWCAP2", 13)},
+    "armv7": {"neon": ("AT_HWCAP", 12), "vfp4": ("AT_HWCAP", 16)},
+}
+
+
+def processor_check(architecture: Architecture, features: Sequence[str]) -> str:
+    """C: `static int processor_fits(void)`, 1 when the processor tells of all `features`."""
+    x86 = architecture.name == "x86_64"
+    file = "processor_x86.c" if x86 else "processor_arm.c"
+    checks = _cpuid(features) if x86 else _hwcaps(HWCAPS[architecture.name], features)
+    conditions = "\n        && ".join(checks)
+    function = f"static int processor_fits(void) {{\n    return {conditions};\n}}\n"
+    return f"{runtime(file)}\n{function}"
+
+
+def _cpuid(features: Sequence[str]) -> list[str]:
     masks: dict[tuple[int, int, str], int] = {}
     for leaf, subleaf, register, bit in [OSXSAVE, *(CPUID[name] for name in features)]:
         key = leaf, subleaf, register
@@ -54,5 +74,11 @@ def processor_check(features: Sequence[str]) -> str:
         f"has(0x{leaf:x}u, {subleaf}u, {registers.index(register)}, 0x{mask:x}u)"
         for (leaf, subleaf, register), mask in masks.items()
     ]
-    conditions = "\n        && ".join([*checks, f"saves(0x{state:x}u)"])
-    return f"static int processor_fits(void) {{\n    return {conditions};\n}}\n"
+    return [*checks, f"saves(0x{state:x}u)"]
+
+
+def _hwcaps(capabilities: Mapping[str, tuple[str, int]], features: Sequence[str]) -> list[str]:
+    masks: dict[str, int] = {}
+    for word, bit in (capabilities[name] for name in features):
+        masks[word] = masks.get(word, 0) | 1 << bit
+    return [f"has({word}, 0x{mask:x}ul)" for word, mask in masks.items()]

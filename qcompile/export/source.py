@@ -1,12 +1,13 @@
 """The C file that calls the kernels: one translation unit with the runtime in it."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from qcompile.export.header import ERRORS
 from qcompile.export.network import Network
 from qcompile.export.plan import Plan, Pointer
 from qcompile.export.processor import processor_check
+from qcompile.export.runtime_files import runtime
+from qcompile.targets import Target
 
 INCLUDES = """\
 #define _GNU_SOURCE
@@ -68,7 +69,7 @@ static const struct network network_{number} = {{
 """
 
 
-def write_source(name: str, networks: Sequence[Network], features: tuple[str, ...]) -> str:
+def write_source(name: str, networks: Sequence[Network], target: Target) -> str:
     """The C99 source of everything but kernels and weights."""
     head = INCLUDES.format(
         name=name,
@@ -78,8 +79,7 @@ def write_source(name: str, networks: Sequence[Network], features: tuple[str, ..
     )
     parts = [
         head,
-        runtime("processor.c"),
-        processor_check(features),
+        processor_check(target.architecture, target.features),
         runtime("pool.c"),
         runtime("run.c"),
         _kernels(name, networks),
@@ -93,16 +93,11 @@ def write_source(name: str, networks: Sequence[Network], features: tuple[str, ..
 def write_weights(name: str, blob: str) -> str:
     """Assembly that puts the file `blob` into an object, as the hidden symbol NAME_weights."""
     return (
-        f'.section .rodata.{name}_weights,"a",@progbits\n'
+        f'.section .rodata.{name}_weights,"a",%progbits\n'
         f".globl {name}_weights\n.hidden {name}_weights\n.balign 64\n"
         f'{name}_weights:\n.incbin "{blob}"\n'
-        '.section .note.GNU-stack,"",@progbits\n'
+        '.section .note.GNU-stack,"",%progbits\n'
     )
-
-
-def runtime(file: str) -> str:
-    """A file of the C runtime."""
-    return (files("qcompile.export.runtime") / file).read_text(encoding="utf-8")
 
 
 def _kernels(name: str, networks: Sequence[Network]) -> str:

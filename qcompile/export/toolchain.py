@@ -10,9 +10,7 @@ from pathlib import Path
 
 from qcompile.errors import ToolchainError
 from qcompile.files import cache_root
-
-LIBRARY_TRIPLE = "x86_64-linux-gnu.2.17"  # runs with every glibc since 2012
-PROGRAM_TRIPLE = "x86_64-linux-musl"  # links whole programs that need nothing of the system
+from qcompile.targets.architecture import Architecture
 
 COMPILE_FLAGS = (
     *("-std=c99", "-Os", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-stack-protector"),
@@ -28,17 +26,27 @@ SECTIONS { /DISCARD/ : { *(.debug*) *(.rela.debug*) *(.comment) *(.llvm_addrsig)
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Zig's tools, run in the folder `work`, where they also keep what this build alone needs."""
+    """Zig's tools, run in the folder `work`, where they also keep what this build alone needs.
 
+    They make code for `architecture`: libraries for its platform's libc, programs that need nothing
+    of the system.
+    """
+
+    architecture: Architecture
     work: Path
     progress: Callable[[str], None]
 
-    def compile(self, source: str, output: str, triple: str, *flags: str) -> None:
-        """An object file of a C file."""
-        self._zig("cc", "-target", triple, *COMPILE_FLAGS, *flags, "-c", source, "-o", output)
+    def compile(self, source: str, output: str, *flags: str) -> None:
+        """An object file for a library, of a C file."""
+        self._compile(self.architecture.library_triple, source, output, *flags)
 
-    def assemble(self, source: str, output: str, triple: str) -> None:
+    def compile_program(self, source: str, output: str, *flags: str) -> None:
+        """An object file for a program, of a C file."""
+        self._compile(self.architecture.program_triple, source, output, *flags)
+
+    def assemble(self, source: str, output: str) -> None:
         """An object file of an assembly file."""
+        triple = self.architecture.library_triple
         self._zig("cc", "-target", triple, "-c", source, "-o", output)
 
     def merge(self, objects: Sequence[str], output: str) -> None:
@@ -54,7 +62,7 @@ class Toolchain:
         """A shared library for the platform's libc."""
         name = f"-Wl,-soname,{Path(output).name}"
         flags = ("-shared", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-Wl,-z,now", name)
-        self._link(LIBRARY_TRIPLE, flags, objects, output)
+        self._link(self.architecture.library_triple, flags, objects, output)
 
     def link_plain(self, objects: Sequence[str], output: str) -> None:
         """A shared library without the platform's libc: what it lacks, its process has."""
@@ -62,7 +70,11 @@ class Toolchain:
 
     def link_program(self, objects: Sequence[str], output: str) -> None:
         """An executable that needs no library of the system."""
-        self._link(PROGRAM_TRIPLE, ("-static",), objects, output)
+        self._link(self.architecture.program_triple, ("-static",), objects, output)
+
+    def _compile(self, triple: str, source: str, output: str, *flags: str) -> None:
+        flags = (*COMPILE_FLAGS, *self.architecture.compiler_flags, *flags)
+        self._zig("cc", "-target", triple, *flags, "-c", source, "-o", output)
 
     def _link(self, triple: str, flags: Sequence[str], objects: Sequence[str], output: str) -> None:
         mark = cache_folder() / f"linked-{metadata.version('ziglang')}-{triple}"

@@ -18,7 +18,7 @@ from tvm import tirx
 from qcompile.export.lower import lower
 from qcompile.export.objects import write_object
 from qcompile.export.phases import Kernel, split_phases
-from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
+from qcompile.export.toolchain import Toolchain
 from qcompile.targets import Target
 
 ALIGNMENT = 64
@@ -54,7 +54,7 @@ def seconds_of(
 
     with ThreadPoolExecutor() as threads:
         kernels = dict(zip(functions, threads.map(build, functions.items()), strict=True))
-    library = _library(kernels, folder)
+    library = _library(kernels, target, folder)
     least = dict.fromkeys(functions, math.inf)
     for _ in range(bursts.rounds):
         for name, function in functions.items():
@@ -63,11 +63,11 @@ def seconds_of(
     return least
 
 
-def _library(kernels: Mapping[str, Kernel], folder: Path) -> ctypes.CDLL:
+def _library(kernels: Mapping[str, Kernel], target: Target, folder: Path) -> ctypes.CDLL:
     """One shared library with a function NAME_repeat(pointers, calls) for each kernel."""
-    tools = Toolchain(folder, lambda message: None)
+    tools = Toolchain(target.architecture, folder, lambda message: None)
     (folder / f"{LIBRARY}.c").write_text("\n".join(_repeat(*item) for item in kernels.items()))
-    tools.compile(f"{LIBRARY}.c", f"{LIBRARY}.o", LIBRARY_TRIPLE, "-Wno-missing-prototypes")
+    tools.compile(f"{LIBRARY}.c", f"{LIBRARY}.o", "-Wno-missing-prototypes")
     tools.link_plain([f"{LIBRARY}.o", *(f"{name}.o" for name in kernels)], f"{LIBRARY}.so")
     return ctypes.CDLL(str(folder / f"{LIBRARY}.so"))
 

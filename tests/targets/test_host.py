@@ -3,9 +3,17 @@
 import pytest
 
 from qcompile.errors import UnknownTarget
-from qcompile.targets import host_features, host_target, list_targets, load_target
+from qcompile.targets import (
+    host_architecture,
+    host_features,
+    host_target,
+    list_targets,
+    load_target,
+)
 from qcompile.targets.host import detect
-from qcompile.targets.x86 import FEATURES
+from qcompile.targets.x86 import FEATURES, X86_64
+
+X86 = [name for name in list_targets() if load_target(name).architecture == X86_64]
 
 
 def machine(tmp_path, features, caches=(("1", "Data", "48K"), ("2", "Unified", "2048K"))):
@@ -26,7 +34,7 @@ def found(tmp_path, features):
     return detect([load_target(name) for name in list_targets()], *machine(tmp_path, features))
 
 
-@pytest.mark.parametrize("name", list_targets())
+@pytest.mark.parametrize("name", X86)
 def test_schedules_for_the_same_processor(tmp_path, name):
     host = found(tmp_path, load_target(name).features)
     assert host.llvm["mcpu"] == name and host.features == load_target(name).features
@@ -51,8 +59,8 @@ def test_refuses_an_old_processor(tmp_path):
         found(tmp_path, [n for n in load_target("x86-64-v3").features if n not in ("avx2", "fma")])
 
 
-def test_knows_no_features_off_x86(tmp_path):
-    (tmp_path / "cpuinfo").write_text("Features : neon\n")
+def test_knows_no_features_of_other_machines(tmp_path):
+    (tmp_path / "cpuinfo").write_text("isa : rv64gc\n")
     assert host_features(tmp_path / "cpuinfo") == ()
     assert host_features(tmp_path / "none") == ()
 
@@ -62,3 +70,17 @@ def test_describes_this_machine():
     host = host_target()
     assert host == load_target("host")
     assert host.runs_on(host_features()) and host.cores >= 1
+
+
+@pytest.mark.parametrize("name", ["aarch64", "neoverse-n2", "armv7-a7"])
+def test_describes_an_arm_machine(tmp_path, name):
+    target = load_target(name)
+    shown = " ".join(target.architecture.features[feature] for feature in target.features)
+    core = f"processor\t: 0\nFeatures\t: fp {shown}\nCPU implementer\t: 0x41\nCPU part\t: 0xd03\n"
+    (tmp_path / "cpuinfo").write_text(core)
+    assert host_features(tmp_path / "cpuinfo") == target.features
+    assert host_architecture(tmp_path / "cpuinfo") == target.architecture
+    known = [load_target(known) for known in list_targets()]
+    host = detect(known, tmp_path / "cpuinfo", tmp_path / "cpu0")
+    assert host.architecture == target.architecture and host.features == target.features
+    assert "implementer 0x41 part 0xd03" in host.source

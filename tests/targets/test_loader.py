@@ -8,9 +8,17 @@ import pytest
 from qcompile.errors import UnknownTarget
 from qcompile.targets import list_targets, load_target
 from qcompile.targets.loader import FOLDER
-from qcompile.targets.x86 import FEATURES
 
-NAMES = ["alderlake", "cascadelake", "icelake-server", "skylake-avx512", "x86-64-v3", "znver4"]
+ARM = ["aarch64", "armv7", "armv7-a9", "neoverse-n2", "rpi3", "rpi4", "rpi5"]
+NAMES = [
+    *ARM,
+    "alderlake",
+    "cascadelake",
+    "icelake-server",
+    "skylake-avx512",
+    "x86-64-v3",
+    "znver4",
+]
 
 
 def test_knows_its_processors():
@@ -21,8 +29,9 @@ def test_knows_its_processors():
 def test_reads_every_file(name):
     target = load_target(name)
     assert target.name == name and target.source
-    assert target.l1d_bytes < target.l2_bytes < target.l3_bytes
-    assert 1e9 < target.clock_hz < 6e9
+    assert target.l1d_bytes < target.l2_bytes
+    assert target.l3_bytes == 0 or target.l2_bytes < target.l3_bytes
+    assert 0.5e9 < target.clock_hz < 6e9
 
 
 @pytest.mark.parametrize("name", list_targets())
@@ -30,7 +39,9 @@ def test_switches_exactly_its_features_on(name):
     tvm = pytest.importorskip("tvm")
     target = load_target(name)
     llvm = tvm.get_global_func("target.llvm_get_cpu_features")(target.tvm_target())
-    assert {str(feature) for feature in llvm} & set(FEATURES) == set(target.features)
+    assert {str(feature) for feature in llvm} & set(target.architecture.features) == set(
+        target.features
+    )
 
 
 def test_tells_what_runs_where():
@@ -80,7 +91,8 @@ def test_reads_a_file_of_the_users(tmp_path):
         ('mcpu = "znver4"', "", "field of [target] 'mcpu' is missing"),
         ('mcpu = "znver4"', 'mcpu = "znver4"\nmattr = "+avx"', "unknown field of [target] 'mattr'"),
         ('kind = "llvm"', 'kind = "cuda"', "target.kind = 'cuda'"),
-        ("x86_64-unknown", "aarch64-unknown", "target.mtriple"),
+        ("x86_64-unknown", "riscv64-unknown", "unknown target.mtriple"),
+        ("x86_64-unknown-linux-gnu", "aarch64-linux-gnu", "unknown feature 'sse3'"),
         ("[target]", "[targets]", "unknown field 'targets'"),
     ],
 )

@@ -5,13 +5,15 @@ import tvm
 
 from qcompile.errors import UnknownTarget
 from qcompile.targets import list_targets, load_target, target_of
+from qcompile.targets.x86 import X86_64
 
 
 @pytest.mark.parametrize("name", list_targets())
 def test_comes_back_from_tvm(name):
     target = load_target(name)
     assert target_of(target.tvm_target()) == target
-    assert target_of(tvm.target.Target({"kind": "llvm", "mcpu": name})) == target
+    if target.architecture == X86_64:
+        assert target_of(tvm.target.Target({"kind": "llvm", "mcpu": name})) == target
 
 
 def test_heeds_mattr():

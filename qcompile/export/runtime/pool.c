@@ -66,7 +66,7 @@ static int changes_soon(const int32_t *word, int32_t value) {
             if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) {
                 return 1;
             }
-            __asm__ volatile("pause");
+            __asm__ volatile(RELAX);
         }
     } while (nanoseconds() < end);
     return 0;

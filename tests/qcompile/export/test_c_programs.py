@@ -13,14 +13,16 @@ from export_modules import DEPTH, ROWS, classifier, classify, many_outputs, row_
 
 from qcompile.export import export_bundle
 from qcompile.export.elf import read_symbols
-from qcompile.export.toolchain import LIBRARY_TRIPLE, cache_folder
+from qcompile.export.toolchain import cache_folder
 from qcompile.targets import host_features, load_target
+from qcompile.targets.x86 import X86_64
 
 TARGET = load_target("x86-64-v3")
+ZIG = [sys.executable, "-m", "ziglang", "cc"]
 COMPILERS = {
     "gcc": ["gcc", "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"],
     "g++": ["g++", "-Wall", "-Wextra", "-pedantic", "-Werror", "-x", "c++"],
-    "zig": [sys.executable, "-m", "ziglang", "cc", "-target", LIBRARY_TRIPLE, "-std=c99", "-Wall"],
+    "zig": [*ZIG, "-target", X86_64.library_triple, "-std=c99", "-Wall"],
 }
 
 

@@ -25,8 +25,9 @@ from qcompile.bundle import Bundle, load
 from qcompile.errors import BundleError, ToolchainError, Unsupported
 from qcompile.export import export_bundle
 from qcompile.export.folder import is_bundle
-from qcompile.export.toolchain import LIBRARY_TRIPLE, Toolchain
+from qcompile.export.toolchain import Toolchain
 from qcompile.targets import Target, host_features, host_target, load_target
+from qcompile.targets.x86 import X86_64
 
 
 def runnable(name: str) -> Target:
@@ -205,7 +206,7 @@ def test_refuses_operators_that_are_no_kernels(tmp_path):
 def test_a_compiler_that_fails_is_told(tmp_path):
     (tmp_path / "bad.c").write_text("int x = y;\n")
     with pytest.raises(ToolchainError, match="undeclared identifier 'y'"):
-        Toolchain(tmp_path, print).compile("bad.c", "bad.o", LIBRARY_TRIPLE)
+        Toolchain(X86_64, tmp_path, print).compile("bad.c", "bad.o")
 
 
 @pytest.mark.parametrize(("end", "told"), [("kill -BUS $$", "SIGBUS"), ("exit 3", "code 3")])
@@ -214,14 +215,14 @@ def test_a_compiler_that_ends_silently_is_told(tmp_path, monkeypatch, end, told)
     (tmp_path / "zig").chmod(0o755)
     monkeypatch.setattr("qcompile.export.toolchain._zig_path", lambda: str(tmp_path / "zig"))
     with pytest.raises(ToolchainError, match=f"zig cc failed:\n.*{told}.*disk full"):
-        Toolchain(tmp_path, print).compile("x.c", "x.o", LIBRARY_TRIPLE)
+        Toolchain(X86_64, tmp_path, print).compile("x.c", "x.o")
 
 
 def test_a_cache_that_cannot_be_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ToolchainError, match=r"file/qcompile/zig: cannot be made.*XDG_CACHE_HOME"):
-        Toolchain(tmp_path, print).compile("x.c", "x.o", LIBRARY_TRIPLE)
+        Toolchain(X86_64, tmp_path, print).compile("x.c", "x.o")
 
 
 def test_a_failed_export_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from qcompile.export.c_names import identifier, identifiers
 from qcompile.export.processor import CPUID, processor_check
-from qcompile.targets.x86 import FEATURES
+from qcompile.targets.x86 import FEATURES, X86_64
 
 
 @settings(max_examples=50, deadline=None)
@@ -34,5 +34,5 @@ def test_every_feature_of_a_target_is_asked_for():
 
 
 def test_wide_vectors_need_the_system_to_save_them():
-    assert "saves(0x6u)" in processor_check(["avx2"])
-    assert "saves(0xe6u)" in processor_check(["avx2", "avx512f"])
+    assert "saves(0x6u)" in processor_check(X86_64, ["avx2"])
+    assert "saves(0xe6u)" in processor_check(X86_64, ["avx2", "avx512f"])

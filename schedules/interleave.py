@@ -4,17 +4,17 @@ from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
-from qcompile.schedules.intrinsics_x86 import DEPTH
+DEPTH = 4  # rows that a dot product takes at a time
 
 
 def interleave_of(lanes: int) -> str:
-    """The name of the interleaving of four rows of so many bytes: 8 or 16."""
+    """The name of the interleaving of four rows of so many bytes: 4, 8 or 16."""
     return f"qcompile.interleave_columns_{lanes}"
 
 
 def register_interleave() -> None:
     """Make them known to `Schedule.tensorize`; calling it again is harmless."""
-    for lanes in (8, 16):
+    for lanes in (4, 8, 16):
         if TensorIntrin.get(interleave_of(lanes), allow_missing=True) is None:
             TensorIntrin.register(interleave_of(lanes), meaning(lanes), permutation(lanes))
 

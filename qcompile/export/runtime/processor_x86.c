@@ -1,5 +1,7 @@
 /* What the processor can do. Compiled for any x86-64: never an instruction it may lack. */
 
+#define RELAX "pause"
+
 static int has(uint32_t leaf, uint32_t subleaf, int reg, uint32_t bits) {
     uint32_t found[4];
     uint32_t highest;

@@ -1,7 +1,8 @@
-"""Counting bits on x86: what each form means, and how it becomes instructions.
+"""Counting bits: what each form means, and how it becomes instructions.
 
     vpopcntd   one instruction for 16 or 8 words of 32 bits; TIR's popcount of such a vector
-    bytes      without it: the counts of the four bytes of a word stay in those bytes (LLVM looks
+    cnt        ARM: the counts of bytes, added up there and then in pairs, as in the next form
+    bytes      other x86: the counts of the four bytes of a word stay in those bytes (LLVM looks
                both halves of a byte up with vpshufb), are added up there for at most 31 words, and
                the four sums become one int32 with vpmaddubsw and vpmaddwd
 
@@ -41,8 +42,10 @@ class Popcount:
 def popcount_of(target: Target, outputs: int | None = None) -> Popcount:
     """The fastest way of the target, for vectors within `outputs` where that is given.
 
-    Raises Unsupported below AVX2.
+    Raises Unsupported on x86 below AVX2.
     """
+    if target.architecture.name != "x86_64":
+        return Popcount(4, True, spare=6, cost=3)
     has = target.features.__contains__
     wide = target.vector_bytes == 64 and has("avx512bw")
     if wide and outputs is not None and outputs % 16 and has("avx512vl"):

@@ -1,10 +1,11 @@
-"""Dot products of x86 in which every lane has data of its own: meaning, beside the sequence.
+"""Dot products in which every lane has data of its own: meaning, beside the sequence.
 
     sums[lane] += a[lane, 0:depth] . b[lane, 0:depth]        sums int32, exact
 
 With VNNI depth is 4, a uint8 and b int8. Without, vpmaddwd multiplies 16-bit numbers: depth is 2,
-and a and b are int16 that hold such bytes. The interleaving brings `depth` rows of bytes into the
-order of a. See intrinsics_x86 for the dot products whose lanes share `a`.
+and a and b are int16 that hold such bytes. On ARM, smlal multiplies such numbers with depth 1. The
+interleaving brings `depth` rows of bytes into the order of a. See `intrinsics` for the dot products
+whose lanes share `a`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
-from qcompile.schedules.intrinsics_x86 import VNNI_256, VNNI_512, WIDEN_256, WIDEN_512, dot_of
+from qcompile.schedules.intrinsics_x86 import VNNI_256, VNNI_512, WIDEN_256, WIDEN_512, x86_dot
 from qcompile.targets import Target
 
 
@@ -39,16 +40,18 @@ LANE_DOTS = {
     WIDEN_256: LaneDot("llvm.x86.avx2.pmadd.wd", 8, 2, "int16", "int16"),
 }
 
+SMLAL = LaneDot("", 8, 1, "int16", "int16")
+
 
 def lane_dot_of(target: Target) -> LaneDot:
-    """The fastest such dot product of the target. Raises Unsupported below AVX2."""
-    return LANE_DOTS[dot_of(target)]
+    """The fastest such dot product of the target. Raises Unsupported on x86 below AVX2."""
+    return LANE_DOTS[x86_dot(target)] if target.architecture.name == "x86_64" else SMLAL
 
 
 def register_lane_dot(dot: LaneDot) -> str:
     """The name under which `Schedule.tensorize` now finds the dot product."""
     name = f"qcompile.lane_dot_{dot.lanes}_{dot.depth}"
-    sequence = vnni(dot) if dot.depth == 4 else multiply_add(dot)
+    sequence = {4: vnni, 2: multiply_add, 1: multiply}[dot.depth](dot)
     TensorIntrin.register(name, meaning(dot), sequence, override=True)
     return name
 
@@ -125,6 +128,27 @@ def multiply_add(dot: LaneDot) -> tirx.PrimFunc:
                 A.vload([0], dtype=words),
                 B.vload([0, 0], dtype=words),
                 dtype=sums,
+            )
+
+    return sequence
+
+
+def multiply(dot: LaneDot) -> tirx.PrimFunc:
+    """Products of 16-bit numbers, widened and added: smlal and smlal2."""
+    lanes = dot.lanes
+    sums, words = f"int32x{lanes}", f"int16x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def sequence(
+        A: T.Buffer((lanes,), "int16", offset_factor=1),
+        B: T.Buffer((lanes, 1), "int16", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes], B[0:lanes, 0:1])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=sums) + (
+                T.Cast(sums, A.vload([0], dtype=words)) * T.Cast(sums, B.vload([0, 0], dtype=words))
             )
 
     return sequence

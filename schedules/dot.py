@@ -1,0 +1,32 @@
+"""What kernels need to know of a dot product that multiplies bytes."""
+
+from dataclasses import dataclass
+
+from tvm import tirx
+
+
+@dataclass(frozen=True)
+class Dot:
+    """An instruction sequence `sums[lane] += (a[0:depth] - offset) . b[lane, 0:depth]`.
+
+    a is uint8 and shared by the lanes, b int8, sums int32; `offset` is 128 where the instructions
+    multiply signed bytes alone. It keeps `held` registers for each vector of `b` that is in use,
+    and `spare` more must be free. Costs are in units of the sequence itself: to bring `depth` bytes
+    of `a`, or a vector of `b`, into registers. `in_flight` of them hide their latency.
+    """
+
+    name: str
+    lanes: int
+    depth: int
+    offset: int
+    held: int
+    spare: int
+    a_cost: float
+    b_cost: float
+    in_flight: int
+
+
+def factor(data: tirx.Expr, offset: int) -> tirx.Expr:
+    """data - offset, as int32: what a byte of data contributes to a product."""
+    value = data.astype("int32")
+    return value - tirx.const(offset, "int32") if offset else value

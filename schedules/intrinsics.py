@@ -1,0 +1,19 @@
+"""The dot products of each architecture, by target."""
+
+from qcompile.schedules.dot import Dot
+from qcompile.schedules.intrinsics_arm import arm_dot, register_arm_dots
+from qcompile.schedules.intrinsics_x86 import register_x86_dots, x86_dot
+from qcompile.targets import Target
+
+
+def dot_of(target: Target) -> Dot:
+    """The fastest dot product of the target. Raises Unsupported where there is none."""
+    return x86_dot(target) if target.architecture.name == "x86_64" else arm_dot(target)
+
+
+def register_intrinsics(target: Target) -> None:
+    """Make its dot products known to `Schedule.tensorize`; calling it again is harmless."""
+    if target.architecture.name == "x86_64":
+        register_x86_dots()
+    else:
+        register_arm_dots()
