@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def target_of(target: tvm.target.Target) -> Target:
     """Ours for TVM's: by `mcpu`, with exactly the features that LLVM gives `mcpu` and `mattr`.
 
-    Sizes and clock come from the target of the same name, or from the most modest one with at
+    Sizes and clock come from the target with that `mcpu`, or from the most modest one with at
     most those features. Raises UnknownTarget for other kinds and architectures, processors below
     the baseline of theirs, and targets without `mcpu`.
     """
@@ -36,7 +36,7 @@ def target_of(target: tvm.target.Target) -> Target:
     features = _llvm_features(target, family)
     if missing := [name for name in family.baseline if name not in features]:
         raise UnknownTarget(f"{target}: lacks {', '.join(missing)} ({family.level} needed)")
-    facts = load_target(mcpu) if mcpu in list_targets() else _nearest_below(features, family)
+    facts = _of_processor(mcpu, family) or _nearest_below(features, family)
     wide = set(family.vectors[max(family.vectors)]) <= set(features)
     vector_bytes, registers = widest_vectors(family, features)
     return replace(
@@ -46,6 +46,13 @@ def target_of(target: tvm.target.Target) -> Target:
         features=features,
         llvm={**facts.llvm, "mcpu": mcpu},
     )
+
+
+def _of_processor(mcpu: str, family: Architecture) -> Target | None:
+    """The named target of that `mcpu`."""
+    known = [load_target(name) for name in list_targets()]
+    found = (t for t in known if t.architecture == family and t.llvm["mcpu"] == mcpu)
+    return next(found, None)
 
 
 def _architecture(target: tvm.target.Target) -> Architecture:

@@ -92,7 +92,7 @@ def test_reads_a_file_of_the_users(tmp_path):
         ('mcpu = "znver4"', 'mcpu = "znver4"\nmattr = "+avx"', "unknown field of [target] 'mattr'"),
         ('kind = "llvm"', 'kind = "cuda"', "target.kind = 'cuda'"),
         ("x86_64-unknown", "riscv64-unknown", "unknown target.mtriple"),
-        ("x86_64-unknown-linux-gnu", "aarch64-linux-gnu", "unknown feature 'sse3'"),
+        ("x86_64-unknown-linux-gnu", "aarch64-linux-gnu", "unknown target.mcpu 'znver4'"),
         ("[target]", "[targets]", "unknown field 'targets'"),
     ],
 )
