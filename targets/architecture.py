@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,6 @@ class Architecture:
     level: str
     processors: tuple[str, ...]
     vectors: Mapping[tuple[int, int], tuple[str, ...]]
-    options: Mapping[str, str] = field(default_factory=dict)  # more fields of TVM's target
+    options: Mapping[str, Any] = field(default_factory=dict)  # more fields of TVM's target
     attributes: tuple[str, ...] = ()  # more of LLVM's features, on (+) or off (-) in every target
     compiler_flags: tuple[str, ...] = ()  # for the C files

@@ -114,13 +114,12 @@ def bench(arguments: argparse.Namespace) -> None:
 
 
 def targets(arguments: argparse.Namespace) -> None:
-    from qcompile.targets import host_features, list_targets, load_target
+    from qcompile.targets import list_targets, load_target
 
-    features = host_features()
     if arguments.target is None:
-        show_targets([load_target(name) for name in list_targets()], features)
+        show_targets([load_target(name) for name in list_targets()])
     else:
-        show_target(load_target(arguments.target), features)
+        show_target(load_target(arguments.target))
 
 
 def demo(arguments: argparse.Namespace) -> None:

@@ -26,12 +26,22 @@ if TYPE_CHECKING:
     from qcompile.targets import Target
 
 
-def show_targets(targets: Sequence[Target], features: Sequence[str]) -> None:
+def lacking(target: Target) -> str:
+    """What this machine lacks to run code for the target; "" where it runs it."""
+    from qcompile.targets import host_architecture, host_features
+
+    if host_architecture() != target.architecture:
+        return f"this machine is no {target.architecture.name}"
+    missing = [name for name in target.features if name not in host_features()]
+    return f"this machine lacks {', '.join(missing)}" if missing else ""
+
+
+def show_targets(targets: Sequence[Target]) -> None:
     """All targets, and whether this machine runs their code."""
     rows = [
         (
             target.name,
-            "yes" if target.runs_on(features) else "no",
+            "no" if lacking(target) else "yes",
             dot_product(target),
             str(8 * target.vector_bytes),
             f"{target.cores} x {target.clock_hz / 1e9:.1f} GHz",
@@ -51,13 +61,14 @@ def show_targets(targets: Sequence[Target], features: Sequence[str]) -> None:
     print("\n`host` is this machine as detected; a path to a TOML file is a target of your own.")
 
 
-def show_target(target: Target, features: Sequence[str]) -> None:
+def show_target(target: Target) -> None:
     """One target's facts."""
-    missing = [name for name in target.features if name not in features]
+    missing = lacking(target)
     print_facts(
         [
             ("target", target.name),
-            ("runs here", f"no: this machine lacks {', '.join(missing)}" if missing else "yes"),
+            ("runs here", f"no: {missing}" if missing else "yes"),
+            ("architecture", target.architecture.name),
             ("cores", f"{target.cores} at {target.clock_hz / 1e9:.2f} GHz"),
             ("vectors", f"{target.vector_registers} registers of {8 * target.vector_bytes} bits"),
             ("int8 dot product", dot_product(target)),
@@ -71,6 +82,9 @@ def show_target(target: Target, features: Sequence[str]) -> None:
 
 def dot_product(target: Target) -> str:
     """The instruction that multiplies and sums int8 on that target."""
+    if target.architecture.name != "x86_64":
+        names = {"i8mm": "i8mm (usmmla)", "dotprod": "sdot", "neon": "smlal, sadalp"}
+        return next(text for name, text in names.items() if name in target.features)
     if "avx512vnni" in target.features:
         return "AVX512-VNNI"
     if "avxvnni" in target.features:
