@@ -39,3 +39,7 @@ class OutputError(QCompileError):
 
 class MissingPackage(QCompileError):
     """The request needs an optional package that is not installed."""
+
+
+class ModelError(QCompileError):
+    """The model of a processor knows nothing of it, lacks a tool, or its program fails."""

@@ -19,7 +19,6 @@ TABLES = """\
 #define WORKSPACE_BYTES {name}_WORKSPACE_BYTES
 #define VARIANTS {variants}
 #define MOST_ARRAYS {most_arrays}
-#define MOST_STEPS {most_steps}
 
 struct port {{
     size_t bytes, elements;
@@ -57,7 +56,6 @@ def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
         name=name,
         variants=len(networks),
         most_arrays=max(len(_arrays(network)) for network in networks),
-        most_steps=max(len(network.plan.steps) for network in networks),
     )
     rows = [
         f'    {{"{network.variant}", &network_{k}, ports_{k}, calls_{k}, call_of_{k}, '
@@ -65,7 +63,7 @@ def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
         for k, network in enumerate(networks)
     ]
     parts = [
-        "#define PROFILE",
+        f"#define PROFILE\n#define MOST_STEPS {max(len(n.plan.steps) for n in networks)}",
         write_source(name, networks, target),
         tables,
         *(_variant_tables(number, network) for number, network in enumerate(networks)),
