@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import tvm
 from tvm import relax, tirx
 
 from qcompile.ops import add, requantize
 from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules import schedule
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, host_features, load_target
+from tests.schedules.emulated import emulated, emulator
 
 OUT_ELEMENTWISE_FUSABLE = 4
 CONSTANTS = "constants"
@@ -24,11 +26,33 @@ CONSTANTS = "constants"
 INT8_TARGETS = ["x86-64-v3", "skylake-avx512", "znver4", "znver4 ymm"]
 
 
+# The same for ARM: each runs under qemu.
+EMULATED_TARGETS = [
+    pytest.param(name, marks=pytest.mark.emulated)
+    for name in ("rpi4", "rpi5", "neoverse-n2", "armv7-a9")
+]
+
+
 def int8_target(name: str) -> Target:
-    """The target of that name in `INT8_TARGETS`."""
+    """The target of that name in `INT8_TARGETS`, or of any other."""
     if name == "znver4 ymm":
         return replace(load_target("znver4"), name=name, vector_bytes=32, vector_registers=16)
     return load_target(name)
+
+
+def runnable(target: Target) -> Target:
+    """The target, when its code can run here; skips the test otherwise."""
+    if target.architecture.name == "x86_64":
+        if not target.runs_on(host_features()):
+            pytest.skip(f"this processor cannot run {target.name}")
+    elif emulator(target) is None:
+        pytest.skip(f"{target.name} needs an emulator; `apt install qemu-user` has it")
+    return target
+
+
+def compensated(bias: np.ndarray, w: np.ndarray, offset: int) -> np.ndarray:
+    """The bias of a kernel whose data counts less `offset`; w: (O, ...)."""
+    return (bias + offset * w.reshape(len(w), -1).sum(axis=1, dtype="int64")).astype("int32")
 
 
 def fused_function(
@@ -77,7 +101,10 @@ def build(func: tirx.PrimFunc, target: Target) -> Callable[..., None]:
     """The kernel; the constants that the epilogue brought are passed for the caller."""
     constants = json.loads(str(func.attrs[CONSTANTS])) if CONSTANTS in func.attrs else []
     scheduled = schedule(func, target).with_attr("global_symbol", "main")
-    library = tvm.compile(tvm.IRModule({"main": scheduled}), target=target.tvm_target())
+    if target.architecture.name == "x86_64":
+        library = tvm.compile(tvm.IRModule({"main": scheduled}), target=target.tvm_target())
+    else:
+        library = emulated(scheduled, target)
     if not constants:
         return library
 
@@ -118,8 +145,12 @@ def reads_only(library: tvm.runtime.Module, arrays: Sequence[np.ndarray], like: 
     result = tvm.runtime.tensor(np.zeros_like(like))
     child = os.fork()
     if child == 0:
-        library(*tensors, result)
-        os._exit(0)
+        status = 1
+        try:
+            library(*tensors, result)
+            status = 0
+        finally:
+            os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 
 

@@ -11,8 +11,8 @@ from qcompile.schedules.batch_matmul_int8 import (
     row_sums,
 )
 from qcompile.schedules.dense_int8 import plan_dense
-from qcompile.targets import host_features
 from tests.schedules.kernels import (
+    EMULATED_TARGETS,
     INT8_TARGETS,
     build,
     fused_function,
@@ -20,6 +20,7 @@ from tests.schedules.kernels import (
     requantized,
     requantized_reference,
     run,
+    runnable,
 )
 
 # (batch, rows, depth, columns)
@@ -27,12 +28,9 @@ SHAPES = [(3, 16, 64, 32), (1, 1, 7, 3), (2, 37, 50, 21), (4, 8, 16, 16), (2, 5,
 LARGE = (12, 128, 64, 128)
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 def matrix(shape, dtype, seed):
@@ -98,7 +96,7 @@ def test_multiplies_and_requantizes(shape, seed, target):
         requantized,
         2,
     )
-    sums = a[..., :depth].astype("int64") @ signed(b)
+    sums = (a[..., :depth].astype("int64") - plan.offset) @ signed(b)
     expected = requantized_reference(sums, scale)
     y = run(build(function, target), [a, packed_reference(b, plan), scale], expected)
     np.testing.assert_array_equal(y, expected)

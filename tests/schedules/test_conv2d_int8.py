@@ -7,11 +7,13 @@ import pytest
 
 from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
 from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
-from qcompile.targets import host_features, load_target
+from qcompile.targets import load_target
 from tests.schedules.convolution import Case
 from tests.schedules.kernels import (
+    EMULATED_TARGETS,
     INT8_TARGETS,
     build,
+    compensated,
     fused_function,
     int8_target,
     reads_only,
@@ -20,6 +22,7 @@ from tests.schedules.kernels import (
     requantized_with_residual,
     residual_reference,
     run,
+    runnable,
 )
 
 CASES = [
@@ -44,12 +47,9 @@ CASES = [
 ADDED = [CASES[0], CASES[2], CASES[4], CASES[13]]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 def operands(case, seed):
@@ -72,6 +72,10 @@ def prepared(x, case, plan, zero, rng):
     full[:, : top + h + bottom, : left + w + right, :c] = zero
     full[:, top : top + h, left : left + w, :c] = x
     return full.reshape(plan.input_shape)
+
+
+def constants(w, bias, plan):
+    return pack_weights(w, plan), compensated(bias, w, plan.offset)
 
 
 def convolve(x, w, bias, case, zero):
@@ -123,7 +127,7 @@ def test_convolves_and_requantizes(case, target):
     for seed in range(3):
         x, w, bias, scale = operands(case, seed)
         rng = np.random.default_rng(seed)
-        arrays = [prepared(x, case, plan, 7, rng), pack_weights(w, plan), bias, scale]
+        arrays = [prepared(x, case, plan, 7, rng), *constants(w, bias, plan), scale]
         expected = requantized_reference(convolve(x, w, bias, case, 7), scale)
         np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
@@ -133,7 +137,7 @@ def test_gives_the_sums(case, target):
     x, w, bias, _ = operands(case, 0)
     plan = plan_of(case, w, target)
     library = build(kernel(plan, lambda sums: sums, []), target)
-    arrays = [prepared(x, case, plan, 9, np.random.default_rng(0)), pack_weights(w, plan), bias]
+    arrays = [prepared(x, case, plan, 9, np.random.default_rng(0)), *constants(w, bias, plan)]
     expected = convolve(x, w, bias, case, 9).astype("int32")
     np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
@@ -146,7 +150,7 @@ def test_adds_a_residual(case, target):
     residual = rng.integers(0, 256, sums.shape, dtype="uint8")
     extra = [(scale.shape, "float32"), (residual.shape, "uint8")]
     library = build(kernel(plan, requantized_with_residual, extra), target)
-    arrays = [prepared(x, case, plan, 0, rng), pack_weights(w, plan), bias, scale, residual]
+    arrays = [prepared(x, case, plan, 0, rng), *constants(w, bias, plan), scale, residual]
     expected = residual_reference(sums, scale, residual)
     np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
@@ -160,7 +164,7 @@ def test_reads_only_what_is_prepared(case, target):
     x = prepared(x, case, plan, 0, rng)
     if x.nbytes % 64:
         pytest.skip("needs data of whole cache lines")
-    assert reads_only(library, [x, pack_weights(w, plan), bias], sums)
+    assert reads_only(library, [x, *constants(w, bias, plan)], sums)
 
 
 def test_runs_in_parallel(target):
@@ -169,9 +173,9 @@ def test_runs_in_parallel(target):
     plan = plan_of(case, w, target)
     assert plan.parallel
     function = kernel(plan, requantized, [(scale.shape, "float32")])
-    arrays = [prepared(x, case, plan, 3, np.random.default_rng(1)), pack_weights(w, plan)]
+    arrays = [prepared(x, case, plan, 3, np.random.default_rng(1)), *constants(w, bias, plan)]
     expected = requantized_reference(convolve(x, w, bias, case, 3), scale)
-    y = run(build(function, target), [*arrays, bias, scale], expected)
+    y = run(build(function, target), [*arrays, scale], expected)
     np.testing.assert_array_equal(y, expected)
 
 

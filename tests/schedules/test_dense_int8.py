@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
-from qcompile.targets import host_features, load_target
+from qcompile.targets import load_target
 from tests.schedules.kernels import (
+    EMULATED_TARGETS,
     INT8_TARGETS,
     build,
+    compensated,
     fused_function,
     int8_target,
     reads_only,
@@ -16,6 +18,7 @@ from tests.schedules.kernels import (
     requantized_with_residual,
     residual_reference,
     run,
+    runnable,
 )
 
 # (rows, depth, columns): dividing the tiles, then primes and other odd sizes.
@@ -25,12 +28,9 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 def operands(plan, depth, seed):
@@ -45,6 +45,10 @@ def operands(plan, depth, seed):
         w = rng.integers(-128, 128, shape, dtype="int8")
     scale = rng.random(plan.columns, "float32") * np.float32(1e-3)
     return x, w, rng.integers(-(2**20), 2**20, plan.columns, dtype="int32"), scale
+
+
+def constants(w, bias, plan):
+    return pack_weights(w, plan), compensated(bias, w, plan.offset)
 
 
 def product(x, w, bias):
@@ -65,7 +69,7 @@ def test_multiplies_and_requantizes(shape, target):
     for seed in range(3):
         x, w, bias, scale = operands(plan, shape[1], seed)
         expected = requantized_reference(product(x, w, bias), scale)
-        y = run(library, [x, pack_weights(w, plan), bias, scale], expected)
+        y = run(library, [x, *constants(w, bias, plan), scale], expected)
         np.testing.assert_array_equal(y, expected)
 
 
@@ -75,9 +79,7 @@ def test_gives_the_sums(shape, target):
     x, w, bias, _ = operands(plan, shape[1], 0)
     expected = product(x, w, bias).astype("int32")
     library = build(kernel(plan, lambda sums: sums, []), target)
-    np.testing.assert_array_equal(
-        run(library, [x, pack_weights(w, plan), bias], expected), expected
-    )
+    np.testing.assert_array_equal(run(library, [x, *constants(w, bias, plan)], expected), expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES[6:8])
@@ -89,7 +91,7 @@ def test_adds_a_residual(shape, target):
     extra = [(scale.shape, "float32"), (sums.shape, "uint8")]
     library = build(kernel(plan, requantized_with_residual, extra), target)
     expected = residual_reference(sums, scale, residual)
-    y = run(library, [x, pack_weights(w, plan), bias, scale, residual], expected)
+    y = run(library, [x, *constants(w, bias, plan), scale, residual], expected)
     np.testing.assert_array_equal(y, expected)
 
 
@@ -100,7 +102,7 @@ def test_reads_no_row_beyond_the_last(rows, target):
     x, w, bias, _ = operands(plan, 64, 1)
     library = build(kernel(plan, lambda sums: sums, []), target)
     sums = product(x, w, bias).astype("int32")
-    assert reads_only(library, [x, pack_weights(w, plan), bias], sums)
+    assert reads_only(library, [x, *constants(w, bias, plan)], sums)
 
 
 def test_leaves_small_kernels_to_one_thread():
