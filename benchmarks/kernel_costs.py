@@ -11,18 +11,23 @@ Targets that cannot run here take the nearest measurement, which their tables te
     alderlake   vpdpbusd on 32 bytes measured as AVX512-VNNI: the same instruction
     znver5      znver4's table, by the clocks, and halved for what is done on vectors of 64 bytes:
                 Zen 5 has twice the width for them (AMD, Software Optimization Guide, 58455)
+    ARM         modelled (`qcompile.model_device`), not measured; neoverse-n1, aarch64, armv7 take
+                the table of a target with such a core
 """
 
 import argparse
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from statistics import median
 
-from qcompile.measure.clock import QUICK, THOROUGH
+from qcompile.measure.clock import QUICK, THOROUGH, seconds_of
 from qcompile.measure.fit import Sample, fit
 from qcompile.measure.layers import grid, quick_grid, random_grid
+from qcompile.measure.modelled import modelled_seconds
 from qcompile.measure.samples import measure
+from qcompile.model_device.core import load_core
 from qcompile.passes.kernel_costs import estimate, possible_kernels
 from qcompile.passes.kernel_work import LayerShape, Work
 from qcompile.targets import Target, host_features, host_target, list_targets, load_target
@@ -31,6 +36,9 @@ from qcompile.targets.costs.table import FOLDER
 from qcompile.targets.x86 import WIDE
 
 TESTED = 60
+MODELLED = 24  # a modelled layer takes longer
+# Generic targets, and those of the same core: what they cost is told by another one.
+RELATIVES = {"neoverse-n1": "rpi5", "aarch64": "rpi3", "armv7": "armv7-a7"}
 CLOSE = 1.1
 ON_WIDE_VECTORS = ("step_s", "load_s", "sum_s", "output_s", "near_byte_s")
 
@@ -42,13 +50,22 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables of the targets")
     parser.add_argument("--quick", action="store_true", help="as `host` is measured once")
     options = parser.parse_args()
-    for name in list_targets() if options.all else options.targets:
+    names = list_targets() if options.all else options.targets
+    for name in sorted(names, key=lambda name: name in RELATIVES):
         target = load_target(name)
         print(f"\n{name}", flush=True)
-        costs = wider(target) if name == "znver5" else measured(target, options.quick)
+        costs = table_of(target, options.quick)
         print(costs.to_toml(), flush=True)
         if options.write:
             (FOLDER / f"{name}.toml").write_text(costs.to_toml())
+
+
+def table_of(target: Target, quick: bool) -> Costs:
+    if target.name in RELATIVES:
+        return of_relative(target, RELATIVES[target.name])
+    if target.architecture.name != "x86_64":
+        return modelled(target)
+    return wider(target) if target.name == "znver5" else measured(target, quick)
 
 
 def measured(target: Target, quick: bool) -> Costs:
@@ -60,9 +77,28 @@ def measured(target: Target, quick: bool) -> Costs:
         target = replace(target, features=(*others, *WIDE, "avx512vnni"))
         source += "; vpdpbusd in its AVX512-VNNI form"
     layers, bursts = (quick_grid(), QUICK) if quick else (grid(), THOROUGH)
-    costs = fit(measure(layers, target, bursts), source)
-    report(measure(random_grid(TESTED), target, THOROUGH), costs, target)
+    costs = fit(measure(layers, target, partial(seconds_of, bursts=bursts)), source)
+    tested = measure(random_grid(TESTED), target, partial(seconds_of, bursts=THOROUGH))
+    report(tested, costs, target, TESTED)
     return costs
+
+
+def modelled(target: Target) -> Costs:
+    """The table of an ARM target by the model of its core; its test is printed."""
+    core = load_core(target)
+    source = f"modelled, not measured: benchmarks/kernel_costs.py on the model of {core.name}"
+    costs = fit(measure(quick_grid(), target, modelled_seconds), source)
+    tested = measure(random_grid(MODELLED), target, modelled_seconds)
+    report(tested, costs, target, MODELLED)
+    return costs
+
+
+def of_relative(target: Target, relative: str) -> Costs:
+    """The table of another target, by the clocks."""
+    known = load_target(relative)
+    factor = known.clock_hz / target.clock_hz
+    table = read_costs(FOLDER / f"{relative}.toml")
+    return table.scaled(factor, f"{relative}'s times {factor:.3g} for the clocks: {table.source}")
 
 
 def wider(target: Target) -> Costs:
@@ -79,12 +115,12 @@ def wider(target: Target) -> Costs:
     return replace(costs, kernels=kernels)
 
 
-def report(samples: list[Sample], costs: Costs, target: Target) -> None:
+def report(samples: list[Sample], costs: Costs, target: Target, count: int) -> None:
     """Each layer's kernels, measured and predicted, and how many choices are right."""
     seconds: dict[Work, float] = defaultdict(float)
     for sample in samples:
         seconds[sample.work] += sample.seconds
-    layers = list(dict.fromkeys(random_grid(TESTED)))
+    layers = list(dict.fromkeys(random_grid(count)))
     print(f"{'layer':32} {'bits':>5} {'kernel':>12} {'us':>8} {'predicted':>9} {'error':>6}  limit")
     errors, right = defaultdict(list), 0
     for layer in layers:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,26 @@ THOROUGH, QUICK = Bursts(4, 25, 3e-4), Bursts(3, 12, 1e-4)
 
 
 def seconds_of(
-    functions: Mapping[str, tirx.PrimFunc], target: Target, folder: Path, bursts: Bursts
+    functions: Mapping[str, tirx.PrimFunc], target: Target, folder: Path, *, bursts: Bursts
 ) -> dict[str, float]:
     """How long one call of each scheduled function takes; they are compiled in `folder`.
 
     Operands hold random bytes, floats 1: no kernel's time depends on them.
     """
+    kernels = build_kernels(functions, target, folder)
+    library = _library(kernels, target, folder)
+    least = dict.fromkeys(functions, math.inf)
+    for _ in range(bursts.rounds):
+        for name, function in functions.items():
+            taken = _least(library[f"{name}_repeat"], _operands(function, kernels[name]), bursts)
+            least[name] = min(least[name], taken)
+    return least
+
+
+def build_kernels(
+    functions: Mapping[str, tirx.PrimFunc], target: Target, folder: Path
+) -> dict[str, Kernel]:
+    """The kernels of scheduled functions; the object of each is NAME.o in `folder`."""
     llvm = target.tvm_target()
 
     def build(job: tuple[str, tirx.PrimFunc]) -> Kernel:
@@ -53,14 +68,7 @@ def seconds_of(
         return kernel
 
     with ThreadPoolExecutor() as threads:
-        kernels = dict(zip(functions, threads.map(build, functions.items()), strict=True))
-    library = _library(kernels, target, folder)
-    least = dict.fromkeys(functions, math.inf)
-    for _ in range(bursts.rounds):
-        for name, function in functions.items():
-            taken = _least(library[f"{name}_repeat"], _operands(function, kernels[name]), bursts)
-            least[name] = min(least[name], taken)
-    return least
+        return dict(zip(functions, threads.map(build, functions.items()), strict=True))
 
 
 def _library(kernels: Mapping[str, Kernel], target: Target, folder: Path) -> ctypes.CDLL:
@@ -73,7 +81,17 @@ def _library(kernels: Mapping[str, Kernel], target: Target, folder: Path) -> cty
 
 
 def _repeat(name: str, kernel: Kernel) -> str:
-    """C code that calls the phases of a kernel one after the other, many times."""
+    """C code that calls a kernel many times."""
+    prototypes, calls = phase_calls(kernel)
+    loop = f"for (long k = 0; k < calls; k++) {{ {' '.join(calls)} }}"
+    visible = '__attribute__((visibility("default")))'
+    return "\n".join(
+        [*prototypes, f"{visible} void {name}_repeat(void **a, long calls) {{ {loop} }}"]
+    )
+
+
+def phase_calls(kernel: Kernel) -> tuple[list[str], list[str]]:
+    """C prototypes and calls of the phases of a kernel, on the operands a[0], a[1], ..."""
     counts = {"parameter": _parameters(kernel), "scratch": len(kernel.scratch_bytes), "thread": 0}
     first = {"parameter": 0, "scratch": counts["parameter"]}
     first["thread"] = first["scratch"] + counts["scratch"]
@@ -83,11 +101,20 @@ def _repeat(name: str, kernel: Kernel) -> str:
         arguments = [f"a[{first[o.kind] + o.index}]" for o in phase.operands]
         prototypes.append(f"int {phase.symbol}({', '.join(types)});")
         calls.append(f"{phase.symbol}({', '.join([*arguments, '0', str(phase.extent)])});")
-    loop = f"for (long k = 0; k < calls; k++) {{ {' '.join(calls)} }}"
-    visible = '__attribute__((visibility("default")))'
-    return "\n".join(
-        [*prototypes, f"{visible} void {name}_repeat(void **a, long calls) {{ {loop} }}"]
-    )
+    return prototypes, calls
+
+
+def operand_bytes(function: tirx.PrimFunc, kernel: Kernel) -> list[int]:
+    """The sizes of the operands of a kernel: its parameters, then its scratch memory."""
+    sizes = [
+        math.prod(int(extent) for extent in parameter.ty.shape) * _dtype(parameter).itemsize
+        for parameter in function.params[: _parameters(kernel)]
+    ]
+    return [*sizes, *kernel.scratch_bytes, *kernel.thread_bytes]
+
+
+def _dtype(parameter: tirx.Var) -> np.dtype[Any]:
+    return np.dtype(str(parameter.ty.dtype.dtype))
 
 
 def _parameters(kernel: Kernel) -> int:
@@ -97,14 +124,11 @@ def _parameters(kernel: Kernel) -> int:
 def _operands(function: tirx.PrimFunc, kernel: Kernel) -> list[NDArray[np.uint8]]:
     """Memory for the parameters of a kernel, then for its scratch and thread buffers."""
     rng = np.random.default_rng(0)
-    operands = []
-    for parameter in function.params[: _parameters(kernel)]:
-        dtype = np.dtype(str(parameter.ty.dtype.dtype))
-        size = math.prod(int(extent) for extent in parameter.ty.shape)
-        operands.append(_aligned(size * dtype.itemsize))
-        values = operands[-1].view(dtype)
-        values[...] = 1 if dtype.kind == "f" else rng.integers(0, 100, size)
-    return operands + [_aligned(n) for n in (*kernel.scratch_bytes, *kernel.thread_bytes)]
+    operands = [_aligned(size) for size in operand_bytes(function, kernel)]
+    for parameter, memory in zip(function.params[: _parameters(kernel)], operands, strict=False):
+        values = memory.view(_dtype(parameter))
+        values[...] = 1 if values.dtype.kind == "f" else rng.integers(0, 100, values.size)
+    return operands
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:

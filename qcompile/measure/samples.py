@@ -1,21 +1,23 @@
 """Layers run on all of their kernels, and timed."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tvm import tirx
 
-from qcompile.measure.clock import Bursts, seconds_of
 from qcompile.measure.fit import Sample
 from qcompile.measure.layers import kernels_of
 from qcompile.passes.kernel_costs import possible_kernels
 from qcompile.passes.kernel_work import LayerShape, Work
 from qcompile.targets import Target
 
+# The seconds of scheduled functions by name, compiled for the target in the folder.
+Clock = Callable[[Mapping[str, tirx.PrimFunc], Target, Path], dict[str, float]]
 
-def measure(layers: Iterable[LayerShape], target: Target, bursts: Bursts) -> list[Sample]:
-    """The times of all kernels that the layers become, on one thread of this processor."""
+
+def measure(layers: Iterable[LayerShape], target: Target, clock: Clock) -> list[Sample]:
+    """The times of all kernels that the layers become, on one thread."""
     functions: dict[str, tirx.PrimFunc] = {}
     found: dict[str, tuple[LayerShape, Work, bool]] = {}
     for layer, work in _jobs(layers, target):
@@ -24,7 +26,7 @@ def measure(layers: Iterable[LayerShape], target: Target, bursts: Bursts) -> lis
             name = f"k{len(functions)}"
             functions[name], found[name] = function, (layer, work, work.kernel not in own)
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-        seconds = seconds_of(functions, target, Path(folder), bursts)
+        seconds = clock(functions, target, Path(folder))
     return [Sample(*found[name], seconds[name]) for name in functions]
 
 

@@ -1,8 +1,10 @@
 """Layers become kernels, and every kernel gets a time."""
 
+from functools import partial
+
 import pytest
 
-from qcompile.measure.clock import Bursts
+from qcompile.measure.clock import Bursts, seconds_of
 from qcompile.measure.layers import convolution, grid, product, quick_grid, random_grid
 from qcompile.measure.samples import measure
 from qcompile.passes.kernel_costs import possible_kernels
@@ -18,7 +20,7 @@ def test_every_kernel_is_timed_once():
         product(4, 70, 33, (2, 2)),
         convolution(6, 40, 16, (1, 1)),
     ]
-    samples = measure(layers, TARGET, ONCE)
+    samples = measure(layers, TARGET, partial(seconds_of, bursts=ONCE))
     assert all(sample.seconds > 0 for sample in samples)
     kernels = [(s.work.kernel, s.layer.data_bits) for s in samples if not s.packing]
     # int8 and weights packed to 2 bits are the same for both widths.
