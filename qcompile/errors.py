@@ -39,3 +39,11 @@ class OutputError(QCompileError):
 
 class MissingPackage(QCompileError):
     """The request needs an optional package that is not installed."""
+
+
+class DeviceError(QCompileError):
+    """A device does not exist, cannot be reached, or cannot run what was asked."""
+
+
+class DeviceLost(DeviceError):
+    """A device that worked does not answer any more."""
