@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from qcompile.commands.compile import compile as compile
     from qcompile.commands.demo import demo as demo
     from qcompile.commands.run import run as run
+    from qcompile.devices import list_devices as list_devices
+    from qcompile.devices import open_device as open_device
     from qcompile.targets import Target as Target
     from qcompile.targets import host_target as host_target
     from qcompile.targets import list_targets as list_targets
@@ -26,9 +28,11 @@ _PLACES = {
     "compile": "qcompile.commands.compile",
     "demo": "qcompile.commands.demo",
     "host_target": "qcompile.targets",
+    "list_devices": "qcompile.devices",
     "list_targets": "qcompile.targets",
     "load": "qcompile.bundle",
     "load_target": "qcompile.targets",
+    "open_device": "qcompile.devices",
     "run": "qcompile.commands.run",
     "Target": "qcompile.targets",
 }
@@ -41,9 +45,11 @@ __all__ = [
     "compile",
     "demo",
     "host_target",
+    "list_devices",
     "list_targets",
     "load",
     "load_target",
+    "open_device",
     "run",
 ]
 

@@ -109,11 +109,18 @@ def run_samples(
     for inputs in batches(samples, batch):
         runs.append([np.array(output) for output in model(inputs)])
         progress(min(len(runs) * (batch or 1), samples.count), samples.count)
+    return join_runs(runs, outputs, batch, samples.count)
+
+
+def join_runs(
+    runs: Sequence[Sequence[Array]], outputs: Sequence[str], batch: int | None, count: int
+) -> dict[str, Array]:
+    """The outputs of runs for `count` samples, by name: what filled the last batch is cut off."""
     joined = {}
     for k, name in enumerate(outputs):
         pieces = [run[k] for run in runs]
         whole = batch is not None and pieces[0].shape[:1] == (batch,)
-        joined[name] = np.concatenate(pieces)[: samples.count] if whole else np.stack(pieces)
+        joined[name] = np.concatenate(pieces)[:count] if whole else np.stack(pieces)
     return joined
 
 

@@ -43,3 +43,11 @@ class MissingPackage(QCompileError):
 
 class ModelError(QCompileError):
     """The model of a processor knows nothing of it, lacks a tool, or its program fails."""
+
+
+class DeviceError(QCompileError):
+    """A device does not exist, cannot be reached, or cannot run what was asked."""
+
+
+class DeviceLost(DeviceError):
+    """A device that worked does not answer any more."""

@@ -18,13 +18,13 @@ PROCESSOR_FOLDER = Path("/sys/devices/system/cpu/cpu0")
 
 def host_features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
     """LLVM's names of the instruction sets that every core of this machine has; () if unknown."""
-    found = _machine(_text(cpuinfo))
+    found = read_cpuinfo(_text(cpuinfo))
     return found[1] if found else ()
 
 
 def host_architecture(cpuinfo: Path = CPUINFO) -> Architecture | None:
     """The architecture of this machine; None for one that no target has."""
-    found = _machine(_text(cpuinfo))
+    found = read_cpuinfo(_text(cpuinfo))
     return found[0] if found else None
 
 
@@ -37,7 +37,7 @@ def detect(
     Raises UnknownTarget when the processor is below the baseline of its architecture.
     """
     text = _text(cpuinfo)
-    family, features = _machine(text) or (X86_64, ())
+    family, features = read_cpuinfo(text) or (X86_64, ())
     if missing := [name for name in family.baseline if name not in features]:
         lacks = f"this processor lacks {', '.join(missing)}"
         raise UnknownTarget(f"host: {lacks} ({family.level} needed)")
@@ -64,7 +64,7 @@ def widest_vectors(family: Architecture, features: Sequence[str]) -> tuple[int, 
     return max(form for form, needed in family.vectors.items() if set(needed) <= set(features))
 
 
-def _machine(cpuinfo: str) -> tuple[Architecture, tuple[str, ...]] | None:
+def read_cpuinfo(cpuinfo: str) -> tuple[Architecture, tuple[str, ...]] | None:
     """The architecture and the features that Linux tells of all cores."""
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, flags=re.MULTILINE)
     if not lines:

@@ -58,10 +58,14 @@ def bench_answer(found: Bench) -> dict[str, Any]:
         "name": found.manifest.name,
         "variant": found.manifest.variant,
         "target": found.manifest.target,
+        "device": found.device,
+        "emulated": found.emulated,
         "threads": found.threads,
         "latencies": [asdict(latency) for latency in found.latencies],
         "failed": found.failed,
         "layers": [asdict(layer) for layer in found.layers],
+        "warnings": found.warnings,
+        "lost": found.lost,
     }
 
 

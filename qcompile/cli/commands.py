@@ -20,8 +20,9 @@ from qcompile.cli.show import (
     show_target,
     show_targets,
 )
+from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
-from qcompile.errors import Disagreement
+from qcompile.errors import DeviceError, DeviceLost, Disagreement
 from qcompile.files import expect_writable, write_whole
 
 
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
             outputs=arguments.outputs,
             variant=arguments.variant,
             threads=arguments.threads,
+            device=arguments.device,
             progress=report,
         )
     show_run(found)
@@ -103,6 +105,7 @@ def bench(arguments: argparse.Namespace) -> None:
             per_layer=arguments.per_layer,
             against=arguments.against,
             model=arguments.model,
+            device=arguments.device,
             progress=report,
         )
     if arguments.json != "-":
@@ -111,6 +114,8 @@ def bench(arguments: argparse.Namespace) -> None:
     if arguments.plots:
         for file in draw(found, Path.cwd()):
             print(f"wrote {file}")
+    if found.lost is not None:
+        raise DeviceLost(found.lost)
 
 
 def targets(arguments: argparse.Namespace) -> None:
@@ -120,6 +125,20 @@ def targets(arguments: argparse.Namespace) -> None:
         show_targets([load_target(name) for name in list_targets()])
     else:
         show_target(load_target(arguments.target))
+
+
+def devices(arguments: argparse.Namespace) -> None:
+    if arguments.device is None:
+        from qcompile.devices import list_devices
+
+        show_devices(list_devices())
+        return
+    from qcompile.commands.devices import device_facts
+
+    found = device_facts(arguments.device)
+    show_device(found)
+    if found.trial is not None:
+        raise DeviceError(found.trial)
 
 
 def demo(arguments: argparse.Namespace) -> None:
@@ -136,6 +155,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "run": run,
     "bench": bench,
     "targets": targets,
+    "devices": devices,
     "demo": demo,
 }
 

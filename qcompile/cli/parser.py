@@ -63,6 +63,7 @@ examples:
   qcompile run build --inputs test.npz
   qcompile run build --inputs image.npy --outputs scores.npz --threads 2
   qcompile run build --inputs test.npz --variant shallow
+  qcompile run build --inputs test.npz --device qemu
 
 """
 
@@ -70,6 +71,7 @@ BENCH = """\
 examples:
   qcompile bench build
   qcompile bench build --threads 2 --per-layer
+  qcompile bench build --device qemu
   qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
   qcompile bench build --against litert=model.tflite
 
@@ -83,6 +85,13 @@ examples:
   qcompile targets            all targets, and which of them run on this machine
   qcompile targets znver4     one target's facts
   qcompile targets host       this machine as a target
+"""
+
+DEVICES = """\
+examples:
+  qcompile devices                     this machine, emulators, and how to name boards
+  qcompile devices qemu:cortex-a53     one device: its processor, and whether programs run on it
+
 """
 
 DEMO = """\
@@ -104,6 +113,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_bench(commands)
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
+    devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
+    devices.add_argument(
+        "device", nargs="?", metavar="D", help="a device, in one of the forms above"
+    )
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
     demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
     arguments = parser.parse_args(argv)
@@ -185,11 +198,18 @@ def _add_variant(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device", metavar="D", default="local", help="where (see `devices`); default: here"
+    )
+
+
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     run = _add(commands, "run", "run a bundle on samples", RUN + SAMPLES)
     run.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
     run.add_argument("--inputs", metavar="NPZ", required=True, help="the samples, .npz or .npy")
     run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
+    _add_device(run)
     _add_variant(run)
     run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
 
@@ -197,6 +217,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     bench = _add(commands, "bench", "measure a bundle's latency, alone or against others", BENCH)
     bench.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
+    _add_device(bench)
     _add_variant(bench)
     bench.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
     bench.add_argument("--repeat", metavar="N", type=_positive, help="inferences of each framework")

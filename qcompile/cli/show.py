@@ -18,7 +18,7 @@ from qcompile.cli.tables import (
 
 if TYPE_CHECKING:
     from qcompile.arrays import TensorSpec
-    from qcompile.commands.bench import Bench
+    from qcompile.commands.bench import Bench, LayerTime
     from qcompile.commands.check import Check, Comparison
     from qcompile.commands.demo import Demo
     from qcompile.commands.manifest import Manifest
@@ -218,11 +218,17 @@ def show_bench(found: Bench) -> None:
     ]
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     variant = "" if found.manifest.variant is None else f", {found.manifest.variant}"
-    print(f"{found.manifest.name}{variant} for {found.manifest.target}, {threads}\n")
-    columns = [">median ms", ">10th - 90th percentile", ">times ours", ">inferences"]
+    place = "" if found.device == "local" else f", on {printable(found.device)}"
+    print(f"{found.manifest.name}{variant} for {found.manifest.target}, {threads}{place}\n")
+    if found.emulated:
+        print("emulated: these times say nothing about the speed of any processor\n")
+    median = ">emulated ms" if found.emulated else ">median ms"
+    columns = [median, ">10th - 90th percentile", ">times ours", ">inferences"]
     print_table(["framework", *columns], rows)
     for reason in found.failed.values():
         print(f"not measured: {printable(reason)}")
+    for warning in found.warnings:
+        print(f"warning: {printable(warning)}")
     if found.layers:
         print()
         _show_layers(found)
@@ -234,14 +240,18 @@ def _show_layers(found: Bench) -> None:
             layer.name,
             layer.kernel,
             f"{1e6 * layer.median_s:.1f}",
-            f"{1e6 * layer.predicted_s:.1f}" if layer.predicted_s is not None else "",
+            "" if found.emulated or layer.predicted_s is None else f"{1e6 * layer.predicted_s:.1f}",
             percent(layer.share),
-            f"{layer.macs / layer.median_s / 1e9:.1f}" if layer.macs and layer.median_s else "-",
+            "" if found.emulated else _giga_macs(layer),
         )
         for layer in found.layers
     ]
-    times = [">median us", ">predicted us"]
+    times = [">emulated us" if found.emulated else ">median us", ">predicted us"]
     print_table(["layer", "kernel", *times, ">share", ">GMAC/s"], rows)
+
+
+def _giga_macs(layer: LayerTime) -> str:
+    return f"{layer.macs / layer.median_s / 1e9:.1f}" if layer.macs and layer.median_s else "-"
 
 
 def show_demo(found: Demo) -> None:

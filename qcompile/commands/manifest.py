@@ -40,6 +40,8 @@ class Manifest:
     name: str
     variant: str | None
     target: str
+    architecture: str | None  # None: not told, as in bundles of older versions
+    mcpu: str | None
     threads: int
     features: tuple[str, ...]
     inputs: list[TensorSpec]
@@ -69,6 +71,8 @@ def read_manifest(folder: str | Path, variant: str | None = None) -> Manifest:
             name=str(whole["name"]),
             variant=variant,
             target=str(whole["target"]),
+            architecture=str(whole["architecture"]) if "architecture" in whole else None,
+            mcpu=str(whole["mcpu"]) if "mcpu" in whole else None,
             threads=int(whole["threads"]),
             features=tuple(whole["features"]),
             inputs=TensorSpec.read(fields["inputs"]),

@@ -1,52 +1,42 @@
-"""Our bundle as a contender: its static bench executable, one process for each block."""
+"""Our bundle as a contender: its static bench executable on a device, one process for a block."""
 
-import json
-import subprocess
 from typing import Any
 
 from qcompile.commands.manifest import Manifest
-from qcompile.errors import BundleError
-from qcompile.targets import host_features
+from qcompile.commands.placed import place
+from qcompile.devices import LOCAL
+
+WARMUP, WARMUP_S = 10, 0.25  # at most, before each block
 
 
 class OwnBench:
-    """The executable bin/NAME_bench of a bundle."""
+    """The executable bin/NAME_bench of a bundle, on a device that it opens."""
 
     name = "qcompile"
 
-    def __init__(self, manifest: Manifest, threads: int) -> None:
-        """Raises BundleError when this processor lacks what the bundle needs."""
+    def __init__(self, manifest: Manifest, threads: int, device: str = LOCAL) -> None:
+        """Raises DeviceError or BundleError when the device cannot run the bundle."""
         from qcompile import __version__
 
-        if missing := [name for name in manifest.features if name not in host_features()]:
-            raise BundleError(
-                f"{manifest.folder}: compiled for {manifest.target}; "
-                f"this processor lacks {', '.join(missing)}"
-            )
         self.version = __version__
         self.threads = threads
-        self.variant = manifest.variant
-        self.executable = manifest.folder / "bin" / f"{manifest.name}_bench"
+        self.placed = place(device, manifest)
+        self.warmup = max(1, min(WARMUP, int(WARMUP_S / max(self.placed.first_s, 1e-9))))
 
     def block(self, inferences: int) -> list[float]:
         """The seconds of so many inferences, warm."""
-        return [float(s) for s in self._run("--repeat", str(inferences))["seconds"]]
+        answer = self._call(inferences)
+        return [float(s) for s in answer["seconds"]]
 
     def layers(self, inferences: int) -> list[tuple[str, float]]:
         """Each kernel call's layer and its median seconds, in order."""
-        answer = self._run("--repeat", str(inferences), "--per-layer")
+        answer = self._call(inferences, "--per-layer")
         return [(layer["name"], float(layer["median_s"])) for layer in answer["layers"]]
 
-    def _run(self, *options: str) -> dict[str, Any]:
-        command = [str(self.executable.absolute()), "--json", "--threads", str(self.threads)]
-        if self.variant is not None:
-            command += ["--variant", self.variant]
-        try:
-            done = subprocess.run([*command, *options], capture_output=True, text=True)
-        except OSError as error:
-            raise BundleError(f"{self.executable}: cannot be run: {error.strerror}") from error
-        if done.returncode != 0:
-            told = done.stderr.strip() or f"exit code {done.returncode}"
-            raise BundleError(f"{self.executable}: {told}")
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+    def close(self) -> None:
+        self.placed.close()
+
+    def _call(self, inferences: int, *options: str) -> dict[str, Any]:
+        numbers = {"threads": self.threads, "warmup": self.warmup, "repeat": inferences}
+        given = (word for name, number in numbers.items() for word in (f"--{name}", str(number)))
+        return self.placed.call(*given, *options)

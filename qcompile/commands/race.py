@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
+from qcompile.errors import DeviceLost
+
 BLOCK_S = 0.25  # long enough for clocks and caches to settle, short against changes of load
 ROUNDS = 7
 LEAST_INFERENCES = 3
+DRIFT_ROUNDS = 3
 
 
 class Contender(Protocol):
@@ -27,7 +30,8 @@ class Contender(Protocol):
 @dataclass(frozen=True)
 class Latency:
     """Seconds of one inference over all rounds; `ratio` is the median over rounds of the round's
-    median divided by the first contender's."""
+    median divided by the first contender's; `drift` is that of the last three rounds divided by
+    the first three's, 1 where there are fewer than six."""
 
     name: str
     version: str
@@ -36,6 +40,16 @@ class Latency:
     p10_s: float
     p90_s: float
     ratio: float
+    drift: float
+
+
+class LostInRace(DeviceLost):
+    """The device of a contender is gone; `latencies` are those of the rounds before."""
+
+    def __init__(self, message: str, rounds: int, latencies: list[Latency]) -> None:
+        super().__init__(message)
+        self.rounds = rounds
+        self.latencies = latencies
 
 
 def race(
@@ -48,7 +62,8 @@ def race(
     """The latencies of all contenders, measured in alternating blocks.
 
     `inferences` of each in all, over `rounds` rounds (fewer when there are fewer inferences);
-    by default as many as fill blocks of a quarter of a second.
+    by default as many as fill blocks of a quarter of a second. Raises LostInRace when a device
+    disappears after the first round.
     """
     rounds = min(rounds, inferences or rounds)
     sizes = [_block_size(contender, inferences, rounds) for contender in contenders]
@@ -56,12 +71,15 @@ def race(
     for number in range(rounds):
         for step in range(len(contenders)):
             k = (number + step) % len(contenders)
-            times[k].append(contenders[k].block(sizes[k]))
+            try:
+                times[k].append(contenders[k].block(sizes[k]))
+            except DeviceLost as error:
+                if number == 0:
+                    raise
+                finished = _summaries(contenders, [blocks[:number] for blocks in times])
+                raise LostInRace(str(error), number, finished) from error
             progress(number * len(contenders) + step + 1, rounds * len(contenders))
-    return [
-        _summary(contender, blocks, times[0])
-        for contender, blocks in zip(contenders, times, strict=True)
-    ]
+    return _summaries(contenders, times)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -76,6 +94,15 @@ def _block_size(contender: Contender, inferences: int | None, rounds: int) -> in
     return max(LEAST_INFERENCES, min(100_000, int(BLOCK_S / max(typical, 1e-9))))
 
 
+def _summaries(
+    contenders: Sequence[Contender], times: Sequence[list[list[float]]]
+) -> list[Latency]:
+    return [
+        _summary(contender, blocks, times[0])
+        for contender, blocks in zip(contenders, times, strict=True)
+    ]
+
+
 def _summary(contender: Contender, blocks: list[list[float]], ours: list[list[float]]) -> Latency:
     every = sorted(time for block in blocks for time in block)
     ratios = [median(block) / median(own) for block, own in zip(blocks, ours, strict=True)]
@@ -87,4 +114,11 @@ def _summary(contender: Contender, blocks: list[list[float]], ours: list[list[fl
         p10_s=percentile(every, 0.1),
         p90_s=percentile(every, 0.9),
         ratio=median(ratios),
+        drift=_drift([median(block) for block in blocks]),
     )
+
+
+def _drift(medians: Sequence[float]) -> float:
+    if len(medians) < 2 * DRIFT_ROUNDS:
+        return 1.0
+    return median(medians[-DRIFT_ROUNDS:]) / median(medians[:DRIFT_ROUNDS])

@@ -34,6 +34,7 @@ def make_manifest(
         "name": name,
         "target": target.name,
         "architecture": target.architecture.name,
+        "mcpu": target.llvm["mcpu"],
         "features": list(target.features),
         "inputs": first["inputs"],
         "outputs": first["outputs"],

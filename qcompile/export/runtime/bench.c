@@ -22,11 +22,13 @@ static const char USAGE[] =
     "  --per-layer     also the time of every kernel call\n"
     "  --input FILE    raw bytes of an input; once for each input, in order (a fixed pattern)\n"
     "  --output FILE   where to write the raw bytes of an output; once for each, in order\n"
+    "  --samples N     runs that are timed, without warming up: each reads the next sample of the\n"
+    "                  input files and appends its outputs to the output files\n"
     "  --json          seconds as JSON\n";
 
 struct options {
     const struct variant *variant;
-    int repeat, warmup, threads, spin, per_layer, json;
+    int repeat, warmup, threads, spin, per_layer, json, samples;
     int input_files, output_files;
     const char *input[MOST_ARRAYS + 1];
     const char *output[MOST_ARRAYS + 1];
@@ -84,6 +86,8 @@ static struct options parse(char **arguments) {
             found.threads = number(option, *++word, 1);
         } else if (strcmp(option, "--spin") == 0) {
             found.spin = number(option, *++word, 0);
+        } else if (strcmp(option, "--samples") == 0) {
+            found.samples = number(option, *++word, 1);
         } else if (strcmp(option, "--input") == 0) {
             take_file(option, *++word, found.input, &found.input_files, MOST_ARRAYS);
         } else if (strcmp(option, "--output") == 0) {
@@ -99,6 +103,9 @@ static struct options parse(char **arguments) {
     if (found.input_files > network->inputs || found.output_files > network->outputs) {
         const int inputs = found.input_files > network->inputs;
         fail(2, "more files than arrays", inputs ? "--input" : "--output");
+    }
+    if (found.samples > 0 && found.per_layer) {
+        fail(2, "--per-layer times runs on one sample; it does not go with", "--samples");
     }
     return found;
 }
@@ -127,23 +134,43 @@ static void fill(const struct port *port, void *data) {
     }
 }
 
-static void read_file(const char *path, void *data, size_t bytes) {
-    FILE *file = fopen(path, "rb");
+static FILE *open_file(const char *path, const char *mode) {
+    FILE *file = fopen(path, mode);
     if (file == NULL) {
-        fail(1, "cannot be read", path);
+        fail(1, mode[0] == 'r' ? "cannot be read" : "cannot be written", path);
     }
-    const size_t count = fread(data, 1, bytes, file);
-    if (count != bytes || fgetc(file) != EOF) {
+    return file;
+}
+
+static void expect_read(FILE *file, const char *path, void *data, size_t bytes) {
+    if (fread(data, 1, bytes, file) != bytes) {
+        fail(1, "is not as large as the input", path);
+    }
+}
+
+static void close_read(FILE *file, const char *path) {
+    if (fgetc(file) != EOF) {
         fail(1, "is not as large as the input", path);
     }
     fclose(file);
 }
 
-static void write_file(const char *path, const void *data, size_t bytes) {
-    FILE *file = fopen(path, "wb");
-    if (file == NULL || fwrite(data, 1, bytes, file) != bytes || fclose(file) != 0) {
+static void expect_written(int done, const char *path) {
+    if (!done) {
         fail(1, "cannot be written", path);
     }
+}
+
+static void read_file(const char *path, void *data, size_t bytes) {
+    FILE *file = open_file(path, "rb");
+    expect_read(file, path, data, bytes);
+    close_read(file, path);
+}
+
+static void write_file(const char *path, const void *data, size_t bytes) {
+    FILE *file = open_file(path, "wb");
+    expect_written(fwrite(data, 1, bytes, file) == bytes, path);
+    expect_written(fclose(file) == 0, path);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -207,6 +234,43 @@ static void run_once(const struct network *network, const struct call *call) {
     }
 }
 
+static double time_run(const struct network *network, const struct call *call) {
+    const int64_t start = nanoseconds();
+    run_once(network, call);
+    return (double)(nanoseconds() - start) * 1e-9;
+}
+
+/* data: the arrays of the call, inputs first. */
+static void time_samples(const struct options *options, const struct call *call, void **data,
+                         double *seconds) {
+    const struct network *network = options->variant->network;
+    const struct port *in = options->variant->ports, *out = in + network->inputs;
+    FILE *inputs[MOST_ARRAYS + 1], *outputs[MOST_ARRAYS + 1];
+    for (int k = 0; k < options->input_files; ++k) {
+        inputs[k] = open_file(options->input[k], "rb");
+    }
+    for (int k = 0; k < options->output_files; ++k) {
+        outputs[k] = open_file(options->output[k], "wb");
+    }
+    for (int sample = 0; sample < options->samples; ++sample) {
+        for (int k = 0; k < options->input_files; ++k) {
+            expect_read(inputs[k], options->input[k], data[k], in[k].bytes);
+        }
+        seconds[sample] = time_run(network, call);
+        for (int k = 0; k < options->output_files; ++k) {
+            const void *written = data[network->inputs + k];
+            expect_written(fwrite(written, 1, out[k].bytes, outputs[k]) == out[k].bytes,
+                           options->output[k]);
+        }
+    }
+    for (int k = 0; k < options->input_files; ++k) {
+        close_read(inputs[k], options->input[k]);
+    }
+    for (int k = 0; k < options->output_files; ++k) {
+        expect_written(fclose(outputs[k]) == 0, options->output[k]);
+    }
+}
+
 int main(int count, char **arguments) {
     (void)count;
     const struct options options = parse(arguments);
@@ -216,7 +280,7 @@ int main(int count, char **arguments) {
     void *data[MOST_ARRAYS + 1];
     for (int k = 0; k < network->inputs + network->outputs; ++k) {
         data[k] = allocate(ports[k].bytes);
-        if (k < options.input_files) {
+        if (k < options.input_files && options.samples == 0) {
             read_file(options.input[k], data[k], ports[k].bytes);
         } else {
             fill(&ports[k], data[k]);
@@ -228,15 +292,17 @@ int main(int count, char **arguments) {
     if (set_threads(options.threads) != OK) {
         fail(1, message(ERROR_THREADS), "");
     }
-    for (int k = 0; k < options.warmup; ++k) {
-        run_once(network, &call);
-    }
-    const int runs = options.repeat;
+    const int runs = options.samples > 0 ? options.samples : options.repeat;
     double *seconds = allocate(sizeof *seconds * (size_t)runs);
-    for (int k = 0; k < runs; ++k) {
-        const int64_t start = nanoseconds();
-        run_once(network, &call);
-        seconds[k] = (double)(nanoseconds() - start) * 1e-9;
+    if (options.samples > 0) {
+        time_samples(&options, &call, data, seconds);
+    } else {
+        for (int k = 0; k < options.warmup; ++k) {
+            run_once(network, &call);
+        }
+        for (int k = 0; k < runs; ++k) {
+            seconds[k] = time_run(network, &call);
+        }
     }
     double *times = NULL;
     if (options.per_layer) {
@@ -251,7 +317,7 @@ int main(int count, char **arguments) {
             }
         }
     }
-    for (int k = 0; k < options.output_files; ++k) {
+    for (int k = 0; options.samples == 0 && k < options.output_files; ++k) {
         write_file(options.output[k], data[network->inputs + k],
                    ports[network->inputs + k].bytes);
     }

@@ -27,7 +27,7 @@ def calls(monkeypatch):
     compiler.compile_model, compiler.analyze = compile_model, analyze
     network = types.SimpleNamespace(run=lambda inputs: [2 * inputs["x"]])
     monkeypatch.setitem(sys.modules, "qcompile.compiler", compiler)
-    monkeypatch.setattr("qcompile.bundle.load", lambda folder, variant=None: network)
+    monkeypatch.setattr("qcompile.bundle.load", lambda folder, **options: network)
     return asked
 
 

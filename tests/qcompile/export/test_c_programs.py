@@ -183,9 +183,26 @@ def test_the_bench_program_reads_and_writes_arrays(folder, tmp_path):
     np.testing.assert_allclose(y, classify(x), rtol=2e-5, atol=1e-7)
 
 
+def test_the_bench_program_runs_one_sample_after_the_other(folder, tmp_path):
+    x = np.random.default_rng(1).standard_normal((3, 1, ROWS, DEPTH), dtype="float32")
+    (tmp_path / "x").write_bytes(x.tobytes())
+    files = ("--input", str(tmp_path / "x"), "--output", str(tmp_path / "y"))
+    told = json.loads(bench(folder, "classifier", *files, "--samples", "3", "--json").stdout)
+    assert len(told["seconds"]) == 3
+    y = np.fromfile(tmp_path / "y", "float32").reshape(3, ROWS, -1)
+    expected = np.concatenate([classify(sample) for sample in x]).reshape(y.shape)
+    # As in test_export.
+    np.testing.assert_allclose(y, expected, rtol=2e-5, atol=1e-7)
+    for count in ("2", "4"):
+        done = bench(folder, "classifier", *files, "--samples", count)
+        assert done.returncode == 1 and "not as large" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
+        (["--samples", "0"], 2, "number"),
+        (["--samples", "2", "--per-layer"], 2, "one sample"),
         (["--fast"], 2, "unknown option"),
         (["--repeat"], 2, "number"),
         (["--repeat", "0"], 2, "number"),

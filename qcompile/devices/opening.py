@@ -1,0 +1,24 @@
+"""From the name of a device to the device."""
+
+from qcompile.devices.device import Device
+from qcompile.devices.local import Local
+from qcompile.devices.qemu import open_qemu
+from qcompile.errors import DeviceError
+
+LOCAL = "local"
+FORMS = "local, qemu, qemu:CPU"
+
+
+def open_device(name: str, architecture: str | None = None, mcpu: str | None = None) -> Device:
+    """The device of that name, opened; `close` it, or use it in a `with` block.
+
+    `architecture` (aarch64, armv7, x86_64) and LLVM's `mcpu` are what the programs to come are for:
+    an emulator needs to know. Raises DeviceError when there is no such device or it cannot be
+    reached.
+    """
+    kind, _, rest = name.partition(":")
+    if name == LOCAL:
+        return Local()
+    if kind == "qemu" and (rest or name == "qemu"):
+        return open_qemu(rest or None, architecture, mcpu)
+    raise DeviceError(f"no device {name!r}; devices are {FORMS}")
