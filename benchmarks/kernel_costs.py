@@ -38,7 +38,10 @@ from qcompile.targets.x86 import WIDE
 TESTED = 60
 MODELLED = 24  # a modelled layer takes longer
 # Generic targets, and those of the same core: what they cost is told by another one.
-RELATIVES = {"neoverse-n1": "rpi5", "aarch64": "rpi3", "armv7": "armv7-a7"}
+RELATIVES = {
+    **{"neoverse-n1": "rpi5", "aarch64": "rpi3"},
+    **{"armv7": "armv7-a9", "armv7-a7": "armv7-a9"},
+}
 CLOSE = 1.1
 ON_WIDE_VECTORS = ("step_s", "load_s", "sum_s", "output_s", "near_byte_s")
 

@@ -17,6 +17,7 @@ import numpy as np
 from qcompile.arrays import Array, TensorSpec, run_samples, take_samples
 from qcompile.errors import BundleError, InvalidInput
 from qcompile.files import expect_regular
+from qcompile.targets import host_architecture
 
 ALIGNMENT = 64  # bytes, of the workspace
 FORMAT = 1
@@ -126,6 +127,7 @@ def load(directory: str | Path, threads: int | None = None, variant: str | None 
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
+    _expect_architecture(folder, manifest)
     try:
         facts_of(manifest, variant)
         bundle = Bundle(manifest, _open_library(folder, manifest), variant)
@@ -135,6 +137,16 @@ def load(directory: str | Path, threads: int | None = None, variant: str | None 
     bundle.expect_processor()
     bundle.set_threads(threads)
     return bundle
+
+
+def _expect_architecture(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise BundleError when the library is for another kind of processors."""
+    here, wanted = host_architecture(), manifest.get("architecture")
+    if here is not None and wanted not in (None, here.name):
+        raise BundleError(
+            f"{folder}: compiled for {manifest.get('target')} ({wanted}); this machine is "
+            f"{here.name}: use a device, --device qemu or --device ssh://USER@BOARD"
+        )
 
 
 def _open_library(folder: Path, manifest: Mapping[str, Any]) -> _Opened:
