@@ -59,6 +59,7 @@ LABELLED = {
         Labelled("resnet8_int8_qoperator", "cifar10-jpeg", 1, True),
         Labelled("resnet8_w4a8_qdq", "cifar10-jpeg", 1, True),
         Labelled("resnet8_fp32", "cifar10-jpeg", 1, False),
+        Labelled("resnet8_ft_fp32", "cifar10-jpeg", 1 / 255, False),
         Labelled("fmnist_cnn_fp32", "fashion-mnist", 1 / 255, False),
         Labelled("fmnist_cnn_w4a4_qcdq", "fashion-mnist", 1 / 255, True),
         Labelled("fmnist_cnn_w2a2_qcdq", "fashion-mnist", 1 / 255, True),
