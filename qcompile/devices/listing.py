@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+from qcompile.devices.adb import attached
 from qcompile.devices.local import Local
 from qcompile.devices.opening import LOCAL
 from qcompile.devices.qemu import PROGRAMS, find_emulator
 from qcompile.errors import DeviceError
+
+ADDRESSED = {
+    "ssh://user@host[:port]": "a board with an ssh server; nothing is installed on it",
+    "rpc://tracker:port/key": "a board that runs TVM's RPC server, by its tracker",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,12 @@ def list_devices() -> list[DeviceEntry]:
     with Local() as local:
         processor = local.processor()
     here = f"{processor.name}, cores: {processor.cores}, {' '.join(processor.features)}"
-    return [DeviceEntry(LOCAL, True, here), *map(_emulator, PROGRAMS)]
+    return [
+        DeviceEntry(LOCAL, True, here),
+        *map(_emulator, PROGRAMS),
+        *_android(),
+        *(DeviceEntry(name, None, about) for name, about in ADDRESSED.items()),
+    ]
 
 
 def _emulator(architecture: str) -> DeviceEntry:
@@ -35,3 +46,14 @@ def _emulator(architecture: str) -> DeviceEntry:
         names = [model for model in found.models if model.startswith(("cortex-a", "neoverse"))]
         about += f"; qemu:CPU with {', '.join(names)}, max"
     return DeviceEntry("qemu", True, about)
+
+
+def _android() -> list[DeviceEntry]:
+    try:
+        found = attached()
+    except DeviceError as error:
+        return [DeviceEntry("adb:SERIAL", False, str(error))]
+    return [
+        DeviceEntry(f"adb:{serial}", state == "device", f"Android: {state}")
+        for serial, state in found.items()
+    ] or [DeviceEntry("adb:SERIAL", False, "adb sees no device")]

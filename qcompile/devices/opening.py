@@ -1,12 +1,15 @@
 """From the name of a device to the device."""
 
+from qcompile.devices.adb import Adb
 from qcompile.devices.device import Device
 from qcompile.devices.local import Local
 from qcompile.devices.qemu import open_qemu
+from qcompile.devices.rpc import Rpc
+from qcompile.devices.ssh import Ssh
 from qcompile.errors import DeviceError
 
 LOCAL = "local"
-FORMS = "local, qemu, qemu:CPU"
+FORMS = "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
 
 
 def open_device(name: str, architecture: str | None = None, mcpu: str | None = None) -> Device:
@@ -21,4 +24,10 @@ def open_device(name: str, architecture: str | None = None, mcpu: str | None = N
         return Local()
     if kind == "qemu" and (rest or name == "qemu"):
         return open_qemu(rest or None, architecture, mcpu)
+    if kind == "ssh":
+        return Ssh(name)
+    if kind == "adb" and rest:
+        return Adb(name)
+    if kind == "rpc":
+        return Rpc(name)
     raise DeviceError(f"no device {name!r}; devices are {FORMS}")

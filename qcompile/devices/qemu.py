@@ -108,7 +108,7 @@ def open_qemu(model: str | None, architecture: str | None, mcpu: str | None) -> 
         others = [other for other in emulators() if model in other.models]
         if others and model not in emulator.models:
             raise DeviceError(
-                f"qemu:{model}: {others[0].architecture} processors have that name; the program is for "
+                f"qemu:{model}: a processor of {others[0].architecture}; the program is for "
                 f"{architecture}"
             )
         known = mcpu is not None and mcpu in emulator.models

@@ -10,8 +10,8 @@ import pytest
 from qcompile.arrays import TensorSpec
 from qcompile.commands.peer_worker import sample
 from qcompile.commands.peers import Peer, PeerFailed
-from qcompile.commands.race import LEAST_INFERENCES, percentile, race
-from qcompile.errors import MissingPackage
+from qcompile.commands.race import LEAST_INFERENCES, LostInRace, percentile, race
+from qcompile.errors import DeviceLost, MissingPackage
 
 
 class Fake:
@@ -43,6 +43,29 @@ def test_sizes_blocks_by_itself():
     race([Fake("fast", 1e-5, log), Fake("slow", 10.0, log)], rounds=1)
     sizes = dict(log)
     assert sizes["slow"] == LEAST_INFERENCES and sizes["fast"] > 100
+
+
+def test_tells_how_much_slower_the_last_rounds_were():
+    [found] = race([Fake("ours", 1e-3, [])], inferences=7, rounds=7)
+    assert found.drift == pytest.approx(7 / 3)  # of 2 to 8 ms: 7 ms over 3 ms
+    [found] = race([Fake("ours", 1e-3, [])], inferences=5, rounds=5)
+    assert found.drift == 1
+
+
+@pytest.mark.parametrize("lost_in", [0, 3])
+def test_keeps_the_rounds_before_a_device_was_lost(lost_in):
+    class Vanishing(Fake):
+        def block(self, inferences):
+            if sum(name == self.name for name, _ in self.log) == lost_in:
+                raise DeviceLost("gone")
+            return super().block(inferences)
+
+    contenders = [Fake("ours", 1e-3, log := []), Vanishing("theirs", 1e-3, log)]
+    with pytest.raises(DeviceLost, match="gone") as caught:
+        race(contenders, inferences=7)
+    assert isinstance(caught.value, LostInRace) == bool(lost_in)
+    if lost_in:
+        assert [latency.inferences for latency in caught.value.latencies] == [3, 3]
 
 
 def test_reports_progress():

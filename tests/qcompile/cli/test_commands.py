@@ -225,7 +225,9 @@ def test_lists_targets(cli):
     assert code == 0 and "AVX-VNNI" in out and "Golden Cove" in out
 
 
-@pytest.mark.parametrize("command", ["check", "compile", "run", "bench", "targets", "demo"])
+@pytest.mark.parametrize(
+    "command", ["check", "compile", "run", "bench", "targets", "devices", "demo"]
+)
 def test_teaches_every_command(cli, command):
     code, out, _ = cli(command, "--help")
     assert code == 0 and f"  qcompile {command}" in out
