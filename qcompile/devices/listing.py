@@ -22,7 +22,9 @@ def list_devices() -> list[DeviceEntry]:
     with Local() as local:
         processor = local.processor()
     here = f"{processor.name}, cores: {processor.cores}, {' '.join(processor.features)}"
-    return [DeviceEntry(LOCAL, True, here), *map(_emulator, PROGRAMS)]
+    model = "estimates cycles on the modelled core of a target, for `bench`: no measurement"
+    modelled = DeviceEntry("model:TARGET", None, model)
+    return [DeviceEntry(LOCAL, True, here), *map(_emulator, PROGRAMS), modelled]
 
 
 def _emulator(architecture: str) -> DeviceEntry:

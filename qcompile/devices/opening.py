@@ -21,4 +21,6 @@ def open_device(name: str, architecture: str | None = None, mcpu: str | None = N
         return Local()
     if kind == "qemu" and (rest or name == "qemu"):
         return open_qemu(rest or None, architecture, mcpu)
+    if kind == "model":
+        raise DeviceError(f"{name}: a model runs nothing; only `bench --device {name}` takes it")
     raise DeviceError(f"no device {name!r}; devices are {FORMS}")
