@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qcompile.commands.bench import Bench
     from qcompile.commands.check import Check
+    from qcompile.commands.model_bench import ModelBench
     from qcompile.layerwise import LayerAgreement
 
 
@@ -66,6 +67,23 @@ def bench_answer(found: Bench) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in found.layers],
         "warnings": found.warnings,
         "lost": found.lost,
+    }
+
+
+def model_answer(found: ModelBench) -> dict[str, Any]:
+    """Modelled cycles, never measured, of one inference and of its layers."""
+    return {
+        "name": found.manifest.name,
+        "variant": found.manifest.variant,
+        "target": found.manifest.target,
+        "device": found.device,
+        "model_of": found.core,
+        "clock_hz": found.clock_hz,
+        "modelled_cycles": found.cycles,
+        "modelled_s": found.modelled_s,
+        "instructions": found.instructions,
+        "unmodelled": found.unmodelled,
+        "layers": [asdict(layer) for layer in found.layers],
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qcompile.cli.answers import bench_answer, check_answer
+from qcompile.cli.answers import bench_answer, check_answer, model_answer
 from qcompile.cli.progress import progress
 from qcompile.cli.show import (
     dot_product,
@@ -22,7 +22,8 @@ from qcompile.cli.show import (
 )
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
-from qcompile.errors import DeviceError, DeviceLost, Disagreement
+from qcompile.cli.show_model import show_model_bench
+from qcompile.errors import DeviceError, DeviceLost, Disagreement, InvalidInput
 from qcompile.files import expect_writable, write_whole
 
 
@@ -90,6 +91,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
+    if arguments.device.startswith("model:"):
+        _model_bench(arguments)
+        return
     from qcompile.commands.bench import bench
     from qcompile.commands.plots import draw, expect_matplotlib
 
@@ -116,6 +120,19 @@ def bench(arguments: argparse.Namespace) -> None:
             print(f"wrote {file}")
     if found.lost is not None:
         raise DeviceLost(found.lost)
+
+
+def _model_bench(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.model_bench import model_bench
+
+    for name in ("against", "threads", "repeat", "plots"):
+        if getattr(arguments, name):
+            raise InvalidInput(f"--{name}: {arguments.device} models one inference on one core")
+    _expect_json(arguments.json)
+    found = model_bench(arguments.bundle, arguments.device, arguments.variant)
+    if arguments.json != "-":
+        show_model_bench(found, arguments.per_layer)
+    _write_json(arguments.json, model_answer(found))
 
 
 def targets(arguments: argparse.Namespace) -> None:

@@ -72,6 +72,7 @@ examples:
   qcompile bench build
   qcompile bench build --threads 2 --per-layer
   qcompile bench build --device qemu
+  qcompile bench build --device model:rpi4 --per-layer
   qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
   qcompile bench build --against litert=model.tflite
 

@@ -9,7 +9,7 @@ from qcompile.devices.ssh import Ssh
 from qcompile.errors import DeviceError
 
 LOCAL = "local"
-FORMS = "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
+FORMS = "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key, model:TARGET"
 
 
 def open_device(name: str, architecture: str | None = None, mcpu: str | None = None) -> Device:
@@ -30,4 +30,6 @@ def open_device(name: str, architecture: str | None = None, mcpu: str | None = N
         return Adb(name)
     if kind == "rpc":
         return Rpc(name)
+    if kind == "model":
+        raise DeviceError(f"{name}: a model runs nothing; only `bench --device {name}` takes it")
     raise DeviceError(f"no device {name!r}; devices are {FORMS}")

@@ -15,13 +15,17 @@ CALLS_AND_JUMPS = r"bl?|br|blr|bx|blx|ret|svc"
 WRITES_PC = r"(pop|ldm\w*)\s.*\bpc\b|(ldr|mov|add|sub)\w*\s+pc,.*"
 
 
+def all_features(triple: str) -> str:
+    """LLVM's option for every instruction that processors of the triple may have."""
+    # 32-bit code means other things when features of later architectures are on.
+    return "-mattr=+v7,+neon,+vfp4,+hwdiv-arm" if triple.startswith("arm") else "-mattr=+all"
+
+
 def disassemble(codes: Sequence[bytes], triple: str) -> dict[bytes, str | None]:
     """The text of each instruction, by its bytes; None for one that LLVM does not know."""
     lines = "\n".join(" ".join(f"0x{byte:02x}" for byte in code) for code in codes)
     tool = find_tool("llvm-mc-19", INSTALL)
-    command = [tool, "--disassemble", f"--triple={triple}", "--mattr=+all"]
-    if triple.startswith("arm"):
-        command[-1] = "--mattr=+neon,+vfp4,+hwdiv-arm,+v7"
+    command = [tool, "--disassemble", f"--triple={triple}", all_features(triple)]
     done = subprocess.run(command, input=lines + "\n", capture_output=True, text=True)
     unknown = {int(n) - 1 for n in re.findall(r"<stdin>:(\d+):\d+: warning: in", done.stderr)}
     texts = [line.strip().replace("\t", " ") for line in done.stdout.splitlines()]

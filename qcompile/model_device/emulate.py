@@ -33,11 +33,15 @@ class Memory:
 
 @dataclass(frozen=True)
 class Trace:
-    """blocks: address and instructions of each translated block; executions[step][block]."""
+    """blocks: address and instructions of each translated block; executions[step][block].
+
+    output: what the program printed.
+    """
 
     blocks: dict[int, tuple[int, tuple[bytes, ...]]]
     executions: dict[int, dict[int, int]]
     memory: dict[int, Memory]
+    output: str
 
 
 def run_counted(
@@ -67,7 +71,7 @@ def run_counted(
         )
         if done.returncode != 0:
             raise ModelError(f"{executable} on {core.emulated}: {_failure(done)}")
-        trace = _read(output.read_text())
+        trace = _read(output.read_text(), done.stdout)
     if not trace.executions:
         raise ModelError(f"{executable}: marks no step of a network after {warmup} inferences")
     return trace
@@ -107,7 +111,7 @@ def _failure(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip() or f"exit code {done.returncode}"
 
 
-def _read(text: str) -> Trace:
+def _read(text: str, printed: str) -> Trace:
     blocks: dict[int, tuple[int, tuple[bytes, ...]]] = {}
     executions: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     memory: dict[int, list[int]] = {}
@@ -126,4 +130,5 @@ def _read(text: str) -> Trace:
         blocks,
         {step: dict(counts) for step, counts in sorted(executions.items())},
         {step: Memory(n[0], tuple(n[1::2]), tuple(n[2::2])) for step, n in memory.items()},
+        printed,
     )

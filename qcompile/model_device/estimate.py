@@ -52,7 +52,11 @@ class BlockEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A modelled run. unmodelled: the share of instructions that have no scheduling model."""
+    """A modelled run.
+
+    unmodelled: the share of instructions that have no scheduling model; output: what the program
+    printed.
+    """
 
     target: Target
     core: Core
@@ -60,6 +64,7 @@ class Estimate:
     steps: tuple[StepEstimate, ...]
     blocks: tuple[BlockEstimate, ...]
     unmodelled: float
+    output: str
 
     @property
     def cycles(self) -> float:
@@ -89,11 +94,18 @@ def estimate(
     trace = run_counted(Path(executable), arguments, target, core, warmup)
     blocks = straight_runs(trace, triple)
     cycles = _cycles(blocks, core, triple)
-    steps = [_step(step, blocks, cycles, trace, core, inferences) for step in trace.executions]
     total = sum(block.instructions for block in blocks)
     unknown = sum(sum(b.executions.values()) * cycles[b.address].unknown for b in blocks)
     return Estimate(
-        target, core, inferences, tuple(steps), _costly(blocks, cycles), unknown / total
+        target=target,
+        core=core,
+        inferences=inferences,
+        steps=tuple(
+            _step(step, blocks, cycles, trace, core, inferences) for step in trace.executions
+        ),
+        blocks=_costly(blocks, cycles),
+        unmodelled=unknown / total,
+        output=trace.output,
     )
 
 

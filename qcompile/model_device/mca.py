@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from qcompile.errors import ModelError
 from qcompile.files import cache_root
 from qcompile.model_device.core import Core
-from qcompile.model_device.disassembly import INSTALL
+from qcompile.model_device.disassembly import INSTALL, all_features
 from qcompile.model_device.emulate import find_tool
 
 # Iterations before the steady state and in it, by the instructions of a block: a loop of few
@@ -51,6 +51,7 @@ def block_cycles(blocks: Sequence[Texts], core: Core, triple: str) -> dict[Texts
             fitting = [block for block in missing if lower < len(block) <= limit]
             for part in _parts(fitting):
                 command = [tool, f"-mtriple={triple}", f"-mcpu={core.schedule}"]
+                command += [all_features(triple)] if triple.startswith("arm") else []
                 new = _steady(command, part, few, many)
                 rows = [(keys[block], got.cycles, got.unknown) for block, got in new.items()]
                 store.executemany("insert or ignore into cycles values (?, ?, ?)", rows)
@@ -59,7 +60,7 @@ def block_cycles(blocks: Sequence[Texts], core: Core, triple: str) -> dict[Texts
 
 
 def _key(block: Texts, schedule: str, triple: str) -> str:
-    text = "\n".join([schedule, triple.split("-")[0], str(ITERATIONS), *block])
+    text = "\n".join([schedule, triple, all_features(triple), str(ITERATIONS), *block])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

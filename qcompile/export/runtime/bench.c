@@ -206,6 +206,18 @@ static void print_times(double *seconds, int count, int json) {
     }
 }
 
+/* The numbers of the steps of a call, which end its JSON. */
+static void print_steps(const struct variant *variant, int call) {
+    const char *before = "\"steps\": [";
+    for (int step = 0; step < variant->network->step_count; ++step) {
+        if (variant->call_of[step] == call) {
+            printf("%s%d", before, step);
+            before = ", ";
+        }
+    }
+    fputs("]}", stdout);
+}
+
 /* times: [call][run] in seconds. */
 static void print_layers(const struct variant *variant, double *times, int runs, int json) {
     double sum = 0;
@@ -217,8 +229,9 @@ static void print_layers(const struct variant *variant, double *times, int runs,
     for (int k = 0; k < variant->call_count; ++k) {
         const double middle = median(times + (size_t)k * runs, runs);
         if (json) {
-            printf("%s{\"name\": %s, \"median_s\": %.9f}", k == 0 ? "" : ", ", variant->calls[k],
+            printf("%s{\"name\": %s, \"median_s\": %.9f, ", k == 0 ? "" : ", ", variant->calls[k],
                    middle);
+            print_steps(variant, k);
         } else {
             printf("%10.4f  %5.1f%%  %s\n", middle * 1e3, sum > 0 ? middle / sum * 100 : 0.0,
                    variant->calls[k]);

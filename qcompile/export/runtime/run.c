@@ -36,7 +36,7 @@ static int32_t check(const struct network *network, const struct call *call) {
 #ifdef PROFILE
 static int64_t *profile; /* where to put the nanoseconds of each step, or NULL */
 
-/* Tells an emulator which step begins (0 for none, or 1 + its number): by an unprivileged store,
+/* Tells an emulator which step runs (0 for none, or 1 + its number): by an unprivileged store,
    which no compiler makes on its own. */
 static unsigned char marks[MOST_STEPS + 1];
 #if defined(__aarch64__)
@@ -68,14 +68,12 @@ static inline int32_t run(const struct network *network, const struct call *call
             share(call, step, scratch);
         }
 #ifdef PROFILE
+        MARK(0);
         if (profile != NULL) {
             profile[k] = nanoseconds() - start;
         }
 #endif
     }
-#ifdef PROFILE
-    MARK(0);
-#endif
     network->copy_outputs(call);
     if (!alone) {
         pthread_mutex_unlock(&pool.busy);
