@@ -19,7 +19,7 @@ from qcompile.schedules import schedule
 from qcompile.schedules.dot import Dot
 from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.intrinsics_x86 import DEPTH, VNNI_256, VNNI_512
-from qcompile.schedules.popcount import WORD_BITS, popcount_of
+from qcompile.schedules.popcount import WORD_BITS, popcounts_of
 from qcompile.targets import Target
 
 BURST_S = 3e-4
@@ -80,7 +80,7 @@ class Clock:
         The sums are in registers; words are broadcast from memory, as kernels do. The target must
         have vpopcntd.
         """
-        lanes = popcount_of(self.target).lanes
+        lanes = popcounts_of(self.target, 0)[0].lanes
         return 2 * CHAINS * lanes * WORD_BITS / self._instructions("limit", _bit_chains(lanes))
 
     def _instructions(self, name: str, lines: Sequence[str]) -> float:

@@ -9,6 +9,7 @@ from qcompile.schedules.arithmetic import register_arithmetic
 from qcompile.schedules.batch_matmul_f32 import schedule_batch_matmul_f32
 from qcompile.schedules.batch_matmul_int8 import schedule_pack_columns
 from qcompile.schedules.bits_of import pack_vectors, register_bits_of
+from qcompile.schedules.byte_counts import register_byte_counts
 from qcompile.schedules.conv2d_bits import schedule_conv2d_bits
 from qcompile.schedules.conv2d_f32 import schedule_conv2d_f32
 from qcompile.schedules.conv2d_int8 import schedule_conv2d_int8
@@ -24,7 +25,6 @@ from qcompile.schedules.lookup import permute_lookups, register_lookup
 from qcompile.schedules.pack_bits import packs_elements, schedule_pack_bits, schedule_packs
 from qcompile.schedules.polynomials import import_polynomials, register_polynomials
 from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
-from qcompile.schedules.popcount import register_popcounts
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.prepare_bits import schedule_prepare_bits
 from qcompile.schedules.rounding import convert_rounding, register_rounding
@@ -65,7 +65,7 @@ def register_scalars() -> None:
     register_rounding()
     register_lookup()
     register_polynomials()
-    register_popcounts()
+    register_byte_counts()
     register_bits_of()
 
 
@@ -93,4 +93,5 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
     else:
         func = schedule_generic(func, target)
-    return pack_vectors(import_polynomials(permute_lookups(convert_rounding(func), target)))
+    func = import_polynomials(permute_lookups(convert_rounding(func), target))
+    return pack_vectors(func, target)

@@ -15,17 +15,11 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import s_tir, te, tirx
-from tvm.s_tir.schedule import LoopRV, SBlockRV
+from tvm import te, tirx
 
 from qcompile.schedules.arithmetic import unfused
-from qcompile.schedules.popcount import (
-    MOST_IN_BYTES,
-    WORD_BITS,
-    Popcount,
-    byte_counts,
-    byte_sum,
-)
+from qcompile.schedules.byte_counts import MOST_IN_BYTES, byte_counts, byte_sum, byte_total
+from qcompile.schedules.popcount import WORD_BITS, Popcount
 
 Number = int | float
 Coefficients = tuple[tuple[Number, ...], ...]
@@ -87,7 +81,7 @@ def combined(
         def pair(row: tirx.Expr, number: int = number) -> tirx.Expr:
             return row * planes.pairs + number
 
-        count = counts(pair)
+        count = counts(pair).astype("int32")
         if planes.sum_type == "int32":
             total = total + count * tirx.const(coefficient, "int32")
         else:
@@ -103,7 +97,7 @@ def popcount_sum(
     product: Callable[..., tirx.Expr],
     attrs: dict[str, str],
 ) -> te.Tensor:
-    """int32 sums over all `words` of the bits of product(*index, *position).
+    """Sums over all `words` of the bits of product(*index, *position), of type `sum_type`.
 
     words: name and extent of each axis of reduction. With counts in bytes these are first added up
     over the last axes, by a block `bytes`.
@@ -112,7 +106,8 @@ def popcount_sum(
         axes = [te.reduce_axis((0, extent), name) for name, extent in words]
 
         def bits(*index: tirx.Var) -> tirx.Expr:
-            return te.sum(tirx.popcount(product(*index, *axes)).astype("int32"), axis=axes)
+            count = tirx.popcount(product(*index, *axes)).astype(popcount.sum_type)
+            return te.sum(count, axis=axes)
 
         return te.compute(shape, bits, name="sums", attrs=attrs)
 
@@ -123,13 +118,14 @@ def popcount_sum(
         axes = [te.reduce_axis((0, n), name) for n, name in zip(inner, names, strict=True)]
         chunk = index[len(shape) :]
         position = [c * n + axis for c, n, axis in zip(chunk, inner, axes, strict=True)]
-        return te.sum(byte_counts(product(*index[: len(shape)], *position)), axis=axes)
+        return add_up(byte_counts(product(*index[: len(shape)], *position)), axis=axes)
 
+    add_up = byte_total(popcount.form)
     partial = te.compute((*shape, *outer), in_bytes, name="bytes")
     chunks = [te.reduce_axis((0, n), f"{name}s") for n, name in zip(outer, names, strict=True)]
 
     def total(*index: tirx.Var) -> tirx.Expr:
-        return te.sum(byte_sum(partial(*index, *chunks)), axis=chunks)
+        return te.sum(byte_sum(partial(*index, *chunks), popcount.form), axis=chunks)
 
     return te.compute(shape, total, name="sums", attrs=attrs)
 
@@ -155,57 +151,3 @@ def pack_planes(planes: NDArray[np.bool_ | np.uint8]) -> NDArray[np.uint32]:
     full = np.zeros((*planes.shape[:-1], words * WORD_BITS), "uint8")
     full[..., : planes.shape[-1]] = planes
     return np.packbits(full, axis=-1, bitorder="little").view("uint32")
-
-
-def byte_counts_of(sch: s_tir.Schedule, sums: SBlockRV) -> list[SBlockRV]:
-    """The block that counts in bytes, if the sums have one."""
-    return [block for block in sch.get_producers(sums) if sch.get(block).name_hint == "bytes"]
-
-
-def in_registers(rows: Sequence[LoopRV], vectors: LoopRV, lane: LoopRV) -> tuple[LoopRV, ...]:
-    """The loops of a tile in order; rows: (row, plane of data, plane of weights)."""
-    row, data, weights = rows
-    return row, data, vectors, weights, lane
-
-
-def keep_sums_in_registers(
-    sch: s_tir.Schedule,
-    sums: SBlockRV,
-    counts: Sequence[SBlockRV],
-    planes: Planes,
-    tile_loops: int,
-    scope: str = "local",
-) -> None:
-    """Unroll the innermost `tile_loops` of the sums, a tile, and start it before the reduction.
-
-    Counts in bytes get loops like it, inside of the loops over chunks.
-    """
-    words = _reductions(sch, sums)
-    for block in counts:
-        sch.set_scope(block, 0, "local")
-        sch.compute_at(block, sch.get_loops(sums)[-tile_loops - 1], preserve_unit_loops=True)
-        loops = sch.get_loops(block)
-        tile, position = loops[-2 * words - tile_loops + 2 : -2 * words], loops[-2 * words :]
-        *rows, columns, vectors, lane = tile
-        columns = sch.split(columns, [None, *planes.extents])
-        sch.reorder(*position, *rows, *in_registers(columns, vectors, lane))
-        _unroll(sch, block, tile_loops)
-    sch.set_scope(sums, 0, scope)
-    _unroll(sch, sums, tile_loops)
-
-
-def _reductions(sch: s_tir.Schedule, block: SBlockRV) -> int:
-    kinds = [axis.iter_type for axis in sch.get(block).iter_vars]
-    return kinds.count(tirx.IterVar.CommReduce)
-
-
-def _unroll(sch: s_tir.Schedule, block: SBlockRV, tile_loops: int) -> None:
-    loops = sch.get_loops(block)
-    first = loops[-tile_loops - _reductions(sch, block)]
-    *tile, lane = loops[-tile_loops:]
-    sch.vectorize(lane)
-    for loop in tile:
-        sch.unroll(loop)
-    init = sch.decompose_reduction(block, first)
-    for loop in sch.get_loops(init)[-tile_loops:-1]:
-        sch.unroll(loop)

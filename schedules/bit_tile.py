@@ -11,12 +11,8 @@ from qcompile.targets import Target
 
 # What a tile costs besides its words, and the epilogue of one vector, in instructions.
 TILE_COST, EPILOGUE_COST = 40, 8
-# What loading a vector of weights, or broadcasting a word of data, costs.
-LOAD_COST, FAR_LOAD_COST = 0.5, 1.5
 # Registers for a product of words and its count, once sums and weights have theirs.
 IN_STEP = 2
-# Sums that are added to at a time, so that none waits for the one before.
-IN_FLIGHT = 8
 
 
 def bit_tiles(
@@ -51,10 +47,11 @@ def bit_tile_cost(
     sums = tile.rows * tile.vectors * planes.data * planes.weights
     panel_bytes = words * tile.vectors * planes.weights * popcount.lanes * 4
     far = panel_bytes > target.l1d_bytes // 2
-    load = FAR_LOAD_COST if far else LOAD_COST
-    step = popcount.cost * max(sums, IN_FLIGHT)
+    load = popcount.far_load_cost if far else popcount.load_cost
+    step = popcount.cost * max(sums, popcount.in_flight)
     held = tile.vectors * planes.weights
     # Without a register for each, every row loads its vectors of weights again.
     loads = held if sums + held + IN_STEP <= target.vector_registers else held * tile.rows
-    step += load * (held if popcount.in_bytes else loads) + LOAD_COST * tile.rows * planes.data
-    return words * step + TILE_COST + EPILOGUE_COST * sums
+    step += load * (held if popcount.in_bytes else loads)
+    step += popcount.broadcast_cost * tile.rows * planes.data
+    return words // popcount.step * step + TILE_COST + EPILOGUE_COST * sums

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.bit_product import (
+from qcompile.schedules.bit_loops import (
+    add_in_trees,
     byte_counts_of,
-    combined,
     in_registers,
     keep_sums_in_registers,
-    pack_planes,
-    popcount_sum,
+    split_step,
 )
+from qcompile.schedules.bit_product import combined, pack_planes, popcount_sum
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
 from qcompile.schedules.conv2d_int8 import EVEN
 from qcompile.schedules.elementwise import schedule_elementwise
@@ -33,12 +33,13 @@ TILE_LOOPS = 6  # row, column, plane of data, vector, plane of weights, lane
 
 def pack_weights(planes: NDArray[np.uint8], plan: Conv2dBitsPlan) -> NDArray[np.uint32]:
     """Bits (planes, O, KH, KW, C / groups) as `plan.weight_shape`, filled up with zeros."""
-    vectors, kh, kw, words, count, lanes = plan.weight_shape
+    (kh, kw), words, count = plan.kernel, plan.words, plan.planes.weights
+    lanes, step = plan.popcount.lanes, plan.popcount.step
     grouped = pack_planes(planes).reshape(count, plan.groups, -1, kh, kw, words)
-    full = np.zeros((count, plan.groups, vectors * lanes // plan.groups, kh, kw, words), "uint32")
+    full = np.zeros((count, plan.groups, plan.group_vectors * lanes, kh, kw, words), "uint32")
     full[:, :, : grouped.shape[2]] = grouped
-    split = full.reshape(count, vectors, lanes, kh, kw, words)
-    return np.ascontiguousarray(split.transpose(1, 3, 4, 5, 0, 2))
+    split = full.reshape(count, -1, lanes, kh, kw, words // step, step)
+    return np.ascontiguousarray(split.transpose(1, 3, 4, 5, 0, 2, 6)).reshape(plan.weight_shape)
 
 
 def conv2d_bits(
@@ -58,7 +59,8 @@ def conv2d_bits(
         row = i * plan.strides[0] + p * plan.dilation[0]
         column = j * plan.strides[1] + q * plan.dilation[1]
         word = v // plan.group_vectors * plan.words + k
-        return planes.product(x[n, row, column, a, word], w[v, p, q, k, b, lane])
+        weight = w[(v, p, q, *plan.popcount.weight(k, b, lane))]
+        return planes.product(x[n, row, column, a, word], weight)
 
     attrs = {
         "qcompile.schedule": "conv2d_bits",
@@ -101,12 +103,14 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     counts = byte_counts_of(sch, sums)
     output = inline_epilogue(sch, sums, *counts)
 
-    n, i, j, v, lane, *words = sch.get_loops(sums)
+    n, i, j, v, lane, *positions, k = sch.get_loops(sums)
+    steps, word = split_step(sch, k, plan.popcount)
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, *tile_columns = sch.split(j, [None, plan.tile_columns, *plan.planes.extents])
     vo, vw, vi = sch.split(v, [None, plan.word_tiles, plan.tile_vectors])
     outer = (vo, n, io) if plan.weights_stay else (n, io, vo)
-    sch.reorder(*outer, jo, vw, *words, ii, *in_registers(tile_columns, vi, lane))
+    tile = in_registers(plan.popcount, [ii, *tile_columns], vi, lane, word)
+    sch.reorder(*outer, jo, vw, *positions, steps, *tile)
     if plan.in_order:
         sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
         pack_at(sch, output, jo, plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
@@ -115,7 +119,10 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
         sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
     if plan.in_order:
         vectorize_epilogue(sch, output, 3, plan.popcount.lanes)
-        keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)
+        if plan.popcount.as_tree:
+            add_in_trees(sch, sums, plan.popcount, plan.planes, len(tile))
+        else:
+            keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)
     else:
         schedule_elementwise(sch, output, target)
         keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS, "global")

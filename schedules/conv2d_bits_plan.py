@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
-from qcompile.schedules.popcount import WORD_BITS, Popcount, popcount_of
+from qcompile.schedules.popcount import WORD_BITS, Popcount, popcounts_of
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, image_tiles, round_up
 from qcompile.targets import Target
 
@@ -54,14 +54,13 @@ class Conv2dBitsPlan:
     @property
     def group_vectors(self) -> int:
         """Vectors of outputs of one group: whole tiles."""
-        vectors = ceil(self.out_channels // self.groups / self.popcount.lanes)
-        return round_up(vectors, self.tile_vectors)
+        return round_up(self.popcount.vectors(self.out_channels // self.groups), self.tile_vectors)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(vectors, kernel height, kernel width, words, planes, lanes)."""
-        vectors = self.groups * self.group_vectors
-        return vectors, *self.kernel, self.words, self.planes.weights, self.popcount.lanes
+        """(vectors, kernel height, kernel width, steps, planes, lanes, words of a step if any)."""
+        panel = self.popcount.panel(self.words, self.planes.weights)
+        return self.groups * self.group_vectors, *self.kernel, *panel
 
     @property
     def class_counts(self) -> tuple[int, int]:
@@ -109,22 +108,34 @@ def plan_conv2d_bits(
     strides: Sequence[int] = (1, 1),
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
+    form: str | None = None,
 ) -> Conv2dBitsPlan:
     """The default decisions for x (N, H, W, C) before padding and w (O, KH, KW, C / groups).
 
-    pads: (top, left, bottom, right) in pixels.
+    pads: (top, left, bottom, right) in pixels. form: of the popcount, instead of the cheapest.
     """
     batch, *size, _ = x_shape
     outputs, *kernel, channels = w_shape
-    popcount = popcount_of(target, outputs // groups if groups > 1 else None)
     reach = [(kernel[a] - 1) * dilation[a] for a in (0, 1)]
     padded = [size[a] + pads[a] + pads[a + 2] for a in (0, 1)]
     height, width = ((padded[a] - reach[a] - 1) // strides[a] + 1 for a in (0, 1))
-    words, vectors = ceil(channels / WORD_BITS), ceil(outputs // groups / popcount.lanes)
+    words = ceil(channels / WORD_BITS)
     steps = prod(kernel) * words
-    (rows, columns, tile_vectors), cost = _tile(
-        target, popcount, planes, height, width, vectors, steps
+    found = popcounts_of(
+        target,
+        words if groups == 1 else 0,
+        prod(kernel),
+        outputs=outputs // groups if groups > 1 else None,
+        form=form,
     )
+    popcount, (rows, columns, tile_vectors), cost = min(
+        (
+            (p, *_tile(target, p, planes, height, width, p.vectors(outputs // groups), steps))
+            for p in found
+        ),
+        key=lambda choice: choice[2],
+    )
+    vectors = popcount.vectors(outputs // groups)
     (top, bottom), (left, right) = (
         _outputs_that_see_padding(n, size[a], pads[a], strides[a], reach[a])
         for a, n in ((0, height), (1, width))

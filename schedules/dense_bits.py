@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.bit_product import (
-    Planes,
+from qcompile.schedules.bit_loops import (
+    add_in_trees,
     byte_counts_of,
-    combined,
     in_registers,
     keep_sums_in_registers,
-    pack_planes,
-    popcount_sum,
+    split_step,
 )
+from qcompile.schedules.bit_product import Planes, combined, pack_planes, popcount_sum
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.popcount import WORD_BITS, Popcount, popcount_of
+from qcompile.schedules.popcount import WORD_BITS, Popcount, popcounts_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, round_up
 from qcompile.targets import Target
@@ -57,13 +56,12 @@ class DenseBitsPlan:
     @property
     def vectors(self) -> int:
         """Vectors of outputs: whole tiles."""
-        return round_up(ceil(self.columns / self.popcount.lanes), self.tile_vectors)
+        return round_up(self.popcount.vectors(self.columns), self.tile_vectors)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(vectors, words, planes, lanes), after the batch if there is one."""
-        shape = self.vectors, self.words, self.planes.weights, self.popcount.lanes
-        return *self._batch, *shape
+        """(vectors, steps, planes, lanes, words of a step if several), after the batch if any."""
+        return *self._batch, self.vectors, *self.popcount.panel(self.words, self.planes.weights)
 
     @property
     def _batch(self) -> tuple[int, ...]:
@@ -82,23 +80,41 @@ class DenseBitsPlan:
 
 
 def plan_dense_bits(
-    rows: int, depth: int, columns: int, planes: Planes, target: Target, batch: int = 0
+    rows: int,
+    depth: int,
+    columns: int,
+    planes: Planes,
+    target: Target,
+    batch: int = 0,
+    form: str | None = None,
 ) -> DenseBitsPlan:
-    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both."""
-    popcount = popcount_of(target, columns)
-    words, vectors = ceil(depth / WORD_BITS), ceil(columns / popcount.lanes)
+    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both.
 
-    def cost(tile: Tile) -> float:
+    form: of the popcount, instead of the cheapest.
+    """
+    words = ceil(depth / WORD_BITS)
+    found = popcounts_of(target, 0 if batch else words, outputs=columns, form=form)
+
+    def cost(choice: tuple[Popcount, Tile]) -> float:
+        popcount, tile = choice
         full, rest = divmod(rows, tile.rows)
         last = Tile(rest, tile.vectors)
-        return ceil(vectors / tile.vectors) * sum(
+        return ceil(popcount.vectors(columns) / tile.vectors) * sum(
             count * bit_tile_cost(t, words, popcount, planes, target)
             for count, t in ((full, tile), (int(rest > 0), last))
         )
 
-    best = min(bit_tiles(target, popcount, planes, rows, vectors), key=cost)
+    popcount, best = min(
+        (
+            (popcount, tile)
+            for popcount in found
+            for tile in bit_tiles(target, popcount, planes, rows, popcount.vectors(columns))
+        ),
+        key=cost,
+    )
+    vectors = popcount.vectors(columns)
     weight_bytes = vectors * popcount.lanes * words * planes.weights * 4
-    work = max(batch, 1) * cost(best) / target.clock_hz
+    work = max(batch, 1) * cost((popcount, best)) / target.clock_hz
     return DenseBitsPlan(
         batch=batch,
         rows=rows,
@@ -116,12 +132,12 @@ def plan_dense_bits(
 
 def pack_weights(planes: NDArray[np.uint8], plan: DenseBitsPlan) -> NDArray[np.uint32]:
     """Bits (planes, columns, depth) as `plan.weight_shape`, filled up with zeros."""
-    vectors, words, count, lanes = plan.weight_shape
-    full = np.zeros((count, vectors * lanes, words), "uint32")
+    lanes, step, count = plan.popcount.lanes, plan.popcount.step, plan.planes.weights
+    full = np.zeros((count, plan.vectors * lanes, plan.words), "uint32")
     packed = pack_planes(planes)
     full[:, : packed.shape[1]] = packed
-    split = full.reshape(count, vectors, lanes, words)
-    return np.ascontiguousarray(split.transpose(1, 3, 0, 2))
+    split = full.reshape(count, plan.vectors, lanes, -1, step).transpose(1, 3, 0, 2, 4)
+    return np.ascontiguousarray(split).reshape(plan.weight_shape)
 
 
 def dense_bits(
@@ -136,7 +152,7 @@ def dense_bits(
 
     def product(row: tirx.Var, v: tirx.Var, lane: tirx.Var, k: tirx.Expr) -> tirx.Expr:
         i, a, b = planes.split(row)
-        return planes.product(x[i, a, k], w[v, k, b, lane])
+        return planes.product(x[i, a, k], w[(v, *plan.popcount.weight(k, b, lane))])
 
     attrs = {
         "qcompile.schedule": "dense_bits",
@@ -157,17 +173,21 @@ def schedule_dense_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     plan = DenseBitsPlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
     counts = byte_counts_of(sch, sums)
     output = inline_epilogue(sch, sums, *counts)
-    *batch, i, v, lane = sch.get_loops(sums)[:-1]
-    k = sch.get_loops(sums)[-1]
+    *batch, i, v, lane, k = sch.get_loops(sums)
+    steps, word = split_step(sch, k, plan.popcount)
     io, *tile_rows = sch.split(i, [None, plan.tile_rows, *plan.planes.extents])
     vo, vw, vi = sch.split(v, [None, plan.word_tiles, plan.tile_vectors])
     outer = (vo, io) if plan.weights_stay else (io, vo)
-    sch.reorder(*batch, *outer, vw, k, *in_registers(tile_rows, vi, lane))
+    tile = in_registers(plan.popcount, tile_rows, vi, lane, word)
+    sch.reorder(*batch, *outer, vw, steps, *tile)
     sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
-    tile = sch.fuse(*batch, *outer)
-    sch.annotate(tile, TILE, 1)
+    tiles = sch.fuse(*batch, *outer)
+    sch.annotate(tiles, TILE, 1)
     if plan.parallel:
-        sch.parallel(tile)
+        sch.parallel(tiles)
     vectorize_epilogue(sch, output, 2, plan.popcount.lanes)
-    keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)
+    if plan.popcount.as_tree:
+        add_in_trees(sch, sums, plan.popcount, plan.planes, len(tile))
+    else:
+        keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)

@@ -64,11 +64,11 @@ def _packs(sch: s_tir.Schedule, output: SBlockRV) -> list[SBlockRV]:
 def vectorize_epilogue(sch: s_tir.Schedule, output: SBlockRV, tile_loops: int, lanes: int) -> None:
     """Make the last loop of `output` vectors and unroll the other innermost `tile_loops` - 1.
 
-    Codes that are packed make vectors of whole words, where the loop has so many.
+    Codes that are packed make vectors of whole words, or as long as divide the loop.
     """
     *others, channels = sch.get_loops(output)[-tile_loops:]
-    if int(sch.get(channels).extent) % WORD_CODES == 0 and _packs(sch, output):
-        lanes = WORD_CODES
+    if _packs(sch, output):
+        lanes = max(lanes, store_lanes(int(sch.get(channels).extent), WORD_CODES))
     vectors, lane = sch.split(channels, [None, lanes])
     sch.vectorize(lane)
     for loop in (*others, vectors):

@@ -1,124 +1,125 @@
 """Counting bits: what each form means, and how it becomes instructions.
 
-    vpopcntd   one instruction for 16 or 8 words of 32 bits; TIR's popcount of such a vector
-    cnt        ARM: the counts of bytes, added up there and then in pairs, as in the next form
-    bytes      other x86: the counts of the four bytes of a word stay in those bytes (LLVM looks
+    words      vpopcntd: one instruction for 16 or 8 words of 32 bits; TIR's popcount of a vector
+    pmadd      other x86: the counts of the four bytes of a word stay in those bytes (LLVM looks
                both halves of a byte up with vpshufb), are added up there for at most 31 words, and
                the four sums become one int32 with vpmaddubsw and vpmaddwd
+    uadalp     AArch64: the same with cnt, and uaddlp and uadalp at the end
+    vpadal     ARMv7: the same with vcnt, and vpaddl and vpadal
+    addp       AArch64: the counts of 128 bits of each of eight outputs, added up in pairs to one
+               vector of uint16 sums (`bit_tree`); whole vectors of the reduction
+    vpadd      ARMv7: the same
 
-Both are exact. A product of bit planes is `popcount(a op b)` with op & or ^.
+All are exact. A product of bit planes is `popcount(a op b)` with op & or ^.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
-import tvm
-import tvm.ir._ffi_api
 from tvm import tirx
-from tvm.ir import register_op_attr
-from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.errors import Unsupported
+from qcompile.schedules import bit_tree
+from qcompile.schedules.byte_counts import SUMS
 from qcompile.targets import Target
 
 WORD_BITS = 32
-MOST_IN_BYTES = (2**8 - 1) // 8  # words whose counts fit the bytes of one
-BYTE_COUNTS, BYTE_SUM = "qcompile.byte_counts", "qcompile.byte_sum"
 
 
 @dataclass(frozen=True)
 class Popcount:
-    """A way to count the bits of vectors of `lanes` words.
+    """A way to count the bits of vectors: `lanes` outputs by `step` words of the reduction.
 
-    `spare` registers must be free besides the sums. `cost` counts the
-    instructions for one vector, its `op` and its addition included.
+    `spare` registers must be free besides the sums. Costs are in instructions: `cost` for one
+    vector, its `op` and its addition included; to load a vector of weights, from the first or from
+    the second cache; to bring the words of data for all lanes. `in_flight` vectors hide latencies.
     """
 
+    form: str
     lanes: int
-    in_bytes: bool
     spare: int
     cost: float
+    load_cost: float = 0.5
+    far_load_cost: float = 1.5
+    broadcast_cost: float = 0.5
+    step: int = 1
+    in_flight: int = 8
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether counts are added up in bytes first."""
+        return self.form in SUMS
+
+    @property
+    def as_tree(self) -> bool:
+        """Whether the counts of several outputs are added up in pairs."""
+        return self.step > 1
+
+    def vectors(self, outputs: int) -> int:
+        return ceil(outputs / self.lanes)
+
+    def panel(self, words: int, planes: int) -> tuple[int, ...]:
+        """The shape of the weights of one vector: (steps, planes, lanes[, words of a step])."""
+        return words // self.step, planes, self.lanes, *([self.step] if self.as_tree else [])
+
+    def weight(self, k: tirx.Expr, plane: tirx.Expr, lane: tirx.Expr) -> tuple[tirx.Expr, ...]:
+        """Where word k of a plane and an output is in there."""
+        if not self.as_tree:
+            return k, plane, lane
+        return k // self.step, plane, lane, k % self.step
+
+    @property
+    def sum_type(self) -> str:
+        """The type of the sums."""
+        return "uint16" if self.as_tree else "int32"
 
 
-def popcount_of(target: Target, outputs: int | None = None) -> Popcount:
-    """The fastest way of the target, for vectors within `outputs` where that is given.
+def popcounts_of(
+    target: Target,
+    words: int,
+    positions: int = 1,
+    *,
+    outputs: int | None = None,
+    form: str | None = None,
+) -> list[Popcount]:
+    """What the target can count a reduction over `positions` of `words` with; at least one.
 
-    Raises Unsupported on x86 below AVX2.
+    words: 0 where weights cannot be in any order. outputs: within which vectors stay. form: the
+    only one that is wanted. Raises Unsupported on x86 below AVX2.
     """
-    if target.architecture.name != "x86_64":
-        return Popcount(4, True, spare=6, cost=3)
+    if target.architecture.name == "x86_64":
+        found = [_x86_popcount(target, outputs)]
+    else:
+        in_bytes, tree = _ARM[target.architecture.name]
+        fits = positions * words * WORD_BITS <= bit_tree.MOST_BITS
+        found = [in_bytes, tree] if words and words % tree.step == 0 and fits else [in_bytes]
+    found = [popcount for popcount in found if form in (None, popcount.form)]
+    assert found, f"no popcount {form} for {words} words"
+    return found
+
+
+# Broadcasting a word takes an arithmetic unit, loads have one of their own; ARMv7 adds up pairs of
+# 64-bit vectors.
+_IN_BYTES = Popcount(
+    "uadalp", 4, spare=6, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
+)
+_TREE = Popcount(
+    "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,
+    broadcast_cost=0.25, step=bit_tree.WORDS, in_flight=1,
+)  # fmt: skip
+_ARM = {
+    "aarch64": (_IN_BYTES, _TREE),
+    "armv7": (replace(_IN_BYTES, form="vpadal"), replace(_TREE, form="vpadd", spare=12, cost=32)),
+}
+
+
+def _x86_popcount(target: Target, outputs: int | None) -> Popcount:
     has = target.features.__contains__
     wide = target.vector_bytes == 64 and has("avx512bw")
     if wide and outputs is not None and outputs % 16 and has("avx512vl"):
         wide = False
     if has("avx512vpopcntdq") and (wide or has("avx512vl")):
-        return Popcount(16 if wide else 8, False, spare=4, cost=3)
+        return Popcount("words", 16 if wide else 8, spare=4, cost=3)
     if has("avx2"):
-        return Popcount(16 if wide else 8, True, spare=6, cost=8)
+        return Popcount("pmadd", 16 if wide else 8, spare=6, cost=8)
     raise Unsupported(f"target {target.name!r}: kernels on bits need avx2 or avx512vpopcntdq")
-
-
-def register_popcounts() -> None:
-    """Register the intrinsics of the form `bytes`; calling it again is harmless."""
-    known = set(tvm.ir._ffi_api.ListOpNames())
-    for name, meaning, lowering in (
-        (BYTE_COUNTS, "The counts of set bits of the bytes of a uint32, in the bytes.", _counts),
-        (BYTE_SUM, "The int32 sum of the bytes of a uint32, each at most 248.", _sum),
-    ):
-        if name in known:
-            continue
-        tvm.ir._ffi_api.RegisterOp(name, meaning)
-        register_op_attr(name, "TVectorizable", True)
-        register_op_attr(name, "TScriptPrinterName", name.removeprefix("qcompile."))
-        register_op_attr(name, "TCallEffectKind", int(tirx.CallEffectKind.Pure.value))
-        tirx.register_intrin_lowering(name, target="llvm", f=lowering)
-
-
-def byte_counts(word: tirx.Expr) -> tirx.Expr:
-    """The counts of set bits of the four bytes of `word`, as the bytes of a uint32."""
-    register_popcounts()
-    return tirx.call_intrin("uint32", tvm.ir.Op.get(BYTE_COUNTS), word)
-
-
-def byte_sum(counts: tirx.Expr) -> tirx.Expr:
-    """The sum of the four bytes of `counts`, as int32; each is at most 248."""
-    register_popcounts()
-    return tirx.call_intrin("int32", tvm.ir.Op.get(BYTE_SUM), counts)
-
-
-def _counts(call: tvm.ir.Call) -> tirx.Expr:
-    lanes = tvm.DataType(str(call.ty)).lanes
-    word = T.reinterpret(call.args[0], dtype=f"uint8x{4 * lanes}")
-    return T.reinterpret(
-        tirx.call_llvm_pure_intrin(f"uint8x{4 * lanes}", "llvm.ctpop", word), dtype=str(call.ty)
-    )
-
-
-def _sum(call: tvm.ir.Call) -> tirx.Expr:
-    lanes = tvm.DataType(str(call.ty)).lanes
-    if lanes not in (8, 16):
-        return _folded(call.args[0], lanes)
-    pairs, add = {
-        8: ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
-        16: ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
-    }[lanes]
-    halves = tirx.call_llvm_pure_intrin(
-        f"int16x{2 * lanes}",
-        pairs,
-        T.reinterpret(call.args[0], dtype=f"int8x{4 * lanes}"),
-        T.broadcast(T.int8(1), 4 * lanes),
-    )
-    ones = T.broadcast(T.int16(1), 2 * lanes)
-    return tirx.call_llvm_pure_intrin(f"int32x{lanes}", add, halves, ones)
-
-
-def _folded(counts: tirx.Expr, lanes: int) -> tirx.Expr:
-    """The same in additions of pairs."""
-
-    def all_lanes(number: int) -> tirx.Expr:
-        value = tirx.const(number, "uint32")
-        return value if lanes == 1 else T.broadcast(value, lanes)
-
-    odd = T.bitwise_and(T.shift_right(counts, all_lanes(8)), all_lanes(0x00FF00FF))
-    halves = T.bitwise_and(counts, all_lanes(0x00FF00FF)) + odd
-    total = T.bitwise_and(halves + T.shift_right(halves, all_lanes(16)), all_lanes(0xFFFF))
-    return T.Cast("int32" if lanes == 1 else f"int32x{lanes}", total)

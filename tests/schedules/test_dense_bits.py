@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import DenseBitsPlan, dense_bits, pack_weights, plan_dense_bits
+from qcompile.schedules.dense_bits import DenseBitsPlan, pack_weights, plan_dense_bits
 from qcompile.targets import host_features, load_target
+from tests.schedules.bit_products import arrays_of, kernel, operands
 from tests.schedules.bits import WIDTHS, Width, packed_words, weighted_sum
 from tests.schedules.kernels import (
     INT8_TARGETS,
     build,
-    fused_function,
     int8_target,
     reads_only,
     requantized,
@@ -33,30 +33,6 @@ def target(request):
     if not found.runs_on(host_features()):
         pytest.skip(f"this processor cannot run {found.name}")
     return found
-
-
-def operands(width, shape, seed):
-    """Codes and weights, all bits equal for the first seed, bias, scale."""
-    rng = np.random.default_rng(seed)
-    rows, depth, columns = shape
-    codes, values = width.data(rng, (rows, depth)), width.weights(rng, (columns, depth))
-    if seed == 0:
-        codes[:] = 2**width.data_bits - 1
-        values[:] = values.min()
-    scale = rng.random(columns, "float32") * np.float32(1e-1)
-    return codes, values, rng.integers(-(2**20), 2**20, columns, dtype="int32"), scale
-
-
-def arrays_of(width, codes, values, plan):
-    words = packed_words(width.data_planes(codes))
-    return [words, pack_weights(width.weight_planes(values), plan)]
-
-
-def kernel(plan, epilogue, extra):
-    vector = (plan.columns,)
-    sums = plan.planes.sum_type
-    inputs = [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32"), (vector, sums), *extra]
-    return fused_function(inputs, lambda x, w, b: dense_bits(x, w, b, plan, "layer"), epilogue, 3)
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=str)
