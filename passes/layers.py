@@ -58,6 +58,11 @@ def layer_of(call: tvm.ir.Call, kernel: str, weights: NDArray[np.int8]) -> Layer
     )
 
 
+def narrow(weights: NDArray[np.int8]) -> bool:
+    """Whether no weight is -128: two products of such weights with int8 data fit 16 bits."""
+    return int(weights.min(initial=0)) > -128
+
+
 def unsigned_bias(
     call: tvm.ir.Call, weights: NDArray[np.int8], bias: NDArray[np.int32], offset: int
 ) -> NDArray[np.int32]:

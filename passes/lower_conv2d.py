@@ -12,7 +12,7 @@ from tvm import relax, te
 
 from qcompile.ops.contractions import CONV2D
 from qcompile.passes.facts import array_of
-from qcompile.passes.layers import geometry_of, layer_of, unsigned_bias
+from qcompile.passes.layers import geometry_of, layer_of, narrow, unsigned_bias
 from qcompile.passes.lower_dense import dense_int8_kernel
 from qcompile.passes.lowering import Lowering, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
@@ -46,6 +46,7 @@ class _LowerConv2d(Lowering):
             strides=geometry.strides,
             dilation=geometry.dilation,
             groups=geometry.groups,
+            narrow=narrow(weights),
         )
         codes = prepared_codes(
             self,

@@ -10,7 +10,7 @@ from tvm import relax, te
 
 from qcompile.ops.contractions import DENSE
 from qcompile.passes.facts import array_of
-from qcompile.passes.layers import layer_of, unsigned_bias
+from qcompile.passes.layers import layer_of, narrow, unsigned_bias
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
@@ -27,7 +27,7 @@ def dense_int8_kernel(
     layer: str,
 ) -> relax.Var:
     """x (..., K) read as a matrix, times weights (N, K) plus bias: (M, N) int32."""
-    plan = plan_dense(*matrix_shape(x), len(weights), lowering.target)
+    plan = plan_dense(*matrix_shape(x), len(weights), lowering.target, narrow=narrow(weights))
 
     def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
         return dense_int8(x, w, b, plan, layer)

@@ -16,7 +16,7 @@ from tvm.s_tir.schedule import SBlockRV
 from qcompile.schedules.access import loads
 from qcompile.schedules.dense_int8 import DensePlan
 from qcompile.schedules.dot import factor
-from qcompile.schedules.interleave import interleave_of, register_interleave
+from qcompile.schedules.interleave import register_interleave
 from qcompile.targets import Target
 
 SMALLEST_PARALLEL_BYTES = 1 << 18  # packed by one core in about 20 us
@@ -87,9 +87,9 @@ def column_sums(b: te.Tensor) -> te.Tensor:
 
 
 def schedule_pack_columns(sch: s_tir.Schedule, packed: SBlockRV, target: Target) -> None:
-    """How b is packed: four rows at a time, a vector of columns each.
+    """How b is packed: the rows of one step at a time, a vector of columns each.
 
-    Where the rows of b are its fast axis (a transposed product), four bytes at a time.
+    Where the rows of b are its fast axis (a transposed product), the bytes of one step at a time.
     """
     root = sch.get_sblock("root")
     filled = sch.get_producers(packed)[0]
@@ -109,7 +109,6 @@ def schedule_pack_columns(sch: s_tir.Schedule, packed: SBlockRV, target: Target)
         row, column = sch.get_loops(filled)[-2:]
         sch.vectorize(column)
         sch.unroll(row)
-        register_interleave()
-        sch.tensorize(lane, interleave_of(lanes))
+        sch.tensorize(lane, register_interleave(lanes, depth))
     if batch * vectors * steps * lanes * depth >= SMALLEST_PARALLEL_BYTES:
         sch.parallel(sch.fuse(n, v))

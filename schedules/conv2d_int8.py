@@ -17,7 +17,7 @@ from tvm.s_tir.schedule import SBlockRV
 from qcompile.schedules.conv2d_plan import Conv2dPlan
 from qcompile.schedules.dot import factor
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics import dot_of, register_intrinsics
+from qcompile.schedules.intrinsics import register_intrinsics
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -87,9 +87,9 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    co, ci = sch.split(c, [None, plan.depth])
+    co, step, ci = sch.split(c, [None, plan.together, plan.depth])
     outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
-    sch.reorder(*outer, jo, p, q, co, ii, ji, ov, lane, ci)
+    sch.reorder(*outer, jo, p, q, co, ii, ji, ov, step, lane, ci)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
     if plan.parallel:
@@ -102,6 +102,6 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     *tile, lanes = sch.get_loops(init)[-4:]
     sch.vectorize(lanes)
     register_intrinsics(target)
-    sch.tensorize(lane, dot_of(target).name)
+    sch.tensorize(step if plan.together > 1 else lane, f"{plan.dot}_{plan.together}")
     for loop in (*tile, ii, ji, ov):
         sch.unroll(loop)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, prod
 from typing import Any
 
+from qcompile.schedules.dot import Dot
 from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.tile import Tile, image_tiles, round_up, tile_cost, tiles, worth_threads
 from qcompile.targets import Target
@@ -29,14 +30,16 @@ class Conv2dPlan:
     dilation: tuple[int, int]
     groups: int
     group_channels: int  # channels from one group's first to the next group's
-    run: int  # bytes multiplied at one position of the kernel: whole steps of `depth`
+    run: int  # bytes multiplied at one position of the kernel: whole groups of steps
     flat: bool
     height: int  # of the prepared x
     columns: int
     channels: int
+    dot: str  # the name of the dot product
     lanes: int
     depth: int
-    offset: int  # of the dot product
+    together: int  # steps at once
+    offset: int
     tile_rows: int
     tile_columns: int
     tile_vectors: int
@@ -80,25 +83,26 @@ def plan_conv2d(
     strides: Sequence[int] = (1, 1),
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
+    narrow: bool = False,
 ) -> Conv2dPlan:
     """The default decisions for x (N, H, W, C) before padding and w (O, KH, KW, C / groups).
 
-    pads: (top, left, bottom, right) in pixels.
+    pads: (top, left, bottom, right) in pixels. narrow: no weight is -128.
     """
     (batch, h, w, c), (o, kh, kw, _) = x_shape, w_shape
-    dot = dot_of(target)
+    dot = dot_of(target, narrow)
     lanes, depth = dot.lanes, dot.depth
     height, width = h + pads[0] + pads[2], w + pads[1] + pads[3]
     out_height = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1
     out_width = (width - (kw - 1) * dilation[1] - 1) // strides[1] + 1
 
-    merged = _merged_groups(groups, o // groups, c // groups, lanes, depth)
+    merged = _merged_groups(groups, o // groups, c // groups, lanes, dot.unit)
     panels, group_channels = groups // merged, c // groups * merged
-    flat = panels == 1 and (dilation[1] == 1 or kw == 1) and c % depth != 0
+    flat = panels == 1 and (dilation[1] == 1 or kw == 1) and c % dot.unit != 0
     kernel = (kh, 1) if flat else (kh, kw)
-    run = round_up(kw * c if flat else group_channels, depth)
+    run = round_up(kw * c if flat else group_channels, dot.unit)
     steps, vectors = prod(kernel) * run // depth, ceil(o // panels / lanes)
-    tile = _tile(target, out_height, out_width, vectors, panels, steps)
+    tile = _tile(target, dot, out_height, out_width, vectors, panels, steps)
 
     last_column = (round_up(out_width, tile[1]) - 1) * strides[1]
     if flat:
@@ -123,8 +127,10 @@ def plan_conv2d(
         height=height,
         columns=max(columns, width),
         channels=channels,
+        dot=dot.name,
         lanes=lanes,
         depth=depth,
+        together=dot.at_once(run // depth),
         offset=dot.offset,
         tile_rows=tile[0],
         tile_columns=tile[1],
@@ -134,21 +140,21 @@ def plan_conv2d(
     )
 
 
-def _merged_groups(groups: int, outputs: int, inputs: int, lanes: int, depth: int) -> int:
+def _merged_groups(groups: int, outputs: int, inputs: int, lanes: int, unit: int) -> int:
     """How many neighbouring groups to compute as one: the fewest dot products.
 
     Their outputs are whole vectors unless all groups become one.
     """
 
     def dots(merged: int) -> int:
-        return groups // merged * ceil(merged * outputs / lanes) * ceil(merged * inputs / depth)
+        return groups // merged * ceil(merged * outputs / lanes) * ceil(merged * inputs / unit)
 
     possible = [m for m in range(1, groups) if groups % m == 0 and m * outputs % lanes == 0]
     return min([*possible, groups], key=dots)
 
 
 def _tile(
-    target: Target, height: int, width: int, vectors: int, panels: int, steps: int
+    target: Target, dot: Dot, height: int, width: int, vectors: int, panels: int, steps: int
 ) -> tuple[int, int, int]:
     """(rows, columns, vectors) of the tile that takes the least time for all outputs.
 
@@ -157,12 +163,12 @@ def _tile(
 
     def cost(tile: tuple[int, int, int]) -> float:
         count = height // tile[0] * ceil(width / tile[1]) * ceil(vectors / tile[2])
-        return count * tile_cost(Tile(tile[0] * tile[1], tile[2]), steps, target)
+        return count * tile_cost(Tile(tile[0] * tile[1], tile[2]), steps, dot, target)
 
     return min(
         (
             tile
-            for tile in image_tiles(tiles(target, height * width, vectors), height, width)
+            for tile in image_tiles(tiles(target, dot, height * width, vectors), height, width)
             if panels == 1 or vectors % tile[2] == 0
         ),
         key=cost,

@@ -2,7 +2,7 @@
 
     y[i, o] = bias[o] + sum over k of x[i, k] * w[o, k]
 
-x: (M, K) uint8, K a multiple of `depth` (filled up with anything). bias holds all corrections for
+x: (M, K) uint8, K whole steps (filled up with anything). bias holds all corrections for
 zero points. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
 """
 
@@ -31,9 +31,11 @@ class DensePlan:
     rows: int
     steps: int
     columns: int
+    dot: str  # the name of the dot product
     lanes: int
     depth: int
-    offset: int  # of the dot product
+    together: int  # steps at once
+    offset: int
     tile_rows: int
     tile_vectors: int
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
@@ -58,27 +60,34 @@ class DensePlan:
         return (self.batch,) if self.batch else ()
 
 
-def plan_dense(rows: int, depth: int, columns: int, target: Target, batch: int = 0) -> DensePlan:
-    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both."""
-    dot = dot_of(target)
+def plan_dense(
+    rows: int, depth: int, columns: int, target: Target, batch: int = 0, narrow: bool = False
+) -> DensePlan:
+    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both.
+
+    narrow: no weight is -128.
+    """
+    dot = dot_of(target, narrow)
     lanes, step = dot.lanes, dot.depth
-    steps, vectors = ceil(depth / step), ceil(columns / lanes)
+    steps, vectors = round_up(depth, dot.unit) // step, ceil(columns / lanes)
 
     def cost(tile: Tile) -> float:
         full, rest = divmod(rows, tile.rows)
         panels = ceil(vectors / tile.vectors)
-        last = tile_cost(Tile(rest, tile.vectors), steps, target) if rest else 0
-        return panels * (full * tile_cost(tile, steps, target) + last)
+        last = tile_cost(Tile(rest, tile.vectors), steps, dot, target) if rest else 0
+        return panels * (full * tile_cost(tile, steps, dot, target) + last)
 
-    best = min(tiles(target, rows, vectors), key=cost)
+    best = min(tiles(target, dot, rows, vectors), key=cost)
     weight_bytes = vectors * lanes * steps * step
     return DensePlan(
         batch=batch,
         rows=rows,
         steps=steps,
         columns=columns,
+        dot=dot.name,
         lanes=lanes,
         depth=step,
+        together=dot.at_once(steps),
         offset=dot.offset,
         tile_rows=best.rows,
         tile_vectors=best.vectors,
@@ -127,9 +136,9 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     *batch, i, o, k = sch.get_loops(sums)
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    ko, ki = sch.split(k, [None, plan.depth])
+    ko, step, ki = sch.split(k, [None, plan.together, plan.depth])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*batch, *outer, ko, ii, ov, lane, ki)
+    sch.reorder(*batch, *outer, ko, ii, ov, step, lane, ki)
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*batch, *outer)
@@ -146,6 +155,6 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     register_intrinsics(target)
     if plan.rows % plan.tile_rows:
         sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
-    sch.tensorize(lane, dot_of(target).name)
+    sch.tensorize(step if plan.together > 1 else lane, f"{plan.dot}_{plan.together}")
     sch.unroll(ii)
     sch.unroll(ov)

@@ -144,6 +144,6 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     register_intrinsics(target)
     if plan.rows % plan.tile_rows:
         sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
-    sch.tensorize(lane, dot_of(target).name)
+    sch.tensorize(lane, f"{plan.dot}_1")
     for loop in (*tile_loops, part, ii, ov):
         sch.unroll(loop)

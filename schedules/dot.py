@@ -10,7 +10,9 @@ class Dot:
     """An instruction sequence `sums[lane] += (a[0:depth] - offset) . b[lane, 0:depth]`.
 
     a is uint8 and shared by the lanes, b int8, sums int32; `offset` is 128 where the instructions
-    multiply signed bytes alone. It keeps `held` registers for each vector of `b` that is in use,
+    multiply signed bytes alone. It takes up to `together` such steps at once, a power of two:
+    neighbours in `a`, which one load brings. Runs of data are filled up to multiples of `unit`
+    bytes. It keeps `held` registers for each vector of `b` that is in use,
     and `spare` more must be free. Costs are in units of the sequence itself: to bring `depth` bytes
     of `a`, or a vector of `b`, into registers. `in_flight` of them hide their latency.
     """
@@ -24,6 +26,12 @@ class Dot:
     a_cost: float
     b_cost: float
     in_flight: int
+    together: int = 1
+    unit: int = 4
+
+    def at_once(self, steps: int) -> int:
+        """How many of so many steps, in whole groups, it takes at once."""
+        return min(self.together, steps & -steps)
 
 
 def factor(data: tirx.Expr, offset: int) -> tirx.Expr:

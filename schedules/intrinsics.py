@@ -6,9 +6,14 @@ from qcompile.schedules.intrinsics_x86 import register_x86_dots, x86_dot
 from qcompile.targets import Target
 
 
-def dot_of(target: Target) -> Dot:
-    """The fastest dot product of the target. Raises Unsupported where there is none."""
-    return x86_dot(target) if target.architecture.name == "x86_64" else arm_dot(target)
+def dot_of(target: Target, narrow: bool = False) -> Dot:
+    """The fastest dot product of the target, for weights of which none is -128 if they are narrow.
+
+    Raises Unsupported where there is none.
+    """
+    if target.architecture.name == "x86_64":
+        return x86_dot(target)
+    return arm_dot(target, narrow)
 
 
 def register_intrinsics(target: Target) -> None:

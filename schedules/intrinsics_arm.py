@@ -1,122 +1,167 @@
 """Dot products of ARM: what each instruction sequence means, beside the sequence.
 
-All of them add to four int32 sums the products of four bytes `a` (uint8, less 128: the instructions
-multiply signed bytes), which every lane shares, with four bytes of its own `b[lane]` (int8).
+    sums[lane] += sum over s, k of (a[s, k] - offset) * b[s, lane, k]       four lanes, exact
+
+a: (steps, depth) uint8, which every lane shares; b: (steps, lanes, depth) int8. One load brings all
+of `a`, at most 16 bytes; the instructions take parts of that register.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
-from qcompile.schedules.dot import Dot
+from qcompile.schedules.dot import Dot, factor
 from qcompile.targets import Target
 
-DEPTH, LANES, OFFSET = 4, 4, 128
+LANES, OFFSET = 4, 128
 
-Sequence = Callable[[tirx.Expr, tirx.Expr, tirx.Expr], tirx.Expr]
+# (data as bytes, weights of each step, sums) -> sums
+Sequence = Callable[[tirx.Expr, list[tirx.Expr], tirx.Expr], tirx.Expr]
 
-SDOT = Dot(
-    "qcompile.dot_sdot", LANES, DEPTH, OFFSET, held=1, spare=4, a_cost=0.5, b_cost=0.5, in_flight=8
-)
-WIDEN_64 = Dot(
-    "qcompile.dot_smull", LANES, DEPTH, OFFSET, held=1, spare=6, a_cost=0.3, b_cost=0.2, in_flight=4
-)
-WIDEN_32 = Dot(
-    "qcompile.dot_vmull", LANES, DEPTH, OFFSET, held=1, spare=6, a_cost=0.3, b_cost=0.2, in_flight=4
-)
+USDOT = Dot("qcompile.dot_usdot", LANES, 4, 0, 4, 2, 0.1, 0.1, in_flight=8, together=4)
+SDOT = Dot("qcompile.dot_sdot", LANES, 4, OFFSET, 4, 2, 0.25, 0.1, in_flight=8, together=4)
+# Of weights that are at least -127: two products fit 16 bits.
+PAIRS_64 = Dot("qcompile.dot_smlal", LANES, 2, OFFSET, 4, 6, 0.25, 0.1, in_flight=4, together=8)
+SINGLE_64 = Dot("qcompile.dot_smull", LANES, 2, OFFSET, 4, 6, 0.25, 0.1, in_flight=4, together=8)
+PAIRS_32 = Dot("qcompile.dot_vmlal", LANES, 2, OFFSET, 4, 4, 0.25, 0.1, in_flight=4, together=4)
+SINGLE_32 = Dot("qcompile.dot_vmull", LANES, 2, OFFSET, 4, 4, 0.25, 0.1, in_flight=4, together=4)
 
 
-def arm_dot(target: Target) -> Dot:
-    """The fastest dot product of the target."""
+def arm_dot(target: Target, narrow: bool) -> Dot:
+    """The fastest dot product of the target; narrow: no weight is -128."""
     if target.architecture.name == "armv7":
-        return WIDEN_32
-    return SDOT if "dotprod" in target.features else WIDEN_64
+        return PAIRS_32 if narrow else SINGLE_32
+    if "i8mm" in target.features:
+        return USDOT
+    if "dotprod" in target.features:
+        return SDOT
+    return PAIRS_64 if narrow else SINGLE_64
 
 
 def register_arm_dots() -> None:
     """Make the dot products known to `Schedule.tensorize`; calling it again is harmless."""
-    if TensorIntrin.get(SDOT.name, allow_missing=True) is not None:
+    if TensorIntrin.get(f"{SDOT.name}_1", allow_missing=True) is not None:
         return
-    for dot, sequence in ((SDOT, sdot), (WIDEN_64, smull), (WIDEN_32, vmull)):
-        TensorIntrin.register(dot.name, meaning(), implementation(sequence))
+    for dot, sequence in (
+        (USDOT, usdot),
+        (SDOT, sdot),
+        (PAIRS_64, partial(widen, pairwise="llvm.aarch64.neon.saddlp.v4i32.v8i16", pairs=True)),
+        (SINGLE_64, partial(widen, pairwise="llvm.aarch64.neon.saddlp.v4i32.v8i16", pairs=False)),
+        (PAIRS_32, partial(widen, pairwise="llvm.arm.neon.vpaddls.v4i32.v8i16", pairs=True)),
+        (SINGLE_32, partial(widen, pairwise="llvm.arm.neon.vpaddls.v4i32.v8i16", pairs=False)),
+    ):
+        steps = 1
+        while steps <= dot.together:
+            implemented = implementation(dot, steps, sequence)
+            TensorIntrin.register(f"{dot.name}_{steps}", meaning(dot, steps), implemented)
+            steps *= 2
 
 
-def meaning() -> tirx.PrimFunc:
-    """What every dot product computes."""
+def meaning(dot: Dot, steps: int) -> tirx.PrimFunc:
+    """What a dot product computes of so many steps at once."""
+    lanes, depth, offset, size = dot.lanes, dot.depth, dot.offset, steps * dot.depth
 
     @T.prim_func(s_tir=True)
-    def dot(
-        A: T.Buffer((4,), "uint8", offset_factor=1),
-        B: T.Buffer((4, 4), "int8", offset_factor=1),
-        C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
+    def loops(
+        A: T.Buffer((size,), "uint8", offset_factor=1),
+        B: T.Buffer((steps, lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:4], A[0:4], B[0:4, 0:4])
-            T.writes(C[0:4])
-            for i, k in T.grid(4, 4):
+            T.reads(C[0:lanes], A[0:size], B[0:steps, 0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for s, i, k in T.grid(steps, lanes, depth):
+                with T.sblock("update"):
+                    vi = T.axis.spatial(lanes, i)
+                    vk = T.axis.reduce(size, s * depth + k)
+                    C[vi] = C[vi] + factor(A[vk], offset) * T.Cast(
+                        "int32", B[vk // depth, vi, vk % depth]
+                    )
+
+    @T.prim_func(s_tir=True)
+    def one_step(
+        A: T.Buffer((depth,), "uint8", offset_factor=1),
+        B: T.Buffer((1, lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:depth], B[0, 0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for i, k in T.grid(lanes, depth):
                 with T.sblock("update"):
                     vi, vk = T.axis.remap("SR", [i, k])
-                    C[vi] = C[vi] + (T.Cast("int32", A[vk]) - 128) * T.Cast("int32", B[vi, vk])
+                    C[vi] = C[vi] + factor(A[vk], offset) * T.Cast("int32", B[0, vi, vk])
 
-    return dot
+    return one_step if steps == 1 else loops
 
 
-def sdot(a: tirx.Expr, b: tirx.Expr, sums: tirx.Expr) -> tirx.Expr:
+def usdot(a: tirx.Expr, b: list[tirx.Expr], sums: tirx.Expr) -> tirx.Expr:
+    instruction = T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.usdot.v4i32.v16i8")
+    for step, weights in enumerate(b):
+        data = repeated(a, 4, step)
+        sums = T.call_llvm_pure_intrin(instruction, sums, data, weights, dtype="int32x4")
+    return sums
+
+
+def sdot(a: tirx.Expr, b: list[tirx.Expr], sums: tirx.Expr) -> tirx.Expr:
     instruction = T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.sdot.v4i32.v16i8")
-    return T.call_llvm_pure_intrin(instruction, sums, b, a, dtype="int32x4")
+    for step, weights in enumerate(b):
+        data = repeated(a, 4, step)
+        sums = T.call_llvm_pure_intrin(instruction, sums, weights, data, dtype="int32x4")
+    return sums
 
 
-def smull(a: tirx.Expr, b: tirx.Expr, sums: tirx.Expr) -> tirx.Expr:
-    """16-bit products of two lanes at a time, added in pairs; then pairs of these."""
-    pairwise = T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.saddlp.v4i32.v8i16")
-    join = T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.addp.v4i32")
-    low, high = (
-        T.call_llvm_pure_intrin(pairwise, _products(a, b, half), dtype="int32x4") for half in (0, 1)
-    )
-    return sums + T.call_llvm_pure_intrin(join, low, high, dtype="int32x4")
+def widen(
+    a: tirx.Expr, b: list[tirx.Expr], sums: tirx.Expr, *, pairwise: str, pairs: bool
+) -> tirx.Expr:
+    """16-bit products, of two steps added if these fit (`pairs`), then added to the sums by twos.
+
+    A pair of products fits: |a - 128| <= 128 and |b| <= 127, so it is at most 32512.
+    """
+    products = [
+        T.Cast("int16x8", repeated(a, 2, step)) * T.Cast("int16x8", weights)
+        for step, weights in enumerate(b)
+    ]
+    if pairs and len(products) > 1:
+        products = [x + y for x, y in zip(products[::2], products[1::2], strict=True)]
+    instruction = T.llvm_lookup_intrinsic_id(pairwise)
+    for product in products:
+        sums = sums + T.call_llvm_pure_intrin(instruction, product, dtype="int32x4")
+    return sums
 
 
-def vmull(a: tirx.Expr, b: tirx.Expr, sums: tirx.Expr) -> tirx.Expr:
-    """The same, with pairs of 64-bit vectors."""
-    pairwise = T.llvm_lookup_intrinsic_id("llvm.arm.neon.vpaddls.v4i32.v8i16")
-    join = T.llvm_lookup_intrinsic_id("llvm.arm.neon.vpadd.v2i32")
-    halves = []
-    for half in (0, 1):
-        pairs = T.call_llvm_pure_intrin(pairwise, _products(a, b, half), dtype="int32x4")
-        first, second = T.Shuffle([pairs], [0, 1]), T.Shuffle([pairs], [2, 3])
-        halves.append(T.call_llvm_pure_intrin(join, first, second, dtype="int32x2"))
-    return sums + T.Shuffle(halves, [0, 1, 2, 3])
+def repeated(a: tirx.Expr, depth: int, step: int) -> tirx.Expr:
+    """The bytes of one step of `a`, once for each lane."""
+    steps, number = a.ty.dtype.lanes // depth, f"int{8 * depth}"
+    numbers = T.reinterpret(a, dtype=number if steps == 1 else f"{number}x{steps}")
+    one = numbers if steps == 1 else T.Shuffle([numbers], [step])
+    return T.reinterpret(T.broadcast(one, LANES), dtype=f"int8x{LANES * depth}")
 
 
-def _products(a: tirx.Expr, b: tirx.Expr, half: int) -> tirx.Expr:
-    order = list(range(8 * half, 8 * half + 8))
-    return T.Cast("int16x8", T.Shuffle([a], order)) * T.Cast("int16x8", T.Shuffle([b], order))
+def implementation(dot: Dot, steps: int, sequence: Sequence) -> tirx.PrimFunc:
+    """The dot product by the sequence."""
+    lanes, depth, size = dot.lanes, dot.depth, steps * dot.depth
 
-
-def implementation(sequence: Sequence) -> tirx.PrimFunc:
-    """The dot product by `sequence(data as signed bytes in all lanes, weights, sums)`."""
+    def data(a: tirx.Expr) -> tirx.Expr:
+        signed = T.reinterpret(a, dtype=f"int8x{size}")
+        return T.bitwise_xor(signed, T.broadcast(T.int8(-128), size)) if dot.offset else signed
 
     @T.prim_func(s_tir=True)
-    def dot(
-        A: T.Buffer((4,), "uint8", offset_factor=1),
-        B: T.Buffer((4, 4), "int8", offset_factor=1),
-        C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
+    def fast(
+        A: T.Buffer((size,), "uint8", offset_factor=1),
+        B: T.Buffer((steps, lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:4], A[0:4], B[0:4, 0:4])
-            T.writes(C[0:4])
-            C[T.ramp(T.int32(0), 1, 4)] = sequence(
-                T.bitwise_xor(
-                    T.reinterpret(
-                        T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), 4),
-                        dtype="int8x16",
-                    ),
-                    T.broadcast(T.int8(-128), 16),
-                ),
-                B.vload([0, 0], dtype="int8x16"),
-                C.vload([0], dtype="int32x4"),
+            T.reads(C[0:lanes], A[0:size], B[0:steps, 0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = sequence(
+                data(A.vload([0], dtype=f"uint8x{size}")),
+                [B.vload([s, 0, 0], dtype=f"int8x{lanes * depth}") for s in range(steps)],
+                C.vload([0], dtype=f"int32x{lanes}"),
             )
 
-    return dot
+    return fast

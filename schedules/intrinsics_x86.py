@@ -43,7 +43,7 @@ def x86_dot(target: Target) -> Dot:
 
 def register_x86_dots() -> None:
     """Make the dot products known to `Schedule.tensorize`; calling it again is harmless."""
-    if TensorIntrin.get(VNNI_512.name, allow_missing=True) is not None:
+    if TensorIntrin.get(f"{VNNI_512.name}_1", allow_missing=True) is not None:
         return
     for dot, sequence, instruction in (
         (VNNI_512, vnni, "llvm.x86.avx512.vpdpbusd.512"),
@@ -51,7 +51,7 @@ def register_x86_dots() -> None:
         (WIDEN_512, widen, "llvm.x86.avx512.pmaddw.d.512"),
         (WIDEN_256, widen, "llvm.x86.avx2.pmadd.wd"),
     ):
-        TensorIntrin.register(dot.name, meaning(dot.lanes), sequence(instruction, dot.lanes))
+        TensorIntrin.register(f"{dot.name}_1", meaning(dot.lanes), sequence(instruction, dot.lanes))
 
 
 def meaning(lanes: int) -> tirx.PrimFunc:

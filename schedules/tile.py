@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from qcompile.schedules.dot import Dot
-from qcompile.schedules.intrinsics import dot_of
 from qcompile.targets import Target
 
 # What loading a vector of weights costs more when they come from the second cache.
@@ -28,9 +27,8 @@ class Tile:
     vectors: int
 
 
-def tiles(target: Target, rows: int, vectors: int) -> Iterator[Tile]:
+def tiles(target: Target, dot: Dot, rows: int, vectors: int) -> Iterator[Tile]:
     """The tiles that fit the register file, of at most so many rows and vectors."""
-    dot = dot_of(target)
     for v in range(1, min(vectors, MAX_STREAMS) + 1):
         room = target.vector_registers - v * dot.held - dot.spare
         for r in range(1, min(rows, room // v) + 1):
@@ -51,9 +49,8 @@ def image_tiles(shapes: Iterable[Tile], height: int, width: int) -> Iterator[tup
                 yield rows, columns, tile.vectors
 
 
-def tile_cost(tile: Tile, steps: int, target: Target) -> float:
+def tile_cost(tile: Tile, steps: int, dot: Dot, target: Target) -> float:
     """About how long one tile takes for a reduction of `steps`."""
-    dot = dot_of(target)
     panel_bytes = steps * tile.vectors * dot.lanes * dot.depth
     b_cost = dot.b_cost + (FAR_LOAD if panel_bytes > target.l1d_bytes // 2 else 0)
     # Processors load as often as they multiply.

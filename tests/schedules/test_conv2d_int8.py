@@ -95,7 +95,7 @@ def convolve(x, w, bias, case, zero):
     return np.concatenate(sums, axis=3).astype("int64") + bias
 
 
-def plan_of(case, w, target):
+def plan_of(case, w, target, narrow=False):
     return plan_conv2d(
         case.data,
         w.shape,
@@ -104,6 +104,7 @@ def plan_of(case, w, target):
         strides=case.strides,
         dilation=case.dilation,
         groups=case.groups,
+        narrow=narrow,
     )
 
 
@@ -136,6 +137,17 @@ def test_convolves_and_requantizes(case, target):
 def test_gives_the_sums(case, target):
     x, w, bias, _ = operands(case, 0)
     plan = plan_of(case, w, target)
+    library = build(kernel(plan, lambda sums: sums, []), target)
+    arrays = [prepared(x, case, plan, 9, np.random.default_rng(0)), *constants(w, bias, plan)]
+    expected = convolve(x, w, bias, case, 9).astype("int32")
+    np.testing.assert_array_equal(run(library, arrays, expected), expected)
+
+
+@pytest.mark.parametrize("case", CASES[:8], ids=str)
+def test_multiplies_narrow_weights(case, target):
+    x, w, bias, _ = operands(case, 0)
+    w = np.maximum(w, -127)
+    plan = plan_of(case, w, target, narrow=True)
     library = build(kernel(plan, lambda sums: sums, []), target)
     arrays = [prepared(x, case, plan, 9, np.random.default_rng(0)), *constants(w, bias, plan)]
     expected = convolve(x, w, bias, case, 9).astype("int32")

@@ -48,7 +48,7 @@ def dot_product(target: Target, steps: int, tensorize: bool) -> tvm.runtime.Modu
     sch.decompose_reduction(block, step)
     if tensorize:
         register_intrinsics(target)
-        sch.tensorize(lane, dot_of(target).name)
+        sch.tensorize(lane, f"{dot_of(target).name}_1")
     return tvm.compile(sch.mod, target=target.tvm_target())
 
 
