@@ -9,7 +9,10 @@ from qcompile.devices.ssh import Ssh
 from qcompile.errors import DeviceError
 
 LOCAL = "local"
-FORMS = "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key, model:TARGET"
+FORMS = (
+    "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key, "
+    "model:TARGET"
+)
 
 
 def open_device(name: str, architecture: str | None = None, mcpu: str | None = None) -> Device:
