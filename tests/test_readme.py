@@ -47,5 +47,5 @@ def test_c_compiles_and_runs(folder):
 
 
 def test_names_only_commands_that_exist():
-    shown = set(re.findall(r"qcompile (check|compile|run|bench|targets|demo)\b", README))
-    assert shown == {"check", "compile", "run", "bench", "targets", "demo"}
+    shown = set(re.findall(r"qcompile (check|compile|run|bench|targets|devices|demo)\b", README))
+    assert shown == {"check", "compile", "run", "bench", "targets", "devices", "demo"}

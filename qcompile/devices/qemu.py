@@ -76,7 +76,8 @@ class Qemu(Local):
 
     def run(self, program: str, *arguments: str) -> Finished:
         emulator = [str(self.emulator.program), "-cpu", self.model]
-        return self.shell(shlex.join([*emulator, f"./{program}", *arguments]))
+        command = shlex.join([*emulator, f"./{program}", *arguments])
+        return self.shell(f"ulimit -c 0; {command}")  # no core of a whole emulator
 
     def processor(self) -> Processor:
 

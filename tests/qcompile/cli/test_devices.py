@@ -77,6 +77,21 @@ def test_shows_what_was_measured_before_the_device_was_lost(cli, tmp_path, board
     assert json.loads(file.read_text())["lost"] == f"{told} before"
 
 
+def test_warns_when_the_processor_slows_down(cli, tmp_path):
+    folder = write_bundle(tmp_path / "net")
+    slower = """#!/usr/bin/env python3
+import json, pathlib
+calls = pathlib.Path("calls")
+number = len(calls.read_text()) if calls.exists() else 0
+calls.write_text("x" * (number + 1))
+print(json.dumps({"seconds": [0.001 * (1 + 0.05 * number)]}))
+"""
+    (folder / "bin" / "net_bench").write_text(slower)
+    code, out, _ = cli("bench", folder, "--repeat", 7)
+    # The trial is call 0, so rounds 1 to 3 have a median of 1.1 ms, rounds 5 to 7 one of 1.3 ms.
+    assert code == 0 and "warning: the last rounds took 1.18 times as long as the first" in out
+
+
 def test_peers_stay_on_this_machine(cli, tmp_path, board):
     board(Local)
     peer = ("--against", "onnxruntime", "--model", "m.onnx", "--device", "ssh://board")

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import export_sums
+from sums import export_sums
 
 from qcompile import bench, list_devices, run
 from qcompile.commands.devices import device_facts
 from qcompile.devices import open_device, qemu
 from qcompile.errors import BundleError, DeviceError
 
-pytestmark = pytest.mark.device
+pytestmark = pytest.mark.emulated
 
 
 @pytest.fixture(scope="module")
@@ -85,5 +85,5 @@ def test_a_bundle_for_another_processor_does_not_run_in_process(samples, tmp_pat
 
     here = host_architecture()
     other = "rpi4" if here is None or here.name != "aarch64" else "x86-64-v3"
-    with pytest.raises(BundleError, match=r"compiled for .*it runs on a board or under emulation"):
+    with pytest.raises(BundleError, match=r"compiled for .*: use a device, --device qemu"):
         run(export_sums(other, tmp_path / "sums"), samples[0])
