@@ -59,8 +59,11 @@ def run_counted(
         options += ["marks=off"] if warmup is None else [f"warmup={warmup}"]
         options += [f"cache={sets}x{ways}" for sets, ways in core.caches(target)]
         plugin = ",".join([str(build_plugin()), *options])
-        command = [emulator, "-cpu", core.emulated, "-plugin", plugin, str(executable), *arguments]
-        # Without variables the stack begins at one place, and so the caches see one program.
+        # The stack begins below a program's path and variables: with equal ones the caches see the
+        # same addresses, whatever the folder of the executable.
+        program = Path(folder) / "program"
+        program.symlink_to(executable.absolute())
+        command = [emulator, "-cpu", core.emulated, "-plugin", plugin, str(program), *arguments]
         done = subprocess.run(
             command,
             capture_output=True,
