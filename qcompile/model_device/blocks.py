@@ -6,7 +6,7 @@ leave it (behind a branch) or join it (where the executions change). A condition
 never taken ends no run.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,47 +32,40 @@ class Block:
 def straight_runs(trace: Trace, triple: str) -> list[Block]:
     """The blocks of a program by address, each executed as often at its end as at its begin."""
     codes: dict[int, bytes] = {}
-    total: Counter[int] = Counter()
-    of_step: dict[int, Counter[int]] = {}
-    for step, executions in trace.executions.items():
-        of_step[step] = Counter()
-        for number, count in executions.items():
-            address, instructions = trace.blocks[number]
-            for code in instructions:
+    counts: dict[int, Counter[int]] = defaultdict(Counter)
+    whole = [
+        (s, number, 0, n) for s, found in trace.executions.items() for number, n in found.items()
+    ]
+    for step, number, first, count in [*whole, *trace.parts]:
+        address, instructions = trace.blocks[number]
+        for place, code in enumerate(instructions):
+            if place >= first:
                 codes[address] = code
-                total[address] += count
-                of_step[step][address] += count
-                address += len(code)
+                counts[address][step] += count
+            address += len(code)
     texts = disassemble(sorted(set(codes.values())), triple)
-    blocks = []
-    for run in _runs(codes, total, texts):
-        counts = {step: found[run[0]] for step, found in of_step.items() if run[0] in found}
-        inside = tuple(codes[address] for address in run)
-        blocks.append(Block(run[0], inside, tuple(texts[code] for code in inside), counts))
-    return blocks
+    executed = {address: dict(+found) for address, found in counts.items() if +found}
+    return [
+        Block(run[0], inside, tuple(texts[code] for code in inside), executed[run[0]])
+        for run in _runs(executed, codes, texts)
+        for inside in [tuple(codes[address] for address in run)]
+    ]
 
 
 def _runs(
-    codes: Mapping[int, bytes], total: Mapping[int, int], texts: Mapping[bytes, str | None]
+    executed: Mapping[int, Mapping[int, int]],
+    codes: Mapping[int, bytes],
+    texts: Mapping[bytes, str | None],
 ) -> list[list[int]]:
     """The addresses of each run."""
     runs: list[list[int]] = []
-    for address in sorted(codes):
-        if runs and _continues(runs[-1][-1], address, codes, total, texts):
-            runs[-1].append(address)
-        else:
-            runs.append([address])
+    for address in sorted(executed):
+        if runs:
+            last = runs[-1][-1]
+            text = texts[codes[last]] or ""
+            adjoins = last + len(codes[last]) == address and executed[last] == executed[address]
+            if adjoins and (not is_branch(text) or is_conditional(text)):
+                runs[-1].append(address)
+                continue
+        runs.append([address])
     return runs
-
-
-def _continues(
-    last: int,
-    address: int,
-    codes: Mapping[int, bytes],
-    total: Mapping[int, int],
-    texts: Mapping[bytes, str | None],
-) -> bool:
-    text = texts[codes[last]] or ""
-    if last + len(codes[last]) != address or total[last] != total[address]:
-        return False
-    return not is_branch(text) or is_conditional(text)

@@ -35,11 +35,13 @@ class Memory:
 class Trace:
     """blocks: address and instructions of each translated block; executions[step][block].
 
-    output: what the program printed.
+    parts: step, block, instruction, and executions to add from that one on. output: what the
+    program printed.
     """
 
     blocks: dict[int, tuple[int, tuple[bytes, ...]]]
     executions: dict[int, dict[int, int]]
+    parts: list[tuple[int, int, int, int]]
     memory: dict[int, Memory]
     output: str
 
@@ -59,8 +61,11 @@ def run_counted(
         options += ["marks=off"] if warmup is None else [f"warmup={warmup}"]
         options += [f"cache={sets}x{ways}" for sets, ways in core.caches(target)]
         plugin = ",".join([str(build_plugin()), *options])
-        command = [emulator, "-cpu", core.emulated, "-plugin", plugin, str(executable), *arguments]
-        # Without variables the stack begins at one place, and so the caches see one program.
+        # The stack begins below a program's path and variables: with equal ones the caches see the
+        # same addresses, whatever the folder of the executable.
+        program = Path(folder) / "program"
+        program.symlink_to(executable.absolute())
+        command = [emulator, "-cpu", core.emulated, "-plugin", plugin, str(program), *arguments]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -72,7 +77,7 @@ def run_counted(
         if done.returncode != 0:
             raise ModelError(f"{executable} on {core.emulated}: {_failure(done)}")
         trace = _read(output.read_text(), done.stdout)
-    if not trace.executions:
+    if not trace.memory:
         raise ModelError(f"{executable}: marks no step of a network after {warmup} inferences")
     return trace
 
@@ -114,6 +119,7 @@ def _failure(done: subprocess.CompletedProcess[str]) -> str:
 def _read(text: str, printed: str) -> Trace:
     blocks: dict[int, tuple[int, tuple[bytes, ...]]] = {}
     executions: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    parts = []
     memory: dict[int, list[int]] = {}
     for line in text.splitlines():
         kind, *words = line.split()
@@ -122,6 +128,9 @@ def _read(text: str, printed: str) -> Trace:
         elif kind == "C":
             step, number, count = map(int, words)
             executions[step][number] += count
+        elif kind == "P":
+            step, number, first, count = map(int, words)
+            parts.append((step, number, first, count))
         else:
             step, *found = map(int, words)
             before = memory.get(step, [0] * len(found))
@@ -129,6 +138,7 @@ def _read(text: str, printed: str) -> Trace:
     return Trace(
         blocks,
         {step: dict(counts) for step, counts in sorted(executions.items())},
+        parts,
         {step: Memory(n[0], tuple(n[1::2]), tuple(n[2::2])) for step, n in memory.items()},
         printed,
     )

@@ -101,7 +101,7 @@ def estimate(
         core=core,
         inferences=inferences,
         steps=tuple(
-            _step(step, blocks, cycles, trace, core, inferences) for step in trace.executions
+            _step(step, blocks, cycles, trace, core, inferences) for step in sorted(trace.memory)
         ),
         blocks=_costly(blocks, cycles),
         unmodelled=unknown / total,

@@ -18,6 +18,7 @@
    Writes lines of text to `out`:
        B <block> <address> <bytes of each instruction, hexadecimal> ...
        C <step> <block> <executions>
+       P <step> <block> <instruction> <executions, or less than none, from that one on>
        M <step> <accesses> <level 1 missed, streamed> <level 1 missed, not streamed> <level 2 ..> */
 
 #include <stdint.h>
@@ -92,14 +93,30 @@ static void write_counts(int counted) {
     memset(missed, 0, sizeof missed);
 }
 
+/* A mark as an instruction of a block, whose executions are counted at its begin. */
+struct place {
+    const struct block *block;
+    unsigned long instruction;
+};
+
 static int counting(void) { return step != 0 && run_count > warmup; }
 
+/* The instructions behind the mark are the next step's. */
+static void move_rest(const struct place *place, int executions) {
+    if (counting()) {
+        fprintf(out, "P %lu %lu %lu %d\n", (unsigned long)(step - 1),
+                (unsigned long)place->block->number, place->instruction + 1, executions);
+    }
+}
+
 static void mark(unsigned cpu, uint32_t info, uint64_t address, void *data) {
-    (void)cpu, (void)info, (void)data;
+    (void)cpu, (void)info;
     write_counts(counting());
+    move_rest(data, -1);
     marks = marks == 0 ? address - 1 : marks;
     step = address - marks;
     run_count += step == 1;
+    move_rest(data, 1);
 }
 
 /* Whether the cache has the line, which is in it afterwards. */
@@ -153,13 +170,18 @@ static int is_mark(const struct qemu_plugin_insn *instruction) {
     return (word & 0xfffffc1f) == 0x3800081f || (word & 0xfff00fff) == 0xe4e00000;
 }
 
+static void *allocate(size_t bytes) {
+    void *memory = calloc(1, bytes);
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
 static void translate(plugin_id id, struct qemu_plugin_tb *translation) {
     (void)id;
     const size_t count = qemu_plugin_tb_n_insns(translation);
-    struct block *block = calloc(1, sizeof *block);
-    if (block == NULL) {
-        abort();
-    }
+    struct block *block = allocate(sizeof *block);
     *block = (struct block){.next = blocks, .number = block_count++};
     blocks = block;
     qemu_plugin_register_vcpu_tb_exec_inline(translation, ADD_U64, &block->executions, 1);
@@ -174,10 +196,14 @@ static void translate(plugin_id id, struct qemu_plugin_tb *translation) {
         for (size_t byte = 0; byte < qemu_plugin_insn_size(instruction); ++byte) {
             fprintf(out, "%02x", bytes[byte]);
         }
-        const accessed callback = is_mark(instruction) ? mark : access_memory;
-        if (levels > 0 || callback == mark) {
-            qemu_plugin_register_vcpu_mem_cb(instruction, callback, NO_REGISTERS, READS_AND_WRITES,
-                                             NULL);
+        if (is_mark(instruction)) {
+            struct place *place = allocate(sizeof *place);
+            *place = (struct place){.block = block, .instruction = k};
+            qemu_plugin_register_vcpu_mem_cb(instruction, mark, NO_REGISTERS, READS_AND_WRITES,
+                                             place);
+        } else if (levels > 0) {
+            qemu_plugin_register_vcpu_mem_cb(instruction, access_memory, NO_REGISTERS,
+                                             READS_AND_WRITES, NULL);
         }
     }
     fputs("\n", out);
