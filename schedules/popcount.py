@@ -13,7 +13,7 @@
 All are exact. A product of bit planes is `popcount(a op b)` with op & or ^.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from tvm import tirx
@@ -98,19 +98,25 @@ def popcounts_of(
     return found
 
 
-# Broadcasting a word takes an arithmetic unit, loads have one of their own; ARMv7 adds up pairs of
-# 64-bit vectors.
-_IN_BYTES = Popcount(
-    "uadalp", 4, spare=6, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
-)
-_TREE = Popcount(
-    "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,
-    broadcast_cost=0.25, step=bit_tree.WORDS, in_flight=1,
-)  # fmt: skip
+# Broadcasting a word takes an arithmetic unit, and ARMv7 adds up pairs of 64-bit vectors.
 _ARM = {
-    "aarch64": (_IN_BYTES, _TREE),
-    "armv7": (replace(_IN_BYTES, form="vpadal"), replace(_TREE, form="vpadd", spare=12, cost=32)),
-}
+    "aarch64": (
+        Popcount("uadalp", 4, spare=10, cost=3, far_load_cost=0.75),
+        Popcount(
+            "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,
+            broadcast_cost=0.25, step=bit_tree.WORDS, in_flight=1,
+        ),
+    ),
+    "armv7": (
+        Popcount(
+            "vpadal", 4, spare=6, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
+        ),
+        Popcount(
+            "vpadd", bit_tree.OUTPUTS, spare=12, cost=32, load_cost=2, far_load_cost=4,
+            broadcast_cost=0.25, step=bit_tree.WORDS, in_flight=1,
+        ),
+    ),
+}  # fmt: skip
 
 
 def _x86_popcount(target: Target, outputs: int | None) -> Popcount:
