@@ -52,8 +52,13 @@ PUBLISHED = (
     ("Larq Compute Engine, README", "Pixel 1, Kryo", "Bi-Real-18, W1A1", 41.6),
     ("daBNN (ACM MM 2019)", "Pixel 1, Kryo", "Bi-Real-18, W1A1", 61.3),
     ("daBNN (ACM MM 2019)", "Pixel 1, Kryo", "Bi-Real-18 with its stem, W1A1", 43.2),
-    ("IR-Net's authors, by daBNN", "Raspberry Pi 3B, A53 1.2 GHz", "ResNet-18, W1A1", 252.0),
-    ("IR-Net's authors, by NCNN", "Raspberry Pi 3B, A53 1.2 GHz", "ResNet-18, fp32", 935.0),
+    (
+        "IR-Net's authors' slides, by daBNN",
+        "Raspberry Pi 3B, A53 1.2 GHz",
+        "ResNet-18, W1A1",
+        252.0,
+    ),
+    ("IR-Net's authors' slides, by NCNN", "Raspberry Pi 3B, A53 1.2 GHz", "ResNet-18, fp32", 935.0),
 )
 # (layer, milliseconds): daBNN's binary 3x3 layers on a Pixel 1.
 DABNN = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qcompile.errors import ModelError
 from qcompile.model_device.emulate import find_tool
 
-INSTALL = "`apt-get install llvm-19` has it (Debian: in bookworm-backports; or apt.llvm.org)"
+INSTALL = "`apt-get install llvm-19` has it (or apt.llvm.org)"
 
 CONDITIONAL = r"b\.\w+|cbn?z|tbn?z|b(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
 CALLS_AND_JUMPS = r"bl?|br|blr|bx|blx|ret|svc"

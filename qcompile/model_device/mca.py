@@ -3,6 +3,10 @@
 A block is taken to follow itself: its cycles are those that one more iteration costs in the steady
 state. That is what a loop does; for a block that is no loop it charges the dependences inside it
 as far as the core cannot overlap them with the next block.
+
+LLVM's in-order cores also retire in order unless their model says otherwise. That of the Cortex-A53
+does not: a load or an integer instruction right behind a vector instruction waits for it, some
+cycles more than the core itself would. Its estimates are on the slow side.
 """
 
 import hashlib
