@@ -93,5 +93,5 @@ def schedule(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         func = cut_tails(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
     else:
         func = schedule_generic(func, target)
-    func = import_polynomials(permute_lookups(convert_rounding(func), target))
+    func = import_polynomials(permute_lookups(convert_rounding(func, target), target))
     return pack_vectors(func, target)

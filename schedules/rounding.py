@@ -3,45 +3,90 @@
     int32(clamp(round(v) + z, low, high))  ->  to_nearest(clamp(v, low - z, high - z)) + z
 
 z, low and high are integers, so clamping commutes with rounding, and the sum in float32 is exact
-where it is not clamped. to_nearest(v) is the int32 nearest to v, half to even; v must be in range.
-x86 converts with rounding (vcvtps2dq), while TVM's cast cuts: it needs a rounded value.
+where it is not clamped. to_nearest(v) is the int32 nearest to v, half to even; |v| <= 2**22.
+x86 (vcvtps2dq) and AArch64 (fcvtns) convert with rounding, while TVM's cast cuts: it needs a
+rounded value. ARMv7 has no such conversion of vectors: the lowest bits of v + 1.5 * 2**23 are it.
 """
 
 from typing import Any
 
+import tvm
 import tvm.ir._ffi_api
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import register_op_attr
 
-TO_NEAREST = "qcompile.to_nearest"
+from qcompile.targets import Target
+
+TO_NEAREST, FCVTNS = "qcompile.to_nearest", "qcompile.to_nearest_fcvtns"
 LARGEST = 2.0**23  # up to here float32 holds every integer, and sums of two of them are exact
+TO_INTEGER = 1.5 * LARGEST  # up to 2**22 from here float32 counts in ones, as its bits do
+TO_INTEGER_BITS = 0x4B400000
+FLOATS = 4  # of a vector of AArch64
 
 
 def register_rounding() -> None:
-    """Register the intrinsic `qcompile.to_nearest` and its lowering; twice is harmless."""
-    if TO_NEAREST in tvm.ir._ffi_api.ListOpNames():
-        return
-    tvm.ir._ffi_api.RegisterOp(TO_NEAREST, "The int32 nearest to a float32, half to even.")
-    register_op_attr(TO_NEAREST, "TVectorizable", True)
-    register_op_attr(TO_NEAREST, "TScriptPrinterName", "to_nearest")
-    register_op_attr(TO_NEAREST, "TCallEffectKind", int(tirx.CallEffectKind.Pure.value))
-    tirx.register_intrin_lowering(
-        TO_NEAREST,
-        target="llvm",
-        f=lambda call: tirx.call_llvm_pure_intrin(call.ty, "llvm.lrint", call.args[0]),
-    )
+    """Register the intrinsics and their lowering; twice is harmless."""
+    for name, lowering in ((TO_NEAREST, _lrint), (FCVTNS, _fcvtns)):
+        if name in tvm.ir._ffi_api.ListOpNames():
+            continue
+        tvm.ir._ffi_api.RegisterOp(name, "The int32 nearest to a float32, half to even.")
+        register_op_attr(name, "TVectorizable", True)
+        register_op_attr(name, "TScriptPrinterName", name.removeprefix("qcompile."))
+        register_op_attr(name, "TCallEffectKind", int(tirx.CallEffectKind.Pure.value))
+        tirx.register_intrin_lowering(name, target="llvm", f=lowering)
+
+
+def _lrint(call: Any) -> tirx.Expr:
+    return tirx.call_llvm_pure_intrin(call.ty, "llvm.lrint", call.args[0])
+
+
+def _fcvtns(call: Any) -> tirx.Expr:
+    (value,) = call.args
+    lanes = int(tvm.DataType(str(call.ty)).lanes)
+    name = "llvm.aarch64.neon.fcvtns"
+    if lanes == 1:
+        return tirx.call_llvm_pure_intrin("int32", f"{name}.i32.f32", value)
+    if lanes <= FLOATS:
+        vectors = f"{name}.v{lanes}i32.v{lanes}f32"
+        return tirx.call_llvm_pure_intrin(f"int32x{lanes}", vectors, value)
+    parts = [
+        tirx.call_llvm_pure_intrin(
+            f"int32x{FLOATS}",
+            f"{name}.v{FLOATS}i32.v{FLOATS}f32",
+            tirx.Shuffle([value], list(range(first, first + FLOATS))),
+        )
+        for first in range(0, lanes, FLOATS)
+    ]
+    return tirx.Shuffle(parts, list(range(lanes)))
 
 
 def to_nearest(value: tirx.Expr) -> tirx.Expr:
-    """The int32 nearest to `value` (float32), half to even; it must be in range."""
+    """The int32 nearest to `value` (float32), half to even; at most 2**22 from 0."""
     register_rounding()
     return tirx.call_intrin("int32", tvm.ir.Op.get(TO_NEAREST), value)
 
 
-def convert_rounding(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """`func` with clamped, rounded values converted in one instruction."""
-    return func.with_body(tvm_ffi.structural_map(func.body, (tirx.Cast, _convert)))
+def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
+    """`func` with clamped, rounded values converted in one instruction of the target, or two."""
+    body = tvm_ffi.structural_map(func.body, (tirx.Cast, _convert))
+    sequence = {"aarch64": _by_fcvtns, "armv7": _by_addition}.get(target.architecture.name)
+    if sequence is None:
+        return func.with_body(body)
+
+    def converted(call: Any) -> tirx.Expr:
+        return sequence(call.args[0]) if getattr(call.op, "name", "") == TO_NEAREST else call
+
+    return func.with_body(tvm_ffi.structural_map(body, (tvm.ir.Call, converted)))
+
+
+def _by_fcvtns(value: tirx.Expr) -> tirx.Expr:
+    return tirx.call_intrin("int32", tvm.ir.Op.get(FCVTNS), value)
+
+
+def _by_addition(value: tirx.Expr) -> tirx.Expr:
+    bits = tirx.reinterpret("int32", value + tirx.const(TO_INTEGER, "float32"))
+    return bits - tirx.const(TO_INTEGER_BITS, "int32")
 
 
 def _convert(cast: Any) -> tirx.Expr:
