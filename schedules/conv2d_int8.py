@@ -16,8 +16,8 @@ from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.conv2d_plan import Conv2dPlan
 from qcompile.schedules.dot import factor
+from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics import register_intrinsics
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -83,13 +83,14 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     sch.set_scope(sums, 0, "local")
     output = inline_epilogue(sch, sums)
 
-    n, i, j, o, p, q, c = sch.get_loops(sums)
+    dots = DotLoops(sch, sums, plan)
+    n, i, j, o, p, q, *_ = sch.get_loops(dots.block)
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    co, step, ci = sch.split(c, [None, plan.together, plan.depth])
     outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
-    sch.reorder(*outer, jo, p, q, co, ii, ji, ov, step, lane, ci)
+    sch.reorder(*outer, jo, p, q, dots.steps, ii, ji, ov, *dots.inside(lane))
+    dots.add_parts_at(jo)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
     if plan.parallel:
@@ -97,11 +98,4 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
         chunks = plan.batch * rows * plan.vectors // plan.tile_vectors
         sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
     vectorize_epilogue(sch, output, 3, plan.lanes)
-
-    init = sch.decompose_reduction(sums, p)
-    *tile, lanes = sch.get_loops(init)[-4:]
-    sch.vectorize(lanes)
-    register_intrinsics(target)
-    sch.tensorize(step if plan.together > 1 else lane, f"{plan.dot}_{plan.together}")
-    for loop in (*tile, ii, ji, ov):
-        sch.unroll(loop)
+    dots.tensorize(p, (ii, ji, ov), lane, target)

@@ -39,6 +39,7 @@ class Conv2dPlan:
     lanes: int
     depth: int
     together: int  # steps at once
+    parts: int  # partial sums of each sum
     offset: int
     tile_rows: int
     tile_columns: int
@@ -131,6 +132,7 @@ def plan_conv2d(
         lanes=lanes,
         depth=depth,
         together=dot.at_once(run // depth),
+        parts=dot.parts,
         offset=dot.offset,
         tile_rows=tile[0],
         tile_columns=tile[1],

@@ -16,8 +16,9 @@ from tvm import s_tir, te
 from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.dot import factor
+from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics import dot_of, register_intrinsics
+from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
 from qcompile.targets import Target
@@ -35,6 +36,7 @@ class DensePlan:
     lanes: int
     depth: int
     together: int  # steps at once
+    parts: int  # partial sums of each sum
     offset: int
     tile_rows: int
     tile_vectors: int
@@ -88,6 +90,7 @@ def plan_dense(
         lanes=lanes,
         depth=step,
         together=dot.at_once(steps),
+        parts=dot.parts,
         offset=dot.offset,
         tile_rows=best.rows,
         tile_vectors=best.vectors,
@@ -133,12 +136,14 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     sch.set_scope(sums, 0, "local")
     output = inline_epilogue(sch, sums)
 
-    *batch, i, o, k = sch.get_loops(sums)
+    dots = DotLoops(sch, sums, plan)
+    loops = sch.get_loops(dots.block)
+    batch, (i, o) = loops[: bool(plan.batch)], loops[bool(plan.batch) :][:2]
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    ko, step, ki = sch.split(k, [None, plan.together, plan.depth])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*batch, *outer, ko, ii, ov, step, lane, ki)
+    sch.reorder(*batch, *outer, dots.steps, ii, ov, *dots.inside(lane))
+    dots.add_parts_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*batch, *outer)
@@ -146,15 +151,5 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     if plan.parallel:
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
-
-    init = sch.decompose_reduction(sums, ko)
-    row, vector, lanes = sch.get_loops(init)[-3:]
-    sch.vectorize(lanes)
-    sch.unroll(row)
-    sch.unroll(vector)
-    register_intrinsics(target)
-    if plan.rows % plan.tile_rows:
-        sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
-    sch.tensorize(step if plan.together > 1 else lane, f"{plan.dot}_{plan.together}")
-    sch.unroll(ii)
-    sch.unroll(ov)
+    cut = plan.rows % plan.tile_rows > 0
+    dots.tensorize(dots.steps, (ii, ov), lane, target, cut=cut)

@@ -9,7 +9,7 @@ that factor and are shifted down once, exactly. bits: 4 (also for weights of 3) 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from tvm.s_tir.schedule import SBlockRV
 
 from qcompile.schedules.dense_int8 import DensePlan, plan_dense
 from qcompile.schedules.dot import factor
+from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics import dot_of, register_intrinsics
+from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
@@ -120,13 +121,15 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     output = inline_epilogue(sch, sums, fields)
     sch.set_scope(sums, 0, "local")
 
-    i, o, k = sch.get_loops(sums)
+    dots = DotLoops(sch, sums, replace(plan, together=1))
+    i, o, *_ = sch.get_loops(dots.block)
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    ko, part, ki = sch.split(k, [None, packed.per_byte, plan.depth])
+    ko, part = sch.split(dots.steps, [None, packed.per_byte])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*outer, ko, part, ii, ov, lane, ki)
+    sch.reorder(*outer, ko, part, ii, ov, *dots.inside(lane))
     sch.compute_at(fields, part, preserve_unit_loops=True)
+    dots.add_parts_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*outer)
@@ -137,13 +140,6 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     vector, _, _, own_lane, byte = sch.get_loops(fields)[-5:]
     sch.unroll(vector)
     sch.vectorize(sch.fuse(own_lane, byte))
-
-    init = sch.decompose_reduction(sums, ko)
-    *tile_loops, lanes = sch.get_loops(init)[-3:]
-    sch.vectorize(lanes)
-    register_intrinsics(target)
-    if plan.rows % plan.tile_rows:
-        sch.blockize(ov)  # takes the condition on the row, which tensorize does not accept
-    sch.tensorize(lane, f"{plan.dot}_1")
-    for loop in (*tile_loops, part, ii, ov):
-        sch.unroll(loop)
+    cut = plan.rows % plan.tile_rows > 0
+    dots.tensorize(ko, (ii, ov), lane, target, cut=cut)
+    sch.unroll(part)

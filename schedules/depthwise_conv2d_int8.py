@@ -101,7 +101,9 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, lane = sch.split(o, [None, plan.lanes])
     outer = (n, io, oo, jo) if plan.pixels_inside else (n, io, jo, oo)
-    sch.reorder(*outer, step, q, ii, ji, lane, k)
+    # TVM leaves a loop of one iteration out of what it compares to an instruction's meaning.
+    inside = (lane, k) if plan.depth > 1 else (k, lane)
+    sch.reorder(*outer, step, q, ii, ji, *inside)
     sch.compute_at(taps, step, preserve_unit_loops=True)
     for loop in sch.get_loops(taps)[5:]:
         sch.unroll(loop)

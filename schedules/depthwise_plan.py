@@ -108,7 +108,11 @@ def plan_depthwise(
         dilation=(dilation[a], dilation[b]),
         dot=lane_dot_of(target),
     )
-    vectors = min((STACK_BYTES - 1) // window.dot.vector_bytes, target.vector_registers - 2)
+    registers = window.dot.vector_bytes // target.vector_bytes
+    if registers > 1:
+        registers += 1  # the taps of such a vector of sums, in half as many bytes
+    room = (target.vector_registers - 2) // registers
+    vectors = min((STACK_BYTES - 1) // window.dot.vector_bytes, room)
     tile_rows, tile_columns = window.best_tile(vectors)
     steps = window.steps(tile_rows)
     held = tile_rows * (tile_columns + steps * window.kernel[1])

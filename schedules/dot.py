@@ -12,7 +12,9 @@ class Dot:
     a is uint8 and shared by the lanes, b int8, sums int32; `offset` is 128 where the instructions
     multiply signed bytes alone. It takes up to `together` such steps at once, a power of two:
     neighbours in `a`, which one load brings. Runs of data are filled up to multiples of `unit`
-    bytes. It keeps `held` registers for each vector of `b` that is in use,
+    bytes. With `parts`, a vector of sums is as many registers, of partial sums for each lane, which
+    are added up at the end: part p has the products of the bytes (2 p, 2 p + 1) of each 2 * parts.
+    It keeps `held` registers for each vector of `b` that is in use,
     and `spare` more must be free. Costs are in units of the sequence itself: to bring `depth` bytes
     of `a`, or a vector of `b`, into registers. `in_flight` of them hide their latency.
     """
@@ -28,6 +30,7 @@ class Dot:
     in_flight: int
     together: int = 1
     unit: int = 4
+    parts: int = 1
 
     def at_once(self, steps: int) -> int:
         """How many of so many steps, in whole groups, it takes at once."""

@@ -81,7 +81,21 @@ def meaning(dot: LaneDot) -> tirx.PrimFunc:
                     vi, vk = T.axis.remap("SR", [i, k])
                     C[vi] = C[vi] + T.Cast("int32", A[depth * vi + vk]) * T.Cast("int32", B[vi, vk])
 
-    return loops
+    @T.prim_func(s_tir=True)
+    def one_deep(
+        A: T.Buffer((lanes,), data, offset_factor=1),
+        B: T.Buffer((lanes, 1), weights, offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes], B[0:lanes, 0])
+            T.writes(C[0:lanes])
+            for i in range(lanes):
+                with T.sblock("update"):
+                    vi = T.axis.spatial(lanes, i)
+                    C[vi] = C[vi] + T.Cast("int32", A[vi]) * T.Cast("int32", B[vi, 0])
+
+    return one_deep if depth == 1 else loops
 
 
 def vnni(dot: LaneDot) -> tirx.PrimFunc:

@@ -8,8 +8,8 @@ from tvm.relax import op
 
 from qcompile.schedules.depthwise_conv2d_int8 import depthwise_conv2d_int8, pack_weights
 from qcompile.schedules.depthwise_plan import plan_depthwise
-from qcompile.targets import host_features, load_target
-from tests.schedules.kernels import build, fused_function, run
+from qcompile.targets import load_target
+from tests.schedules.kernels import EMULATED_TARGETS, build, fused_function, run, runnable
 from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
 
 
@@ -45,12 +45,12 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "alderlake", "skylake-avx512", "znver4"])
+X86_TARGETS = ["x86-64-v3", "alderlake", "skylake-avx512", "znver4"]
+
+
+@pytest.fixture(params=[*X86_TARGETS, *EMULATED_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def operands(case, seed):
