@@ -15,6 +15,7 @@ from pathlib import Path
 
 import low_bit_networks
 import models
+from arm_layers import alone_table
 from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.commands.model_bench import KIND, ModelBench, ModelledLayer, model_bench
@@ -82,7 +83,8 @@ def main() -> None:
             name: [modelled(name, target, folder) for target in targets]
             for name in (*options.networks, FLOAT)
         }
-    tables = [layer_table(name, targets, found[name]) for name in options.networks]
+    tables = [alone_table(targets)]
+    tables += [layer_table(name, targets, found[name]) for name in options.networks]
     tables += [whole_table(found, targets), published_table()]
     if "resnet18_w1a1" in found:
         tables.append(binary_table(targets, found["resnet18_w1a1"]))
