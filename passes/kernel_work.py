@@ -19,7 +19,6 @@ from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
 from qcompile.schedules.dense_bits import DenseBitsPlan, plan_dense_bits
 from qcompile.schedules.dense_int8 import DensePlan, plan_dense
 from qcompile.schedules.dense_packed import plan_dense_packed
-from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.popcount import WORD_BITS
 from qcompile.targets import Target
 
@@ -101,11 +100,13 @@ def int8_work(layer: LayerShape, target: Target) -> Work:
         rows, depth = prod(layer.x[:3]), layer.x[3]
         dense = plan_dense(rows, depth, layer.w[0], target)
         tiles, shape = _row_tiles(dense, dense.steps), dense.input_shape
+        step_bytes = dense.lanes * dense.depth
     else:
         conv = plan_conv2d(layer.x, layer.w, target, **vars(layer.geometry))
         steps = prod(conv.kernel) * conv.run // conv.depth
         tiles, shape = _pixel_tiles(conv, conv.vectors, steps), conv.input_shape
-    work = _work(f"{layer.kind}_int8", tiles, dot_of(target).lanes * dot_of(target).depth, target)
+        step_bytes = conv.lanes * conv.depth
+    work = _work(f"{layer.kind}_int8", tiles, step_bytes, target)
     return replace(work, copied=_copied(layer, shape))
 
 
@@ -115,7 +116,7 @@ def packed_work(layer: LayerShape, target: Target) -> Work:
     rows, depth = prod(layer.x[:3]), layer.x[3]
     plan = plan_dense_packed(rows, depth, layer.w[0], layer.packed_bits, target)
     tiles = _row_tiles(plan.dense, plan.dense.steps)
-    step_bytes = dot_of(target).lanes * dot_of(target).depth // plan.per_byte
+    step_bytes = plan.dense.lanes * plan.dense.depth // plan.per_byte
     work = _work("dense_packed", tiles, step_bytes, target)
     unpacked = work.tiles * tiles.tile_vectors * tiles.steps
     return replace(work, sums=unpacked, copied=_copied(layer, plan.dense.input_shape))

@@ -89,8 +89,8 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
-    sch.reorder(*outer, jo, p, q, dots.steps, ii, ji, ov, *dots.inside(lane))
-    dots.add_parts_at(jo)
+    sch.reorder(*outer, jo, p, q, dots.steps, *dots.order((ii, ji, ov), lane))
+    dots.finish_at(jo)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
     if plan.parallel:
@@ -98,4 +98,5 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
         chunks = plan.batch * rows * plan.vectors // plan.tile_vectors
         sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
     vectorize_epilogue(sch, output, 3, plan.lanes)
-    dots.tensorize(p, (ii, ji, ov), lane, target)
+    apart = plan.strides[1] * (plan.channels if plan.flat else 1)
+    dots.tensorize(p, target, apart=apart, flat=plan.flat)

@@ -91,11 +91,11 @@ def plan_conv2d(
     pads: (top, left, bottom, right) in pixels. narrow: no weight is -128.
     """
     (batch, h, w, c), (o, kh, kw, _) = x_shape, w_shape
-    dot = dot_of(target, narrow)
-    lanes, depth = dot.lanes, dot.depth
     height, width = h + pads[0] + pads[2], w + pads[1] + pads[3]
     out_height = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1
     out_width = (width - (kw - 1) * dilation[1] - 1) // strides[1] + 1
+    dot = dot_of(target, narrow, pairs=out_width > 1)
+    lanes, depth = dot.lanes, dot.depth
 
     merged = _merged_groups(groups, o // groups, c // groups, lanes, dot.unit)
     panels, group_channels = groups // merged, c // groups * merged
@@ -167,11 +167,12 @@ def _tile(
         count = height // tile[0] * ceil(width / tile[1]) * ceil(vectors / tile[2])
         return count * tile_cost(Tile(tile[0] * tile[1], tile[2]), steps, dot, target)
 
+    width = round_up(width, dot.rows)
     return min(
         (
             tile
             for tile in image_tiles(tiles(target, dot, height * width, vectors), height, width)
-            if panels == 1 or vectors % tile[2] == 0
+            if tile[1] % dot.rows == 0 and (panels == 1 or vectors % tile[2] == 0)
         ),
         key=cost,
     )

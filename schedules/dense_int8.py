@@ -63,13 +63,19 @@ class DensePlan:
 
 
 def plan_dense(
-    rows: int, depth: int, columns: int, target: Target, batch: int = 0, narrow: bool = False
+    rows: int,
+    depth: int,
+    columns: int,
+    target: Target,
+    batch: int = 0,
+    narrow: bool = False,
+    pairs: bool = True,
 ) -> DensePlan:
     """The default decisions for x (rows, depth) and w (columns, depth), or so many of both.
 
-    narrow: no weight is -128.
+    narrow: no weight is -128. pairs: rows may be taken two at a time.
     """
-    dot = dot_of(target, narrow)
+    dot = dot_of(target, narrow, pairs and rows % 2 == 0)
     lanes, step = dot.lanes, dot.depth
     steps, vectors = round_up(depth, dot.unit) // step, ceil(columns / lanes)
 
@@ -79,7 +85,11 @@ def plan_dense(
         last = tile_cost(Tile(rest, tile.vectors), steps, dot, target) if rest else 0
         return panels * (full * tile_cost(tile, steps, dot, target) + last)
 
-    best = min(tiles(target, dot, rows, vectors), key=cost)
+    best = min(
+        # Two rows at a time leave no row alone at the end.
+        (t for t in tiles(target, dot, rows, vectors) if dot.rows == 1 or rows % t.rows == 0),
+        key=cost,
+    )
     weight_bytes = vectors * lanes * steps * step
     return DensePlan(
         batch=batch,
@@ -142,8 +152,8 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*batch, *outer, dots.steps, ii, ov, *dots.inside(lane))
-    dots.add_parts_at(outer[1])
+    sch.reorder(*batch, *outer, dots.steps, *dots.order((ii, ov), lane))
+    dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*batch, *outer)
@@ -152,4 +162,4 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
     cut = plan.rows % plan.tile_rows > 0
-    dots.tensorize(dots.steps, (ii, ov), lane, target, cut=cut)
+    dots.tensorize(dots.steps, target, cut=cut)

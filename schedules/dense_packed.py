@@ -60,7 +60,9 @@ def plan_dense_packed(
     """The default decisions for x (rows, depth) and w (columns, depth) of `bits` (2 or 4)."""
     assert bits in (2, 4) and depth <= MAX_DEPTH
     step = dot_of(target).depth * 8 // bits
-    return DensePackedPlan(plan_dense(rows, round_up(depth, step), columns, target), bits)
+    return DensePackedPlan(
+        plan_dense(rows, round_up(depth, step), columns, target, pairs=False), bits
+    )
 
 
 def pack_weights(w: NDArray[np.int8], plan: DensePackedPlan) -> NDArray[np.int8]:
@@ -127,9 +129,9 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     ko, part = sch.split(dots.steps, [None, packed.per_byte])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*outer, ko, part, ii, ov, *dots.inside(lane))
+    sch.reorder(*outer, ko, part, *dots.order((ii, ov), lane))
     sch.compute_at(fields, part, preserve_unit_loops=True)
-    dots.add_parts_at(outer[1])
+    dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
     tile = sch.fuse(*outer)
@@ -141,5 +143,5 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     sch.unroll(vector)
     sch.vectorize(sch.fuse(own_lane, byte))
     cut = plan.rows % plan.tile_rows > 0
-    dots.tensorize(ko, (ii, ov), lane, target, cut=cut)
+    dots.tensorize(ko, target, cut=cut)
     sch.unroll(part)

@@ -14,6 +14,7 @@ class Dot:
     neighbours in `a`, which one load brings. Runs of data are filled up to multiples of `unit`
     bytes. With `parts`, a vector of sums is as many registers, of partial sums for each lane, which
     are added up at the end: part p has the products of the bytes (2 p, 2 p + 1) of each 2 * parts.
+    It takes `rows` rows of data at once, whose sums share registers.
     It keeps `held` registers for each vector of `b` that is in use,
     and `spare` more must be free. Costs are in units of the sequence itself: to bring `depth` bytes
     of `a`, or a vector of `b`, into registers. `in_flight` of them hide their latency.
@@ -31,6 +32,7 @@ class Dot:
     together: int = 1
     unit: int = 4
     parts: int = 1
+    rows: int = 1
 
     def at_once(self, steps: int) -> int:
         """How many of so many steps, in whole groups, it takes at once."""

@@ -9,16 +9,24 @@ or, with partial sums,
         dot(parts[row, vector, lane], a[row, k], b[k, lane])
     for row, vector:
         sums[row, vector] = sums of parts
+
+or, with two rows at once, as blocks of 2 x 2 sums
+
+    for k, two rows, vector:
+        dot(blocks[two rows, vector], a[two rows, k], b[k])
+    for two rows, vector:
+        sums[two rows, vector] = the blocks as rows
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from tvm import s_tir
+from tvm import s_tir, tirx
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from qcompile.schedules.intrinsics import register_intrinsics
 from qcompile.schedules.intrinsics_arm import register_add_parts
+from qcompile.schedules.intrinsics_i8mm import ROWS, USMMLA, register_part_rows, register_usmmla
 from qcompile.targets import Target
 
 
@@ -48,6 +56,10 @@ class DotLoops:
         self.sch = sch
         self.plan = plan
         self.block, self.sums = sums, sums
+        self.pairs = plan.dot == USMMLA.name
+        if self.pairs:
+            self.sums = sch.cache_write(sums, 0, "local")
+            sch.transform_layout(sums, ("write", 0), in_pairs)
         k = sch.get_loops(sums)[-1]
         if plan.parts == 1:
             self.steps, *self.bytes = sch.split(k, [None, plan.together, plan.depth])
@@ -57,50 +69,71 @@ class DotLoops:
         sch.set_scope(self.block, 0, "local")
         self.steps, *self.bytes = sch.get_loops(self.block)[-4:]
 
-    def inside(self, lane: LoopRV) -> tuple[LoopRV, ...]:
-        """The loops inside a vector of sums, in order."""
+    def order(self, tile: Sequence[LoopRV], lane: LoopRV) -> list[LoopRV]:
+        """The loops of a tile, from rows to vectors, and those inside a vector, in order."""
+        *rows, row, vector = tile
+        if self.pairs:
+            row, pair = self.sch.split(row, [None, ROWS])
+        self.tile, self.lane = [*rows, row, vector], lane
         if self.plan.parts > 1:
-            return lane, *self.bytes
-        step, byte = self.bytes
-        return step, lane, byte
+            self.inside = [lane, *self.bytes]
+        else:
+            step, byte = self.bytes
+            self.inside = [step, *([pair] if self.pairs else []), lane, byte]
+        return [*self.tile, *self.inside]
 
-    def add_parts_at(self, loop: LoopRV) -> None:
-        """Add partial sums up in each iteration of the loop around the tile."""
-        if self.plan.parts > 1:
+    def finish_at(self, loop: LoopRV) -> None:
+        """Bring the sums into their order in each iteration of the loop around the tile."""
+        if self.sums != self.block:
             self.sch.reverse_compute_at(self.sums, loop, preserve_unit_loops=True)
 
     def tensorize(
         self,
         first: LoopRV,
-        tile: Sequence[LoopRV],
-        lane: LoopRV,
         target: Target,
         *,
         cut: bool = False,
+        apart: int = 1,
+        flat: bool = False,
     ) -> None:
         """Make the block dot products.
 
-        The sums begin with zero outside of the loop `first`; the loops of the `tile` lead from rows
-        to vectors. cut: a condition on the row cuts the last tile.
+        The sums begin with zero outside of the loop `first`. cut: a condition on the row cuts the
+        last tile. Neighbouring rows are `apart` in the data; flat: in the axis of the bytes.
         """
         sch, plan = self.sch, self.plan
         register_intrinsics(target)
-        self._begin(sch.decompose_reduction(self.block, first), len(tile) + (plan.parts > 1))
+        self._begin(sch.decompose_reduction(self.block, first), len(self.tile) + (plan.parts > 1))
         if cut:
-            sch.blockize(tile[-1])  # takes the condition, which tensorize does not accept
-        loops = self.inside(lane)[0 if plan.parts == 1 and plan.together > 1 else 1 :]
-        sch.tensorize(loops[0], f"{plan.dot}_{plan.together}")
-        for loop in tile:
+            sch.blockize(self.tile[-1])  # takes the condition, which tensorize does not accept
+        if self.pairs:
+            sch.tensorize(
+                self.inside[plan.together == 1], register_usmmla(plan.together, apart, flat)
+            )
+        else:
+            whole = plan.parts == 1 and plan.together > 1
+            sch.tensorize(self.inside[not whole], f"{plan.dot}_{plan.together}")
+        for loop in self.tile:
             sch.unroll(loop)
         if plan.parts > 1:
-            sch.unroll(lane)
+            sch.unroll(self.lane)
             self._add_parts(target, cut)
+        if self.pairs:
+            self._part_rows()
 
     def _begin(self, init: SBlockRV, unrolled: int) -> None:
-        *tile, lanes = self.sch.get_loops(init)[-unrolled - 1 :]
-        self.sch.vectorize(lanes)
+        sch = self.sch
+        if self.pairs:
+            *tile, pair, lane = sch.get_loops(init)[-unrolled - 2 :]
+            half, lane = sch.split(lane, [None, 2])
+            sch.reorder(half, pair, lane)
+            sch.unroll(half)
+            lanes = sch.fuse(pair, lane)
+        else:
+            *tile, lanes = sch.get_loops(init)[-unrolled - 1 :]
+        sch.vectorize(lanes)
         for loop in tile:
-            self.sch.unroll(loop)
+            sch.unroll(loop)
 
     def _add_parts(self, target: Target, cut: bool) -> None:
         sch = self.sch
@@ -113,3 +146,19 @@ class DotLoops:
         sch.tensorize(lane, register_add_parts(target))
         for loop in (*rows, vector):
             sch.unroll(loop)
+
+    def _part_rows(self) -> None:
+        sch = self.sch
+        *others, row, outputs = sch.get_loops(self.sums)[-len(sch.get(self.sums).iter_vars) :]
+        rows, row = sch.split(row, [None, ROWS])
+        vector, lane = sch.split(outputs, [None, self.plan.lanes])
+        sch.reorder(*others, rows, vector, row, lane)
+        sch.tensorize(row, register_part_rows())
+        for loop in (*others, rows, vector):
+            sch.unroll(loop)
+
+
+def in_pairs(*place: tirx.Var) -> list[tirx.Expr]:
+    """(..., row, lane) -> (..., row / 2, lane / 2, row % 2, lane % 2)."""
+    *others, row, lane = place
+    return [*others, row // ROWS, lane // 2, row % ROWS, lane % 2]

@@ -6,14 +6,14 @@ from qcompile.schedules.intrinsics_x86 import register_x86_dots, x86_dot
 from qcompile.targets import Target
 
 
-def dot_of(target: Target, narrow: bool = False) -> Dot:
-    """The fastest dot product of the target, for weights of which none is -128 if they are narrow.
+def dot_of(target: Target, narrow: bool = False, pairs: bool = False) -> Dot:
+    """The fastest dot product of the target.
 
-    Raises Unsupported where there is none.
+    narrow: no weight is -128; pairs: rows come in two. Raises Unsupported where there is none.
     """
     if target.architecture.name == "x86_64":
         return x86_dot(target)
-    return arm_dot(target, narrow)
+    return arm_dot(target, narrow, pairs)
 
 
 def register_intrinsics(target: Target) -> None:

@@ -13,6 +13,7 @@ from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.schedules.dot import Dot, factor
+from qcompile.schedules.intrinsics_i8mm import USMMLA
 from qcompile.targets import Target
 
 LANES, OFFSET = 4, 128
@@ -29,12 +30,12 @@ PAIRS_32 = Dot("qcompile.dot_vmlal", LANES, 16, OFFSET, 1, 5, 0.1, 0.1, 2, unit=
 SINGLE_32 = Dot("qcompile.dot_vmull", LANES, 16, OFFSET, 1, 5, 0.1, 0.1, 2, unit=16, parts=4)
 
 
-def arm_dot(target: Target, narrow: bool) -> Dot:
-    """The fastest dot product of the target; narrow: no weight is -128."""
+def arm_dot(target: Target, narrow: bool, pairs: bool) -> Dot:
+    """The fastest dot product of the target; narrow: no weight is -128, pairs: rows come in two."""
     if target.architecture.name == "armv7":
         return PAIRS_32 if narrow else SINGLE_32
     if "i8mm" in target.features:
-        return USDOT
+        return USMMLA if pairs else USDOT
     if "dotprod" in target.features:
         return SDOT
     return PAIRS_64 if narrow else SINGLE_64

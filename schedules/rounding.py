@@ -42,7 +42,10 @@ def _lrint(call: Any) -> tirx.Expr:
 
 
 def _fcvtns(call: Any) -> tirx.Expr:
-    (value,) = call.args
+    value, *limits = call.args
+    if limits:
+        value = tirx.call_llvm_pure_intrin(value.ty, "llvm.minnum", value, limits[1])
+        value = tirx.call_llvm_pure_intrin(value.ty, "llvm.maxnum", value, limits[0])
     lanes = int(tvm.DataType(str(call.ty)).lanes)
     name = "llvm.aarch64.neon.fcvtns"
     if lanes == 1:
@@ -81,7 +84,11 @@ def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
 
 
 def _by_fcvtns(value: tirx.Expr) -> tirx.Expr:
-    return tirx.call_intrin("int32", tvm.ir.Op.get(FCVTNS), value)
+    """Limits go with it: for any value but a NaN, which codes are not, fminnm is their minimum."""
+    arguments = [value]
+    if isinstance(value, tirx.Max) and isinstance(value.a, tirx.Min):
+        arguments = [value.a.a, value.b, value.a.b]
+    return tirx.call_intrin("int32", tvm.ir.Op.get(FCVTNS), *arguments)
 
 
 def _by_addition(value: tirx.Expr) -> tirx.Expr:

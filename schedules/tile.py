@@ -31,7 +31,8 @@ def tiles(target: Target, dot: Dot, rows: int, vectors: int) -> Iterator[Tile]:
     """The tiles that fit the register file, of at most so many rows and vectors."""
     for v in range(1, min(vectors, MAX_STREAMS) + 1):
         room = target.vector_registers - v * dot.held - dot.spare
-        for r in range(1, min(rows, room // (v * dot.parts)) + 1):
+        highest = min(round_up(rows, dot.rows), room // (v * dot.parts))
+        for r in range(dot.rows, highest + 1, dot.rows):
             yield Tile(r, v)
 
 
