@@ -32,6 +32,9 @@ EMULATED_TARGETS = [
     for name in ("rpi4", "rpi5", "neoverse-n2", "armv7-a9")
 ]
 
+# One of each architecture, for what has one form for all of its processors.
+ARM_TARGETS = [EMULATED_TARGETS[0], EMULATED_TARGETS[-1]]
+
 
 def int8_target(name: str) -> Target:
     """The target of that name in `INT8_TARGETS`, or of any other."""
@@ -100,11 +103,7 @@ def fused_function(
 def build(func: tirx.PrimFunc, target: Target) -> Callable[..., None]:
     """The kernel; the constants that the epilogue brought are passed for the caller."""
     constants = json.loads(str(func.attrs[CONSTANTS])) if CONSTANTS in func.attrs else []
-    scheduled = schedule(func, target).with_attr("global_symbol", "main")
-    if target.architecture.name == "x86_64":
-        library = tvm.compile(tvm.IRModule({"main": scheduled}), target=target.tvm_target())
-    else:
-        library = emulated(scheduled, target)
+    library = compiled(schedule(func, target), target)
     if not constants:
         return library
 
@@ -115,6 +114,14 @@ def build(func: tirx.PrimFunc, target: Target) -> Callable[..., None]:
         library(*arguments)
 
     return call
+
+
+def compiled(scheduled: tirx.PrimFunc, target: Target) -> Callable[..., None]:
+    """The scheduled function, to call."""
+    if target.architecture.name != "x86_64":
+        return emulated(scheduled, target)
+    main = scheduled.with_attr("global_symbol", "main")
+    return tvm.compile(tvm.IRModule({"main": main}), target=target.tvm_target())
 
 
 def run(library: tvm.runtime.Module, arrays: Sequence[np.ndarray], like: np.ndarray) -> np.ndarray:

@@ -11,21 +11,25 @@ from qcompile.schedules.batch_matmul_bits import (
     word_columns,
 )
 from qcompile.schedules.dense_bits import plan_dense_bits
-from qcompile.targets import host_features
 from tests.schedules.bits import Width, packed_words, weighted_sum
-from tests.schedules.kernels import INT8_TARGETS, build, fused_function, int8_target, run
+from tests.schedules.kernels import (
+    ARM_TARGETS,
+    INT8_TARGETS,
+    build,
+    fused_function,
+    int8_target,
+    run,
+    runnable,
+)
 
 # (batch, rows, depth, columns)
 SHAPES = [(2, 16, 64, 32), (3, 13, 33, 21), (1, 128, 768, 128), (4, 1, 40, 7)]
 WIDTHS = [Width("xor", 1, 1), Width("and", 2, 2), Width("xor", 2, 1)]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 def operands(width, shape):

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.max_pool_bits import max_pool2d_bits
-from qcompile.targets import host_features
 from tests.schedules.bits import packed_words
-from tests.schedules.kernels import INT8_TARGETS, build, fused_function, int8_target, run
+from tests.schedules.kernels import (
+    ARM_TARGETS,
+    INT8_TARGETS,
+    build,
+    fused_function,
+    int8_target,
+    run,
+    runnable,
+)
 
 # Shape (N, H, W, C), kernel, strides, pads, dilation, ceil_mode.
 CASES = [
@@ -18,12 +25,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -11,26 +11,25 @@ from qcompile.schedules.conv2d_plan import plan_conv2d
 from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
 from qcompile.schedules.pack_bits import pack_bits
 from qcompile.schedules.pool2d_int8 import max_pool2d_int8
-from qcompile.targets import host_features
 from tests.schedules.bits import packed_words
 from tests.schedules.kernels import (
+    ARM_TARGETS,
     INT8_TARGETS,
     build,
+    compensated,
     fused_function,
     int8_target,
     run,
+    runnable,
 )
 from tests.schedules.packing import packed, packed_codes, packed_reference, thresholds_of
 
 CHANNELS = [1, 5, 31, 32, 33, 64, 80, 96, 127, 160]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -92,7 +91,7 @@ def test_packs_behind_dense_int8(shape, levels, target):
         packed_codes,
         3,
     )
-    arrays = [x, pack_weights(w, plan), bias, thresholds]
+    arrays = [x, pack_weights(w, plan), compensated(bias, w, plan.offset), thresholds]
     expected = packed_reference(sums, thresholds)
     np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)
 
@@ -127,6 +126,7 @@ def test_packs_behind_conv2d_int8(channels, target):
         packed_codes,
         3,
     )
+    bias = compensated(bias, w, plan.offset)
     arrays = [x.reshape(plan.input_shape), pack_kernels(w, plan), bias, thresholds]
     expected = packed_reference(sums, thresholds)
     np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)

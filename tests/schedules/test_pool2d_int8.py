@@ -13,8 +13,8 @@ from qcompile.schedules.pool2d_int8 import (
     pooled_extent,
     sum_pool2d_int8,
 )
-from qcompile.targets import host_features, load_target
-from tests.schedules.kernels import build, fused_function, run
+from qcompile.targets import load_target
+from tests.schedules.kernels import ARM_TARGETS, build, fused_function, run, runnable
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def windows(x, case, outside):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tvm
 import tvm_ffi
 from tvm import s_tir, te, tirx
 from tvm.relax import op
@@ -11,16 +10,13 @@ from qcompile.export.lower import lower
 from qcompile.schedules import schedule
 from qcompile.schedules.lookup import permute_lookups
 from qcompile.schedules.table import table
-from qcompile.targets import host_features, load_target
-from tests.schedules.kernels import build, fused_function, run
+from qcompile.targets import load_target
+from tests.schedules.kernels import ARM_TARGETS, build, compiled, fused_function, run, runnable
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 7, 64), (3, 5), (1, 1, 1, 1000), (1, 56, 56, 24)])
@@ -68,7 +64,7 @@ def test_vectors_of_any_length(lanes, target):
     _, lane = sch.split(sch.get_loops(sch.get_sblock("looked_up"))[0], [None, lanes])
     sch.vectorize(lane)
     func = permute_lookups(sch.mod["main"], target)
-    library = tvm.compile(tvm.IRModule({"main": func}), target=target.tvm_target())
+    library = compiled(func, target)
     expected = entries[x]
     np.testing.assert_array_equal(run(library, [x, entries], expected), expected)
 

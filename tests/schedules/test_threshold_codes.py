@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.threshold import threshold
-from qcompile.targets import host_features
-from tests.schedules.kernels import INT8_TARGETS, build, fused_function, int8_target, run
+from tests.schedules.kernels import (
+    ARM_TARGETS,
+    INT8_TARGETS,
+    build,
+    fused_function,
+    int8_target,
+    run,
+    runnable,
+)
 from tests.schedules.packing import thresholds_of
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 7, 15, 31])
