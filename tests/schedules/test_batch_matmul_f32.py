@@ -15,25 +15,23 @@ from qcompile.schedules.batch_matmul_f32 import (
     pack_columns,
     plan_batch_matmul_f32,
 )
-from qcompile.targets import host_features, load_target
+from qcompile.targets import load_target
+from tests.schedules.kernels import ARM_TARGETS, compiled, runnable
 
 SHAPES = [(2, 9, 32, 16), (3, 14, 64, 7), (2, 13, 21, 10), (1, 5, 1, 3), (12, 128, 128, 64)]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def run(tensors, arrays, target):
     """The last tensor, computed from arrays for the others."""
     func = te.create_prim_func(tensors).with_attr("global_symbol", "main")
-    library = tvm.compile(schedule(func, target), target=target.tvm_target())
+    library = compiled(schedule(func, target), target)
     result = tvm.runtime.tensor(np.zeros([int(n) for n in tensors[-1].shape], "float32"))
-    library["main"](*map(tvm.runtime.tensor, arrays), result)
+    library(*map(tvm.runtime.tensor, arrays), result)
     return result.numpy()
 
 

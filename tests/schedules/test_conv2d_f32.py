@@ -13,7 +13,8 @@ from tvm import te
 
 from qcompile.schedules import schedule
 from qcompile.schedules.conv2d_f32 import conv2d_f32, pack_weights, plan_conv2d_f32
-from qcompile.targets import host_features, load_target
+from qcompile.targets import load_target
+from tests.schedules.kernels import ARM_TARGETS, compiled, runnable
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def run(case, x, weights, bias, target):
@@ -64,9 +62,9 @@ def run(case, x, weights, bias, target):
     tensors = [te.placeholder(a.shape, "float32") for a in (x, packed, bias)]
     y = conv2d_f32(*tensors, plan=plan, layer="layer")
     func = te.create_prim_func([*tensors, y]).with_attr("global_symbol", "main")
-    library = tvm.compile(schedule(func, target), target=target.tvm_target())
+    library = compiled(schedule(func, target), target)
     result = tvm.runtime.tensor(np.zeros([int(n) for n in y.shape], "float32"))
-    library["main"](*map(tvm.runtime.tensor, (x, packed, bias)), result)
+    library(*map(tvm.runtime.tensor, (x, packed, bias)), result)
     return result.numpy()
 
 

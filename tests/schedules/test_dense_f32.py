@@ -11,17 +11,15 @@ from tvm import te, tirx
 
 from qcompile.schedules import schedule
 from qcompile.schedules.dense_f32 import dense_f32, pack_weights, plan_dense_f32
-from qcompile.targets import Target, host_features, load_target
+from qcompile.targets import Target, load_target
+from tests.schedules.kernels import ARM_TARGETS, compiled, runnable
 
 SHAPES = [(1, 1, 1), (1, 1000, 33), (13, 17, 5), (14, 32, 64), (31, 15, 40), (127, 49, 16)]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def run(x, weights, bias, target: Target, epilogue=None):
@@ -33,9 +31,9 @@ def run(x, weights, bias, target: Target, epilogue=None):
     if epilogue is not None:
         y = epilogue(y)
     func = te.create_prim_func([*tensors, y]).with_attr("global_symbol", "main")
-    library = tvm.compile(schedule(func, target), target=target.tvm_target())
+    library = compiled(schedule(func, target), target)
     result = tvm.runtime.tensor(np.zeros([int(n) for n in y.shape], str(y.dtype)))
-    library["main"](*map(tvm.runtime.tensor, (x, packed, bias)), result)
+    library(*map(tvm.runtime.tensor, (x, packed, bias)), result)
     return result.numpy()
 
 

@@ -11,8 +11,8 @@ from tvm.relax import op
 from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules.prepare import prepare
 from qcompile.schedules.table import table
-from qcompile.targets import host_features, load_target
-from tests.schedules.kernels import build, run
+from qcompile.targets import load_target
+from tests.schedules.kernels import ARM_TARGETS, build, run, runnable
 
 INJECTIVE = 2
 
@@ -45,12 +45,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4"])
+@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
 def target(request):
-    found = load_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(load_target(request.param))
 
 
 def padded(codes, case, zero):
