@@ -109,8 +109,8 @@ def _rounded(value: tirx.Expr) -> tirx.Expr:
     return tirx.Select(size < largest, tirx.reinterpret("float32", signed), value)
 
 
-# LLVM calls a function of C for each number that ARMv7 rounds. Of floor and ceil it may: a comparison
-# of vectors there takes the smallest numbers for 0.
+# LLVM calls a function of C for each number that ARMv7 rounds. For floor and ceil it may: there, a
+# comparison of vectors takes the smallest numbers for 0.
 SEQUENCES = {
     "aarch64": {TO_NEAREST: _by_fcvtns},
     "armv7": {
