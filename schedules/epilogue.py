@@ -11,11 +11,15 @@ The order that works, for an anchor whose sums are in scope "local":
     (decompose the reduction, vectorize, tensorize)
 """
 
+import tvm
 from tvm import s_tir
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
+from qcompile.schedules import access
+
 PACK = "pack_bits"  # schedule of a block that packs the codes of an epilogue into planes of bits
 WORD_CODES = 32
+SHORT_LANES, SUM_BYTES = 4, 4  # of vectors of 16 bytes
 
 
 def inline_epilogue(sch: s_tir.Schedule, anchor: SBlockRV, *kept: SBlockRV) -> SBlockRV:
@@ -64,15 +68,24 @@ def _packs(sch: s_tir.Schedule, output: SBlockRV) -> list[SBlockRV]:
 def vectorize_epilogue(sch: s_tir.Schedule, output: SBlockRV, tile_loops: int, lanes: int) -> None:
     """Make the last loop of `output` vectors and unroll the other innermost `tile_loops` - 1.
 
-    Codes that are packed make vectors of whole words, or as long as divide the loop.
+    Codes that are packed make vectors of whole words, or as long as divide the loop. So do the
+    codes of short vectors of sums, for vectors of 16 bytes: four of them are no vector to store.
     """
     *others, channels = sch.get_loops(output)[-tile_loops:]
+    extent = int(sch.get(channels).extent)
     if _packs(sch, output):
-        lanes = max(lanes, store_lanes(int(sch.get(channels).extent), WORD_CODES))
+        lanes = max(lanes, store_lanes(extent, WORD_CODES))
+    elif lanes == SHORT_LANES and _stores_bytes(sch, output):
+        lanes = max(lanes, store_lanes(extent, SHORT_LANES * SUM_BYTES))
     vectors, lane = sch.split(channels, [None, lanes])
     sch.vectorize(lane)
     for loop in (*others, vectors):
         sch.unroll(loop)
+
+
+def _stores_bytes(sch: s_tir.Schedule, block: SBlockRV) -> bool:
+    (stored,) = sch.get(block).writes
+    return tvm.DataType(access.element_type(stored.source)).bits == 8
 
 
 def store_lanes(channels: int, lanes: int) -> int:

@@ -13,7 +13,7 @@
 All are exact. A product of bit planes is `popcount(a op b)` with op & or ^.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from tvm import tirx
@@ -22,6 +22,7 @@ from qcompile.errors import Unsupported
 from qcompile.schedules import bit_tree
 from qcompile.schedules.byte_counts import SUMS
 from qcompile.targets import Target
+from qcompile.targets.arm import IN_ORDER
 
 WORD_BITS = 32
 
@@ -91,6 +92,8 @@ def popcounts_of(
         found = [_x86_popcount(target, outputs)]
     else:
         in_bytes, tree = _ARM[target.architecture.name]
+        if target.llvm["mcpu"] in IN_ORDER:
+            in_bytes = replace(in_bytes, load_cost=0.5, far_load_cost=0.75, broadcast_cost=0.5)
         fits = positions * words * WORD_BITS <= bit_tree.MOST_BITS
         found = [in_bytes, tree] if words and words % tree.step == 0 and fits else [in_bytes]
     found = [popcount for popcount in found if form in (None, popcount.form)]
@@ -101,7 +104,9 @@ def popcounts_of(
 # Broadcasting a word takes an arithmetic unit, and ARMv7 adds up pairs of 64-bit vectors.
 _ARM = {
     "aarch64": (
-        Popcount("uadalp", 4, spare=10, cost=3, far_load_cost=0.75),
+        Popcount(
+            "uadalp", 4, spare=10, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
+        ),
         Popcount(
             "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,
             broadcast_cost=0.25, step=bit_tree.WORDS, in_flight=1,

@@ -5,7 +5,8 @@
 z, low and high are integers, so clamping commutes with rounding, and the sum in float32 is exact
 where it is not clamped. to_nearest(v) is the int32 nearest to v, half to even; |v| <= 2**22.
 x86 (vcvtps2dq) and AArch64 (fcvtns) convert with rounding, while TVM's cast cuts: it needs a
-rounded value. ARMv7 has no such conversion of vectors: the lowest bits of v + 1.5 * 2**23 are it.
+rounded value. ARMv7 has no such conversion of vectors: the lowest bits of v + 1.5 * 2**23 are it,
+and rounding to a float32 is a sum like it.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import register_op_attr
 
+from qcompile.schedules.arithmetic import unfused
 from qcompile.targets import Target
 
 TO_NEAREST, FCVTNS = "qcompile.to_nearest", "qcompile.to_nearest_fcvtns"
@@ -23,6 +25,7 @@ LARGEST = 2.0**23  # up to here float32 holds every integer, and sums of two of 
 TO_INTEGER = 1.5 * LARGEST  # up to 2**22 from here float32 counts in ones, as its bits do
 TO_INTEGER_BITS = 0x4B400000
 FLOATS = 4  # of a vector of AArch64
+SIGN = 0x80000000  # the bit of a float32
 
 
 def register_rounding() -> None:
@@ -73,12 +76,13 @@ def to_nearest(value: tirx.Expr) -> tirx.Expr:
 def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     """`func` with clamped, rounded values converted in one instruction of the target, or two."""
     body = tvm_ffi.structural_map(func.body, (tirx.Cast, _convert))
-    sequence = {"aarch64": _by_fcvtns, "armv7": _by_addition}.get(target.architecture.name)
-    if sequence is None:
-        return func.with_body(body)
+    sequences = SEQUENCES.get(target.architecture.name, {})
 
     def converted(call: Any) -> tirx.Expr:
-        return sequence(call.args[0]) if getattr(call.op, "name", "") == TO_NEAREST else call
+        sequence = sequences.get(getattr(call.op, "name", ""))
+        if sequence is None or str(call.args[0].ty) != "float32":
+            return call
+        return sequence(call.args[0])
 
     return func.with_body(tvm_ffi.structural_map(body, (tvm.ir.Call, converted)))
 
@@ -94,6 +98,27 @@ def _by_fcvtns(value: tirx.Expr) -> tirx.Expr:
 def _by_addition(value: tirx.Expr) -> tirx.Expr:
     bits = tirx.reinterpret("int32", value + tirx.const(TO_INTEGER, "float32"))
     return bits - tirx.const(TO_INTEGER_BITS, "int32")
+
+
+def _rounded(value: tirx.Expr) -> tirx.Expr:
+    """`value` rounded half to even, in float32: numbers from LARGEST on are integers."""
+    largest, sign = tirx.const(LARGEST, "float32"), tirx.const(SIGN, "uint32")
+    size = tirx.abs(value)
+    whole = tirx.reinterpret("uint32", unfused(size + largest) - largest)
+    signed = whole | (tirx.reinterpret("uint32", value) & sign)
+    return tirx.Select(size < largest, tirx.reinterpret("float32", signed), value)
+
+
+# LLVM calls a function of C for each number that ARMv7 rounds. For floor and ceil it may: there, a
+# comparison of vectors takes the smallest numbers for 0.
+SEQUENCES = {
+    "aarch64": {TO_NEAREST: _by_fcvtns},
+    "armv7": {
+        TO_NEAREST: _by_addition,
+        "tirx.round": _rounded,
+        "tirx.nearbyint": _rounded,
+    },
+}
 
 
 def _convert(cast: Any) -> tirx.Expr:

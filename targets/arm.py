@@ -8,6 +8,9 @@ from qcompile.targets.architecture import Architecture
 FEATURES_64 = {"neon": "asimd", "dotprod": "asimddp", "i8mm": "i8mm"}
 FEATURES_32 = {"neon": "neon", "vfp4": "vfpv4"}
 
+# Processors that issue instructions in order: a load takes the place of other work.
+IN_ORDER = frozenset({"cortex-a35", "cortex-a53", "cortex-a55", "cortex-a510"})
+
 AARCH64 = Architecture(
     name="aarch64",
     triple="aarch64-linux-gnu",
