@@ -140,7 +140,7 @@ def _kind(layer: ModelledLayer) -> str:
 
 
 def whole_table(found: dict[str, list[ModelBench]], targets: Sequence[Target]) -> Table:
-    """Cycles of whole networks; milliseconds are what they would be, were the model the board."""
+    """Modelled cycles of whole networks, and what they come to at the clock of the target."""
     rows: list[list[str | int | float]] = [
         [
             *(name, target.name, f"{bench.core} {target.clock_hz / 1e9:g} GHz"),

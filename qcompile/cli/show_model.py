@@ -15,8 +15,9 @@ def show_model_bench(found: ModelBench, per_layer: bool) -> None:
     variant = "" if found.manifest.variant is None else f", {found.manifest.variant}"
     print(f"{found.manifest.name}{variant} for {found.manifest.target}, on {found.device}\n")
     print(
-        f"model of one {found.core} at {found.clock_hz / 1e9:g} GHz, not a measurement: "
-        f"{found.cycles:,.0f} cycles ({found.modelled_s * 1e3:.3f} ms if the model were the board)"
+        f"model of one {found.core}, not a measurement of any board\n"
+        f"modelled: {found.cycles:,.0f} cycles, {found.modelled_s * 1e3:.3f} ms at "
+        f"{found.clock_hz / 1e9:g} GHz"
     )
     print(f"instructions: {found.instructions:,.0f}")
     if found.unmodelled:

@@ -45,7 +45,7 @@ class ModelBench:
 
     @property
     def modelled_s(self) -> float:
-        """What the cycles would take at the target's clock, were the model the board."""
+        """The modelled cycles at the target's clock: no time that any board took."""
         return self.cycles / self.clock_hz
 
 

@@ -1,13 +1,15 @@
-"""Names of C: identifiers, and the instruction sets in CPUID."""
+"""Names of C: identifiers, and the instruction sets as processors and Linux tell them."""
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qcompile.export.c_names import identifier, identifiers
-from qcompile.export.processor import CPUID, processor_check
-from qcompile.targets.x86 import FEATURES, X86_64
+from qcompile.export.processor import CPUID, HWCAPS, processor_check
+from qcompile.targets.arm import AARCH64, ARMV7
+from qcompile.targets.x86 import X86_64
 
 
 @settings(max_examples=50, deadline=None)
@@ -27,10 +29,26 @@ def test_identifiers_stay_close_to_names():
     assert identifier("mobilenet-v2.onnx") == "mobilenet_v2_onnx"
 
 
-def test_every_feature_of_a_target_is_asked_for():
-    assert set(CPUID) == set(FEATURES)
-    places = list(CPUID.values())
-    assert len(set(places)) == len(places)
+@pytest.mark.parametrize(
+    ("places", "architecture"),
+    [(CPUID, X86_64), (HWCAPS["aarch64"], AARCH64), (HWCAPS["armv7"], ARMV7)],
+)
+def test_every_feature_of_a_target_is_asked_for(places, architecture):
+    assert set(places) == set(architecture.features)
+    assert len(set(places.values())) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "conditions"),
+    [
+        (AARCH64, ["neon", "dotprod"], {"has(AT_HWCAP, 0x100002ul)"}),
+        (AARCH64, ["neon", "i8mm"], {"has(AT_HWCAP, 0x2ul)", "has(AT_HWCAP2, 0x2000ul)"}),
+        (ARMV7, ["neon", "vfp4"], {"has(AT_HWCAP, 0x11000ul)"}),
+    ],
+)
+def test_arm_processors_are_asked_for_every_bit(architecture, features, conditions):
+    function = processor_check(architecture, features).partition("int processor_fits(void)")[2]
+    assert set(re.findall(r"has\([^)]*\)", function)) == conditions
 
 
 def test_wide_vectors_need_the_system_to_save_them():
