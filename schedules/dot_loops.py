@@ -25,8 +25,8 @@ from tvm import s_tir, tirx
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from qcompile.schedules.intrinsics import register_intrinsics
-from qcompile.schedules.intrinsics_arm import register_add_parts
 from qcompile.schedules.intrinsics_i8mm import ROWS, USMMLA, register_part_rows, register_usmmla
+from qcompile.schedules.intrinsics_neon import register_add_parts
 from qcompile.targets import Target
 
 
