@@ -48,5 +48,9 @@ ARMV7 = Architecture(
     options={"mfloat-abi": "hard", "cl-opt": ["-arm-load-store-opt:bool=false"]},
     # Integer divisions, which some of these processors lack.
     attributes=("+vfp3", "+d32", "-hwdiv-arm", "-hwdiv"),
-    compiler_flags=("-mcpu=generic+v7a", "-mllvm", "-arm-load-store-opt=false"),
+    # Unwinding tables name functions of an unwinder, which a program in C does not have.
+    compiler_flags=(
+        *("-mcpu=generic+v7a", "-fno-unwind-tables"),
+        *("-mllvm", "-arm-load-store-opt=false"),
+    ),
 )

@@ -25,6 +25,16 @@ COMPILERS = {
     "zig": [*ZIG, "-target", X86_64.library_triple, "-std=c99", "-Wall"],
 }
 
+# What a library gives, and what it may take from the C library.
+FUNCTIONS = ("run", "error", "set_threads", "threads", "set_spin")
+SYSTEM = {
+    *("clock_gettime", "expf", "free", "getpid", "memcpy", "memset", "posix_memalign"),
+    *("sigfillset", "syscall", "__cxa_finalize"),
+    *(f"pthread_{f}" for f in ("create", "join", "sigmask")),
+    *(f"pthread_attr_{f}" for f in ("destroy", "init", "setstacksize")),
+    *(f"pthread_mutex_{f}" for f in ("lock", "trylock", "unlock")),
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -130,21 +140,24 @@ def test_the_library_takes_from_libc_and_gives_its_functions_only(folder):
     for name in ("classifier", "many", "rows"):
         library = (folder / name / "lib" / f"lib{name}.so").read_bytes()
         symbols = read_symbols(library, "dynamic")
-        assert {s.name for s in symbols if s.defined} == {
-            f"{name}_{function}"
-            for function in ("run", "error", "set_threads", "threads", "set_spin")
-        }
+        assert {s.name for s in symbols if s.defined} == {f"{name}_{f}" for f in FUNCTIONS}
         foreign = {s.name for s in symbols if not s.defined}
-        assert foreign <= {
-            *("clock_gettime", "expf", "free", "getpid", "memcpy", "memset", "posix_memalign"),
-            *("sigfillset", "syscall", "__cxa_finalize"),
-            *(f"pthread_{f}" for f in ("create", "join", "sigmask")),
-            *(f"pthread_attr_{f}" for f in ("destroy", "init", "setstacksize")),
-            *(f"pthread_mutex_{f}" for f in ("lock", "trylock", "unlock")),
-        }
+        assert foreign <= SYSTEM
         assert read_symbols(library) == []
         manifest = json.loads((folder / name / "manifest.json").read_text())
         assert len(library) <= manifest["weight_bytes"] + 300 * 1024
+
+
+@pytest.mark.parametrize("target", ["rpi4", "armv7-a9"])
+def test_an_archive_for_a_board_needs_only_its_c_library(tmp_path, target):
+    export_bundle(classifier(), name="net", target=load_target(target), output=tmp_path / "net")
+    archive = (tmp_path / "net" / "lib" / "libnet.a").read_bytes()
+    symbols = read_symbols(archive[archive.index(b"\x7fELF") :])
+    needed = {s.name for s in symbols if not s.defined}
+    assert {"pthread_create", "getauxval"} <= needed
+    # The last one is a division, of the library that each compiler for ARMv7 has.
+    assert needed <= {*SYSTEM, "getauxval", "__aeabi_ldivmod"}
+    assert {s.name for s in symbols if s.exported} == {f"net_{f}" for f in FUNCTIONS}
 
 
 def test_the_archive_hides_what_it_does_not_give(folder):
