@@ -64,6 +64,7 @@ def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
     ]
     parts = [
         f"#define PROFILE\n#define MOST_STEPS {max(len(n.plan.steps) for n in networks)}",
+        runtime("marks.c"),
         write_source(name, networks, target),
         tables,
         *(_variant_tables(number, network) for number, network in enumerate(networks)),

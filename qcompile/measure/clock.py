@@ -105,7 +105,7 @@ def phase_calls(kernel: Kernel) -> tuple[list[str], list[str]]:
 
 
 def operand_bytes(function: tirx.PrimFunc, kernel: Kernel) -> list[int]:
-    """The sizes of the operands of a kernel: its parameters, then its scratch memory."""
+    """The sizes of the operands of a kernel: its parameters, scratch memory, and a thread's own."""
     sizes = [
         math.prod(int(extent) for extent in parameter.ty.shape) * _dtype(parameter).itemsize
         for parameter in function.params[: _parameters(kernel)]

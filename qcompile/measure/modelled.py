@@ -1,6 +1,7 @@
 """Times of kernels on a core that is not here, by its model: the code that a bundle runs.
 
-One program runs every kernel twice; the second run, with its operands in the caches, counts.
+One program runs every kernel twice; the second run, with its operands in the caches, counts. What
+lies between these runs is step 0, and the kernels are the steps that follow.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from tvm import tirx
 
 from qcompile.export.phases import Kernel
+from qcompile.export.runtime_files import runtime
 from qcompile.export.toolchain import Toolchain
 from qcompile.measure.clock import build_kernels, operand_bytes, phase_calls
 from qcompile.model_device import estimate
@@ -19,13 +21,6 @@ PROGRAM = """\
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned char marks[{count} + 2];
-#ifdef __aarch64__
-#define MARK(step) __asm__ volatile("sttrb wzr, [%0]" : : "r"(marks + (step)) : "memory")
-#else
-#define MARK(step) __asm__ volatile("strbt %0, [%1], #0" : : "r"(0), "r"(marks + (step)) : "memory")
-#endif
 
 static void *memory(size_t bytes) {{
     void *found = NULL;
@@ -81,6 +76,5 @@ def _program(functions: Mapping[str, tirx.PrimFunc], kernels: Mapping[str, Kerne
         prototypes += own
         operands = ", ".join(f"memory({n})" for n in operand_bytes(function, kernels[name]))
         blocks.append(KERNEL.format(operands=operands, calls=" ".join(calls), step=step))
-    return PROGRAM.format(
-        count=len(functions), prototypes="\n".join(prototypes), calls="\n".join(blocks)
-    )
+    program = PROGRAM.format(prototypes="\n".join(prototypes), calls="\n".join(blocks))
+    return f"#define MOST_STEPS {len(functions)}\n{runtime('marks.c')}\n{program}"

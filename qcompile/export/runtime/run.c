@@ -35,17 +35,6 @@ static int32_t check(const struct network *network, const struct call *call) {
 
 #ifdef PROFILE
 static int64_t *profile; /* where to put the nanoseconds of each step, or NULL */
-
-/* Tells an emulator which step runs (0 for none, or 1 + its number): by an unprivileged store,
-   which no compiler makes on its own. */
-static unsigned char marks[MOST_STEPS + 1];
-#if defined(__aarch64__)
-#define MARK(step) __asm__ volatile("sttrb wzr, [%0]" : : "r"(marks + (step)) : "memory")
-#elif defined(__arm__)
-#define MARK(step) __asm__ volatile("strbt %0, [%1], #0" : : "r"(0), "r"(marks + (step)) : "memory")
-#else
-#define MARK(step) ((void)marks)
-#endif
 #endif
 
 static inline int32_t run(const struct network *network, const struct call *call) {
@@ -60,7 +49,7 @@ static inline int32_t run(const struct network *network, const struct call *call
         const struct step *step = &network->steps[k];
 #ifdef PROFILE
         const int64_t start = profile == NULL ? 0 : nanoseconds();
-        MARK(k + 1);
+        MARK(k + 1); /* 0 is none */
 #endif
         if (alone || step->extent == 1) {
             step->run(call, 0, step->extent, scratch);
