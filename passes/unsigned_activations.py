@@ -3,9 +3,9 @@
     dequantize(quantize(x, s, z)), signed codes whose lowest is -l
         -> dequantize(quantize(x, s, z + l)), unsigned codes of as many bits
 
-Dot product instructions of x86 take unsigned data; the values are the same. Left alone: codes that
-anything but a dequantize reads (they are somebody's integers), bipolar codes, more than 8 bits,
-zero points that would not be uint8.
+Kernels of int8 take unsigned data, as the dot products of x86 do; the values are the same. Left
+alone: codes that anything but a dequantize reads (they are somebody's integers), bipolar codes, more
+than 8 bits, zero points that would not be uint8.
 """
 
 from collections import defaultdict
