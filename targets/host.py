@@ -34,10 +34,15 @@ def detect(
     """This machine: exactly its features, its own caches, and the nearest target in `known`.
 
     The nearest target gives LLVM's scheduling model and the facts that Linux does not tell.
-    Raises UnknownTarget when the processor is below the baseline of its architecture.
+    Raises UnknownTarget when the processor is below the baseline of its architecture, or of one
+    that no target has.
     """
     text = _text(cpuinfo)
-    family, features = read_cpuinfo(text) or (X86_64, ())
+    found = read_cpuinfo(text)
+    if found is None:
+        names = ", ".join(sorted({target.architecture.name for target in known}))
+        raise UnknownTarget(f"host: {cpuinfo} tells of no processor that targets have ({names})")
+    family, features = found
     if missing := [name for name in family.baseline if name not in features]:
         lacks = f"this processor lacks {', '.join(missing)}"
         raise UnknownTarget(f"host: {lacks} ({family.level} needed)")

@@ -1,4 +1,4 @@
-"""What the kernels of a target cost: measured tables, one TOML file a target."""
+"""What the kernels of a target cost: tables, measured or modelled, one TOML file a target."""
 
 from qcompile.targets.costs.table import (
     KERNELS,

@@ -76,9 +76,10 @@ class Costs:
 
 
 def costs_of(target: Target) -> Costs:
-    """The table of `target`, or of the named target that shares most of its instructions.
+    """The table of `target`, or of the named target that is nearest to it.
 
-    Times of another target are scaled by the clocks; `source` says so.
+    That is one of its architecture that shares most of its instructions, of its `mcpu` where
+    several do. Times of another target are scaled by the clocks; `source` says so.
     """
     own = FOLDER / f"{target.name}.toml"
     if own.exists():
@@ -93,10 +94,15 @@ def costs_of(target: Target) -> Costs:
     return table.scaled(factor, source)
 
 
-def _shared(known: Target, target: Target) -> tuple[bool, int, int]:
+def _shared(known: Target, target: Target) -> tuple[bool, bool, int, int, bool]:
     """Whether and how far code for `known` runs on `target`, best last."""
     mine, theirs = set(target.features), set(known.features)
-    return known.vector_bytes == target.vector_bytes, len(mine & theirs), -len(theirs - mine)
+    return (
+        known.architecture == target.architecture,
+        known.vector_bytes == target.vector_bytes,
+        *(len(mine & theirs), -len(theirs - mine)),
+        known.llvm["mcpu"] == target.llvm["mcpu"],
+    )
 
 
 def read_costs(path: Path) -> Costs:

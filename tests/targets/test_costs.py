@@ -37,6 +37,22 @@ def test_another_target_takes_the_nearest_table_by_its_clock():
 
 
 @pytest.mark.parametrize(
+    ("like", "mcpu", "nearest"),
+    [
+        ("rpi4", "cortex-a72", "rpi4"),
+        ("rpi5", "cortex-a76", "rpi5"),
+        ("armv7-a9", "cortex-a15", "armv7"),
+        ("armv7-a9", "cortex-a9", "armv7-a9"),
+        ("rpi3", "cortex-a35", "aarch64"),
+    ],
+)
+def test_boards_take_the_table_of_their_architecture_and_core(like, mcpu, nearest):
+    known = load_target(like)
+    board = dataclasses.replace(known, name="board", llvm={**known.llvm, "mcpu": mcpu})
+    assert costs_of(board).source.startswith(f"{nearest}'s, times ")
+
+
+@pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ('source = "a', 'sauce = "a', "lacks source"),

@@ -62,6 +62,11 @@ def test_refuses_an_old_processor(tmp_path):
 def test_knows_no_features_of_other_machines(tmp_path):
     (tmp_path / "cpuinfo").write_text("isa : rv64gc\n")
     assert host_features(tmp_path / "cpuinfo") == ()
+    known = [load_target(name) for name in list_targets()]
+    with pytest.raises(
+        UnknownTarget, match=r"no processor that targets have \(aarch64, armv7, x86"
+    ):
+        detect(known, tmp_path / "cpuinfo", tmp_path / "cpu0")
     assert host_features(tmp_path / "none") == ()
 
 
