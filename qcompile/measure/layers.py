@@ -132,7 +132,9 @@ def _sums(layer: LayerShape, x: relax.Expr) -> tvm.ir.Call:
 def _weights(layer: LayerShape) -> NDArray[np.int8]:
     """Random weights that need exactly `weight_bits` planes."""
     largest = 2 ** (layer.weight_bits - 1)
-    values = [-1, 1] if layer.weight_bits == 1 else range(-largest, largest)
+    # Quantizers leave -128 out, which keeps sums of two products within 16 bits.
+    lowest = max(-largest, -127)
+    values = [-1, 1] if layer.weight_bits == 1 else range(lowest, largest)
     w = np.random.default_rng(0).choice(np.array(values, "int8"), layer.w)
     w.flat[: min(len(values), w.size)] = list(values)[: w.size]
     return w
