@@ -4,8 +4,8 @@
         -> dequantize(quantize(x, s, z + l)), unsigned codes of as many bits
 
 Kernels of int8 take unsigned data, as the dot products of x86 do; the values are the same. Left
-alone: codes that anything but a dequantize reads (they are somebody's integers), bipolar codes, more
-than 8 bits, zero points that would not be uint8.
+alone: codes that anything but a dequantize reads (they are somebody's integers), bipolar codes,
+more than 8 bits, zero points that would not be uint8.
 """
 
 from collections import defaultdict

@@ -87,7 +87,7 @@ def dense_packed(
     """
     dense, per_byte = plan.dense, plan.per_byte
     lanes, depth = dense.lanes, dense.depth
-    k = te.reduce_axis((0, dense.steps * depth), "k")
+    step, k = te.reduce_axis((0, dense.steps), "step"), te.reduce_axis((0, depth), "k")
     mask = tirx.const(-(2 ** (8 - plan.bits)), "int8")
 
     def field(v: tirx.Var, s: tirx.Var, part: tirx.Var, lane: tirx.Var, d: tirx.Var) -> tirx.Expr:
@@ -98,9 +98,9 @@ def dense_packed(
     fields = te.compute(shape, field, name="fields")
 
     def product(i: tirx.Var, o: tirx.Var) -> tirx.Expr:
-        step = k // depth
-        weight = fields[o // lanes, step // per_byte, step % per_byte, o % lanes, k % depth]
-        return te.sum(factor(x[i, k], dense.offset) * weight.astype("int32"), axis=k)
+        weight = fields[o // lanes, step // per_byte, step % per_byte, o % lanes, k]
+        data = factor(x[i, step * depth + k], dense.offset)
+        return te.sum(data * weight.astype("int32"), axis=[step, k])
 
     attrs = {
         "qcompile.schedule": "dense_packed",
@@ -123,7 +123,7 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     output = inline_epilogue(sch, sums, fields)
     sch.set_scope(sums, 0, "local")
 
-    dots = DotLoops(sch, sums, replace(plan, together=1))
+    dots = DotLoops(sch, sums, replace(plan, together=1), steps_apart=True)
     i, o, *_ = sch.get_loops(dots.block)
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])

@@ -49,10 +49,12 @@ class DotLoops:
     """The last loop of `sums`, over bytes, split for the dot product.
 
     `block` is the one that multiplies, with the loops of `sums`. `steps` is the loop over what one
-    dot product takes.
+    dot product takes; steps_apart: `sums` has it already, and its last loop is one step.
     """
 
-    def __init__(self, sch: s_tir.Schedule, sums: SBlockRV, plan: DotPlan) -> None:
+    def __init__(
+        self, sch: s_tir.Schedule, sums: SBlockRV, plan: DotPlan, *, steps_apart: bool = False
+    ) -> None:
         self.sch = sch
         self.plan = plan
         self.block, self.sums = sums, sums
@@ -60,11 +62,13 @@ class DotLoops:
         if self.pairs:
             self.sums = sch.cache_write(sums, 0, "local")
             sch.transform_layout(sums, ("write", 0), in_pairs)
-        k = sch.get_loops(sums)[-1]
+        *_, steps, k = sch.get_loops(sums)
+        outer = [] if steps_apart else [None]
         if plan.parts == 1:
-            self.steps, *self.bytes = sch.split(k, [None, plan.together, plan.depth])
+            self.bytes = list(sch.split(k, [*outer, plan.together, plan.depth]))
+            self.steps = steps if steps_apart else self.bytes.pop(0)
             return
-        part = sch.split(k, [None, plan.depth // (2 * plan.parts), plan.parts, 2])[2]
+        part = sch.split(k, [*outer, plan.depth // (2 * plan.parts), plan.parts, 2])[-2]
         self.block = sch.rfactor(part, len(sch.get(sums).writes[0].region))
         sch.set_scope(self.block, 0, "local")
         self.steps, *self.bytes = sch.get_loops(self.block)[-4:]

@@ -9,16 +9,19 @@ from qcompile.schedules.dense_packed import (
     pack_weights,
     plan_dense_packed,
 )
-from qcompile.targets import host_features, load_target
+from qcompile.targets import load_target
 from tests.schedules.kernels import (
+    ARM_TARGETS,
     INT8_TARGETS,
     build,
+    compensated,
     fused_function,
     int8_target,
     reads_only,
     requantized,
     requantized_reference,
     run,
+    runnable,
 )
 
 # (rows, depth, columns): dividing the tiles, then primes and other odd sizes.
@@ -28,12 +31,9 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=INT8_TARGETS)
+@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
-    found = int8_target(request.param)
-    if not found.runs_on(host_features()):
-        pytest.skip(f"this processor cannot run {found.name}")
-    return found
+    return runnable(int8_target(request.param))
 
 
 def operands(plan, depth, seed):
@@ -46,6 +46,10 @@ def operands(plan, depth, seed):
         x[:], w[:] = 255, -largest
     scale = rng.random(plan.dense.columns, "float32") * np.float32(1e-3)
     return x, w, rng.integers(-(2**20), 2**20, plan.dense.columns, dtype="int32"), scale
+
+
+def constants(w, bias, plan):
+    return pack_weights(w, plan), compensated(bias, w, plan.dense.offset)
 
 
 def product(x, w, bias):
@@ -69,7 +73,7 @@ def test_multiplies_and_requantizes(shape, bits, target):
     for seed in range(3):
         x, w, bias, scale = operands(plan, shape[1], seed)
         expected = requantized_reference(product(x, w, bias), scale)
-        y = run(library, [x, pack_weights(w, plan), bias, scale], expected)
+        y = run(library, [x, *constants(w, bias, plan), scale], expected)
         np.testing.assert_array_equal(y, expected)
 
 
@@ -80,7 +84,7 @@ def test_gives_the_sums_and_reads_no_row_beyond_the_last(rows, target):
     x, w, bias, _ = operands(plan, 64, 0)
     library = build(kernel(plan, lambda sums: sums, []), target)
     sums = product(x, w, bias).astype("int32")
-    arrays = [x, pack_weights(w, plan), bias]
+    arrays = [x, *constants(w, bias, plan)]
     np.testing.assert_array_equal(run(library, arrays, sums), sums)
     assert reads_only(library, arrays, sums)
 
