@@ -14,7 +14,7 @@ from pathlib import Path
 
 from qcompile.errors import ModelError
 from qcompile.export.toolchain import Toolchain
-from qcompile.files import cache_root
+from qcompile.files import cache_root, make_folder
 from qcompile.model_device.core import Core
 from qcompile.targets import Target, host_target
 
@@ -95,7 +95,7 @@ def build_plugin() -> Path:
     folder = cache_root() / "model"
     path = folder / f"plugin-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             (Path(work) / "plugin.c").write_bytes(source)
             tools = Toolchain(host_target().architecture, Path(work), lambda text: None)
