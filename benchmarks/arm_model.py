@@ -16,6 +16,7 @@ from pathlib import Path
 import low_bit_networks
 import models
 from arm_layers import alone_table
+from arm_published import DABNN, RIPTIDE, published_table
 from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.commands.model_bench import KIND, ModelBench, ModelledLayer, model_bench
@@ -44,31 +45,6 @@ LAYERS = {
     "classifier": "product, 512 -> 1000",
 }
 SQUARE = [name for name, what in LAYERS.items() if what.startswith("3x3,")]
-
-# (who and where, device, network, milliseconds), one thread; all measured and published.
-PUBLISHED = (
-    ("Larq Compute Engine, README", "Raspberry Pi 4B, A72 1.5 GHz", "QuickNetSmall, W1A1", 27.7),
-    ("Larq Compute Engine, README", "Raspberry Pi 4B, A72 1.5 GHz", "QuickNet, W1A1", 45.0),
-    ("Larq Compute Engine, README", "Raspberry Pi 4B, A72 1.5 GHz", "QuickNetLarge, W1A1", 77.0),
-    ("Larq Compute Engine, README", "Pixel 1, Kryo", "Bi-Real-18, W1A1", 41.6),
-    ("daBNN (ACM MM 2019)", "Pixel 1, Kryo", "Bi-Real-18, W1A1", 61.3),
-    ("daBNN (ACM MM 2019)", "Pixel 1, Kryo", "Bi-Real-18 with its stem, W1A1", 43.2),
-    (
-        "IR-Net's authors' slides, by daBNN",
-        "Raspberry Pi 3B, A53 1.2 GHz",
-        "ResNet-18, W1A1",
-        252.0,
-    ),
-    ("IR-Net's authors' slides, by NCNN", "Raspberry Pi 3B, A53 1.2 GHz", "ResNet-18, fp32", 935.0),
-)
-# (layer, milliseconds): daBNN's binary 3x3 layers on a Pixel 1.
-DABNN = {
-    "layer1.0.conv1": 1.29,
-    "layer2.0.conv2": 0.99,
-    "layer3.0.conv2": 1.02,
-    "layer4.0.conv2": 1.23,
-}
-RIPTIDE = "Riptide (MLSys 2020) measured 4 to 12 times the speed of fp32 on a Raspberry Pi 3"
 
 
 def main() -> None:
@@ -153,12 +129,6 @@ def whole_table(found: dict[str, list[ModelBench]], targets: Sequence[Target]) -
     return Table("Whole networks, one core, MODEL", columns, rows)
 
 
-def published_table() -> Table:
-    """What others measured on boards. Other networks, other conditions: an order of magnitude."""
-    columns = ["who", "device", "network", "measured ms"]
-    return Table("Published, MEASURED, one thread", columns, PUBLISHED)
-
-
 def binary_table(targets: Sequence[Target], found: Sequence[ModelBench]) -> Table:
     """Our binary 3x3 layers, modelled, beside daBNN's on a Pixel 1, measured."""
     rows: list[list[str | int | float]] = []
@@ -183,7 +153,7 @@ def aims(targets: Sequence[Target], found: dict[str, list[ModelBench]]) -> Itera
             if reached < AIM
         ]
         told = ", ".join(missed) or "none"
-        yield f"{target.name}: 3x3 layers of stride 1 below {AIM:.0%} of the limit: {told}."
+        yield f"{target.name}, MODEL: 3x3 layers of stride 1 below {AIM:.0%} of the limit: {told}."
 
 
 def speed_ups(found: dict[str, list[ModelBench]], targets: Sequence[Target]) -> Iterator[str]:

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=TARGETS)
     add_options(parser)
     options = parser.parse_args()
-    columns = ["target", "", "int8 us", *(f"A{a} W{w}" for a, w in BITS)]
+    columns = ["target", "", "int8, MODEL us", *(f"A{a} W{w}" for a, w in BITS)]
     rows = [row for name in options.targets for row in rows_of(name)]
     title = "How many times faster bit planes are than int8, 3x3, by the model of each core"
     finish(Report("break_even", [Table(title, columns, rows)]), options)

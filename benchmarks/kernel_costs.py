@@ -119,7 +119,7 @@ def wider(target: Target) -> Costs:
 
 
 def report(samples: list[Sample], costs: Costs, target: Target, count: int) -> None:
-    """Each layer's kernels, measured and predicted, and how many choices are right."""
+    """Each layer's kernels, measured or modelled, predicted, and the share of right choices."""
     seconds: dict[Work, float] = defaultdict(float)
     for sample in samples:
         seconds[sample.work] += sample.seconds

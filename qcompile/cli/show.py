@@ -82,8 +82,10 @@ def show_target(target: Target) -> None:
 
 def dot_product(target: Target) -> str:
     """The instruction that multiplies and sums int8 on that target."""
-    if target.architecture.name != "x86_64":
-        names = {"i8mm": "i8mm (usmmla)", "dotprod": "sdot", "neon": "smlal, sadalp"}
+    if target.architecture.name == "armv7":
+        return "vmlal, vpadal"
+    if target.architecture.name == "aarch64":
+        names = {"i8mm": "usmmla", "dotprod": "sdot", "neon": "smlal, sadalp"}
         return next(text for name, text in names.items() if name in target.features)
     if "avx512vnni" in target.features:
         return "AVX512-VNNI"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from qcompile.errors import ModelError
 from qcompile.export.toolchain import Toolchain
-from qcompile.files import cache_root
+from qcompile.files import cache_root, make_folder
 from qcompile.model_device.core import Core
 from qcompile.targets import Target, host_target
 
@@ -51,16 +51,14 @@ def run_counted(
 ) -> Trace:
     """The counts of one run, per step of a network after `warmup` of its inferences.
 
-    warmup None counts the whole program as step 0. Raises ModelError.
+    warmup None counts the whole program as step 0. Raises ModelError when the emulator is missing,
+    the program fails, or marks no step.
     """
     wide = target.architecture.name == "aarch64"
     emulator = find_tool("qemu-aarch64" if wide else "qemu-arm", INSTALL)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "counts"
-        options = [f"out={output}", f"line={core.line_bytes}"]
-        options += ["marks=off"] if warmup is None else [f"warmup={warmup}"]
-        options += [f"cache={sets}x{ways}" for sets, ways in core.caches(target)]
-        plugin = ",".join([str(build_plugin()), *options])
+        plugin = ",".join([str(build_plugin()), *_options(output, target, core, warmup)])
         # The stack begins below a program's path and variables: with equal ones the caches see the
         # same addresses, whatever the folder of the executable.
         program = Path(folder) / "program"
@@ -82,13 +80,22 @@ def run_counted(
     return trace
 
 
+def _options(output: Path, target: Target, core: Core, warmup: int | None) -> list[str]:
+    """The options of `plugin.c`."""
+    return [
+        *(f"out={output}", f"line={core.line_bytes}"),
+        "marks=off" if warmup is None else f"warmup={warmup}",
+        *(f"cache={sets}x{ways}" for sets, ways in core.caches(target)),
+    ]
+
+
 def build_plugin() -> Path:
     """The plugin, compiled at its first use."""
     source = (files("qcompile.model_device") / "plugin.c").read_bytes()
     folder = cache_root() / "model"
     path = folder / f"plugin-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             (Path(work) / "plugin.c").write_bytes(source)
             tools = Toolchain(host_target().architecture, Path(work), lambda text: None)

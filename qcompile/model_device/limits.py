@@ -1,15 +1,20 @@
-"""The arithmetic limit of a core: what its best instructions do when all data is in registers."""
+"""The arithmetic limit of a 64-bit core: what its best instructions do on data in registers.
 
+In products and sums a cycle, by LLVM's model of the core. Both raise ModelError for other targets.
+"""
+
+from qcompile.errors import ModelError
 from qcompile.model_device.core import load_core
 from qcompile.model_device.mca import Texts, block_cycles
 from qcompile.targets import Target
+from qcompile.targets.arm import AARCH64
 
 SUMS = 16  # independent accumulators: more than latency times throughput of any core here
 GROUP = 8  # instructions of a kind in a row: in-order cores would wait between dependent ones
 
 
 def int8_limit(target: Target) -> float:
-    """Products and sums of int8 in a cycle, of a 64-bit target's best instruction set."""
+    """Products and sums of int8 in a cycle, of the target's best instruction set."""
     if "i8mm" in target.features:
         return _rate(_sums("smmla v{s}.4s, v0.16b, v1.16b"), 32 * SUMS, target)
     if "dotprod" in target.features:
@@ -32,11 +37,6 @@ def bit_limit(target: Target) -> float:
     return _rate(_sums(*counts), 128 * SUMS, target)
 
 
-def float_limit(target: Target) -> float:
-    """Products and sums of float32 in a cycle."""
-    return _rate(_sums("fmla v{s}.4s, v0.4s, v1.4s"), 4 * SUMS, target)
-
-
 def _sums(*kinds: str) -> Texts:
     """Instructions on temporaries v2 and up, for accumulators v16 and up, in groups."""
     return tuple(
@@ -48,6 +48,8 @@ def _sums(*kinds: str) -> Texts:
 
 
 def _rate(body: Texts, products: int, target: Target) -> float:
+    if target.architecture != AARCH64:
+        raise ModelError(f"{target.name}: the limits of {AARCH64.name} targets alone are known")
     found = block_cycles([body], load_core(target), str(target.llvm["mtriple"]))[body]
     assert found.unknown == 0, body
     return products / found.cycles

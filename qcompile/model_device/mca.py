@@ -15,11 +15,11 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from qcompile.errors import ModelError
-from qcompile.files import cache_root
+from qcompile.files import cache_root, make_folder
 from qcompile.model_device.core import Core
 from qcompile.model_device.disassembly import INSTALL, all_features
 from qcompile.model_device.emulate import find_tool
@@ -41,12 +41,11 @@ class BlockCycles:
 
 
 def block_cycles(blocks: Sequence[Texts], core: Core, triple: str) -> dict[Texts, BlockCycles]:
-    """The cycles of each block of instructions."""
+    """The cycles of each block of instructions. Raises ModelError or OutputError."""
     tool = find_tool("llvm-mca-19", INSTALL)
-    folder = cache_root() / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(folder / "mca-19.sqlite", timeout=60)) as store, store:
-        store.execute("create table if not exists cycles (key text primary key, c real, u integer)")
+    command = [tool, f"-mtriple={triple}", f"-mcpu={core.schedule}"]
+    command += [all_features(triple)] if triple.startswith("arm") else []
+    with _opened() as store:
         keys = {block: _key(block, core.schedule, triple) for block in blocks}
         found = _stored(store, keys)
         missing = [block for block in keys if block not in found]
@@ -54,13 +53,29 @@ def block_cycles(blocks: Sequence[Texts], core: Core, triple: str) -> dict[Texts
             lower = max((a for a, _, _ in ITERATIONS if a < limit), default=0)
             fitting = [block for block in missing if lower < len(block) <= limit]
             for part in _parts(fitting):
-                command = [tool, f"-mtriple={triple}", f"-mcpu={core.schedule}"]
-                command += [all_features(triple)] if triple.startswith("arm") else []
                 new = _steady(command, part, few, many)
                 rows = [(keys[block], got.cycles, got.unknown) for block, got in new.items()]
-                store.executemany("insert or ignore into cycles values (?, ?, ?)", rows)
+                with store:  # what is found is kept at once, and nobody waits for the next part
+                    store.executemany("insert or ignore into cycles values (?, ?, ?)", rows)
                 found |= new
     return found
+
+
+@contextmanager
+def _opened() -> Iterator[sqlite3.Connection]:
+    """The cycles of known blocks, in the user's cache."""
+    folder = cache_root() / "model"
+    make_folder(folder)
+    path = folder / "mca-19.sqlite"
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as store:
+            store.execute(
+                "create table if not exists cycles (key text primary key, c real, u integer)"
+            )
+            yield store
+    except sqlite3.Error as error:
+        hint = "remove it, or set XDG_CACHE_HOME to another folder"
+        raise ModelError(f"{path}: {error}; {hint}") from error
 
 
 def _key(block: Texts, schedule: str, triple: str) -> str:

@@ -284,6 +284,33 @@ static void time_samples(const struct options *options, const struct call *call,
     }
 }
 
+/* Seconds by [call][run]. */
+static double *time_layers(const struct variant *variant, const struct call *call, int runs) {
+    static int64_t measured[MOST_STEPS + 1];
+    const size_t bytes = sizeof(double) * (size_t)runs * (size_t)variant->call_count;
+    double *times = memset(allocate(bytes), 0, bytes);
+    profile = measured;
+    for (int k = 0; k < runs; ++k) {
+        run_once(variant->network, call);
+        for (int step = 0; step < variant->network->step_count; ++step) {
+            times[(size_t)variant->call_of[step] * runs + k] += (double)measured[step] * 1e-9;
+        }
+    }
+    return times;
+}
+
+static void print_head(const struct options *options, int runs) {
+    const char *which = VARIANTS > 1 ? options->variant->name : "";
+    if (options->json) {
+        printf("{\"name\": \"%s\", ", NAME);
+        printf(VARIANTS > 1 ? "\"variant\": \"%s\", " : "%s", which);
+        printf("\"threads\": %d, ", options->threads);
+    } else {
+        printf("%s%s%s: %d runs, threads: %d\n", NAME, VARIANTS > 1 ? ", " : "", which, runs,
+               options->threads);
+    }
+}
+
 int main(int count, char **arguments) {
     (void)count;
     const struct options options = parse(arguments);
@@ -317,32 +344,12 @@ int main(int count, char **arguments) {
             seconds[k] = time_run(network, &call);
         }
     }
-    double *times = NULL;
-    if (options.per_layer) {
-        static int64_t measured[MOST_STEPS + 1];
-        times = allocate(sizeof *times * (size_t)runs * (size_t)variant->call_count);
-        memset(times, 0, sizeof *times * (size_t)runs * (size_t)variant->call_count);
-        profile = measured;
-        for (int k = 0; k < runs; ++k) {
-            run_once(network, &call);
-            for (int step = 0; step < network->step_count; ++step) {
-                times[(size_t)variant->call_of[step] * runs + k] += (double)measured[step] * 1e-9;
-            }
-        }
-    }
+    double *times = options.per_layer ? time_layers(variant, &call, runs) : NULL;
     for (int k = 0; options.samples == 0 && k < options.output_files; ++k) {
         write_file(options.output[k], data[network->inputs + k],
                    ports[network->inputs + k].bytes);
     }
-    const char *which = VARIANTS > 1 ? variant->name : "";
-    if (options.json) {
-        printf("{\"name\": \"%s\", ", NAME);
-        printf(VARIANTS > 1 ? "\"variant\": \"%s\", " : "%s", which);
-        printf("\"threads\": %d, ", options.threads);
-    } else {
-        printf("%s%s%s: %d runs, threads: %d\n", NAME, VARIANTS > 1 ? ", " : "", which, runs,
-               options.threads);
-    }
+    print_head(&options, runs);
     print_times(seconds, runs, options.json);
     if (options.per_layer) {
         print_layers(variant, times, runs, options.json);

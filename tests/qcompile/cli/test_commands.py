@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cli_fakes import SCORES, write_bundle
 
-from qcompile import bench, check, compile, list_targets
+from qcompile import bench, check, compile, list_targets, load_target
 from qcompile.commands.peers import PeerFailed
 from qcompile.errors import InvalidInput, MissingPackage
 from qcompile.layerwise import Difference, LayerAgreement
@@ -223,6 +223,21 @@ def test_lists_targets(cli):
     assert code == 0 and all(name in out for name in list_targets())
     code, out, _ = cli("targets", "alderlake")
     assert code == 0 and "AVX-VNNI" in out and "Golden Cove" in out
+
+
+@pytest.mark.parametrize(
+    ("target", "instruction"),
+    [
+        *(("rpi3", "smlal, sadalp"), ("rpi5", "sdot"), ("neoverse-n2", "usmmla")),
+        ("armv7-a9", "vmlal, vpadal"),
+    ],
+)
+def test_tells_of_targets_for_boards(cli, target, instruction):
+    architecture = load_target(target).architecture.name
+    code, out, _ = cli("targets", target)
+    assert code == 0
+    assert re.search(rf"^runs here:\s+no: this machine is no {architecture}$", out, re.MULTILINE)
+    assert re.search(rf"^int8 dot product:\s+{instruction}$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
