@@ -62,6 +62,11 @@ def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> 
             f"{device}: {manifest.folder} is compiled for {manifest.architecture}, "
             f"the modelled core is {target.architecture.name}; compile it for {target.name}"
         )
+    if missing := [name for name in manifest.features if name not in target.features]:
+        raise DeviceError(
+            f"{device}: {target.name} lacks {', '.join(missing)}, which the code of "
+            f"{manifest.folder} uses; compile it for {target.name}"
+        )
     options = OPTIONS if variant is None else (*OPTIONS, "--variant", variant)
     found = estimate(executable(manifest), target, options, warmup=1)
     return ModelBench(

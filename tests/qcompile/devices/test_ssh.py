@@ -77,7 +77,9 @@ def test_tells_a_wrong_key(board):
 
 def test_tells_a_wrong_host_key(board):
     board.know("other_key")
-    with pytest.raises(DeviceError, match="host key is unknown or has changed"):
+    known = rf"'\[127.0.0.1\]:{board.address.rpartition(':')[2]}'"
+    message = f"host key is unknown or has changed.*`ssh-keygen -R {known}` first"
+    with pytest.raises(DeviceError, match=message):
         open_device(board.address)
 
 
@@ -92,7 +94,10 @@ def test_tells_that_there_is_no_such_host(board):
         open_device("ssh://nowhere.invalid")
 
 
-@pytest.mark.parametrize("name", ["ssh://", "ssh:board", "ssh://-oProxyCommand=x", "ssh://a:b"])
+@pytest.mark.parametrize(
+    "name",
+    ["ssh://", "ssh:board", "ssh://-oProxyCommand=x", "ssh://-oProxyCommand=x@board", "ssh://a:b"],
+)
 def test_tells_a_wrong_address(name):
     with pytest.raises(DeviceError, match="expected ssh://user@host"):
         open_device(name)
