@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.placed import executable
-from qcompile.errors import DeviceError
+from qcompile.errors import BundleError, DeviceError
 from qcompile.model_device import Estimate, StepEstimate, estimate
 from qcompile.targets import load_target
 
@@ -67,8 +67,11 @@ def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> 
             f"{device}: {target.name} lacks {', '.join(missing)}, which the code of "
             f"{manifest.folder} uses; compile it for {target.name}"
         )
+    program = executable(manifest)
+    if not program.is_file():
+        raise BundleError(f"{program}: there is no such file; compile the model again")
     options = OPTIONS if variant is None else (*OPTIONS, "--variant", variant)
-    found = estimate(executable(manifest), target, options, warmup=1)
+    found = estimate(program, target, options, warmup=1)
     return ModelBench(
         manifest=manifest,
         device=device,

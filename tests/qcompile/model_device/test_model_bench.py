@@ -81,3 +81,10 @@ def test_refuses_a_bundle_for_a_core_that_can_more(bundle, tmp_path, capfd):
     capfd.readouterr()
     assert main(["bench", str(other), "--device", "model:rpi4"]) == 1
     assert "rpi4 lacks dotprod, which the code of" in capfd.readouterr().err
+
+
+def test_tells_that_the_executable_is_missing(bundle, tmp_path, capfd):
+    other = shutil.copytree(bundle, tmp_path / "other", ignore=shutil.ignore_patterns("*_bench"))
+    capfd.readouterr()
+    assert main(["bench", str(other), "--device", "model:rpi4"]) == 1
+    assert "_bench: there is no such file" in capfd.readouterr().err
