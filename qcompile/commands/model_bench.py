@@ -52,8 +52,8 @@ class ModelBench:
 def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> ModelBench:
     """The modelled cycles of one inference of the bundle; `device` is model:TARGET.
 
-    Raises DeviceError when the bundle is of another architecture than the target, ModelError when
-    the model is impossible here or the bundle needs what the target lacks.
+    Raises DeviceError when the bundle is of another architecture than the target or needs what it
+    lacks, BundleError when its program is missing, ModelError when the model is impossible here.
     """
     manifest = read_manifest(bundle, variant)
     target = load_target(device.removeprefix(KIND))
