@@ -1,6 +1,8 @@
 """A board by ssh: what runs there, what is left there, and every way that it can fail."""
 
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,26 @@ def test_keeps_the_rounds_of_a_board_that_disappears(board, sums):
     found = bench(sums, device=board.address, repeat=70, progress=unplug)
     assert found.latencies[0].inferences == 30
     assert board.address in found.lost and "3 rounds" in found.lost
+
+
+def test_an_interrupted_program_ends(board, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), open_device(board.address) as device:
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            device.shell(f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60'")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "status")
+    deadline_s = time.monotonic() + 10
+    while runs := status.exists() and "(zombie)" not in status.read_text():
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(0.05)
+    assert not runs
 
 
 def test_tells_that_the_folder_is_gone(board):
