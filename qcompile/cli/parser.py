@@ -92,7 +92,7 @@ DEVICES = """\
 examples:
   qcompile devices                     this machine, emulators, and how to name boards
   qcompile devices qemu:cortex-a53     one device: its processor, and whether programs run on it
-
+  qcompile devices ssh://pi@raspberrypi
 """
 
 DEMO = """\
@@ -115,9 +115,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
-    devices.add_argument(
-        "device", nargs="?", metavar="D", help="a device, in one of the forms above"
-    )
+    forms = "local, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
+    devices.add_argument("device", nargs="?", metavar="D", help=forms)
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
     demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
     arguments = parser.parse_args(argv)

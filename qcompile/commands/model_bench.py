@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.placed import executable
-from qcompile.errors import DeviceError
+from qcompile.errors import BundleError, DeviceError
 from qcompile.model_device import Estimate, StepEstimate, estimate
 from qcompile.targets import load_target
 
@@ -52,8 +52,8 @@ class ModelBench:
 def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> ModelBench:
     """The modelled cycles of one inference of the bundle; `device` is model:TARGET.
 
-    Raises DeviceError when the bundle is of another architecture than the target, ModelError when
-    the model is impossible here or the bundle needs what the target lacks.
+    Raises DeviceError when the bundle is of another architecture than the target or needs what it
+    lacks, BundleError when its program is missing, ModelError when the model is impossible here.
     """
     manifest = read_manifest(bundle, variant)
     target = load_target(device.removeprefix(KIND))
@@ -62,8 +62,16 @@ def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> 
             f"{device}: {manifest.folder} is compiled for {manifest.architecture}, "
             f"the modelled core is {target.architecture.name}; compile it for {target.name}"
         )
+    if missing := [name for name in manifest.features if name not in target.features]:
+        raise DeviceError(
+            f"{device}: {target.name} lacks {', '.join(missing)}, which the code of "
+            f"{manifest.folder} uses; compile it for {target.name}"
+        )
+    program = executable(manifest)
+    if not program.is_file():
+        raise BundleError(f"{program}: there is no such file; compile the model again")
     options = OPTIONS if variant is None else (*OPTIONS, "--variant", variant)
-    found = estimate(executable(manifest), target, options, warmup=1)
+    found = estimate(program, target, options, warmup=1)
     return ModelBench(
         manifest=manifest,
         device=device,

@@ -49,7 +49,7 @@ def expect_architecture(name: str, processor: Processor, architecture: str) -> N
         )
     raise DeviceError(
         f"{name}: its processor is {processor.machine}, the program is for {architecture}: "
-        "compile for a target of that processor"
+        "compile for a target of that processor, or take another device"
     )
 
 

@@ -43,7 +43,12 @@ def find_emulator(architecture: str) -> Emulator:
     if found is None:
         raise DeviceError(f"qemu: there is no {name} on this machine; {HINT}")
     version = re.search(r"version (\S+)", _ask(found, "--version"))
-    return Emulator(architecture, Path(found), version.group(1) if version else "?", _models(found))
+    models = _models(found)
+    if version is None or not models:
+        raise DeviceError(
+            f"{found}: does not work as an emulator: `{found} -cpu help` fails; {HINT}"
+        )
+    return Emulator(architecture, Path(found), version.group(1), models)
 
 
 def emulators() -> list[Emulator]:

@@ -13,6 +13,7 @@ from qcompile.errors import DeviceError, DeviceLost
 BEGIN, END = "@qcompile-begin", "@qcompile-end"
 
 GONE = 120  # the exit code that says that the folder is not there
+RUNNING = "qcompile.running"  # holds the process group of a script that runs
 
 
 class Remote(Device):
@@ -38,7 +39,10 @@ class Remote(Device):
         self.folder = made.output.strip()
 
     def shell(self, script: str) -> Finished:
-        done = self._answer(f"cd {shlex.quote(self._place())} || exit {GONE}; {script}")
+        done = self._answer(
+            f"cd {shlex.quote(self._place())} || exit {GONE}; echo $$ > {RUNNING}; "
+            f"({script}); code=$?; rm -f {RUNNING}; exit $code"
+        )
         if done.code == GONE:
             raise DeviceLost(f"{self.name}: its folder is gone; was it restarted?")
         return done
@@ -47,7 +51,10 @@ class Remote(Device):
         if self.folder is None:
             return
         try:
-            self._answer(f"rm -rf {shlex.quote(self.folder)}")
+            place = shlex.quote(self.folder)
+            # Of an interrupted command, the program goes on: nothing else ends it.
+            end = f'read group < {place}/{RUNNING} && kill -s TERM -- "-$group"'
+            self._answer(f"({end}) 2> /dev/null; rm -rf {place}")
         except DeviceLost:
             pass  # with everything on it
         finally:

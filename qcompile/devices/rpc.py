@@ -15,6 +15,7 @@ from qcompile.devices.device import Device, Finished
 from qcompile.errors import DeviceError, DeviceLost
 
 ADDRESS = re.compile(r"rpc://(?P<host>[^/:\s]+):(?P<port>\d+)/(?P<key>[^/\s]+)")
+LAST_PORT = 65_535
 CONNECT_S = 10
 SCRIPT, OUTPUT, MESSAGES = "qcompile.script", "qcompile.output", "qcompile.messages"
 SHIM, FUNCTION = "qcompile.so", "qcompile_run"
@@ -30,8 +31,10 @@ class Rpc(Device):
     def __init__(self, name: str) -> None:
         """Waits for a board of that key to be free. Raises DeviceError when there is none."""
         found = ADDRESS.fullmatch(name)
-        if found is None:
-            raise DeviceError(f"{name}: expected rpc://host:port/key")
+        if found is None or int(found["port"]) > LAST_PORT:
+            raise DeviceError(
+                f"{name}: expected rpc://host:port/key, with a port up to {LAST_PORT}"
+            )
         self.name = name
         self._session: Any = _request(name, found["host"], int(found["port"]), found["key"])
         try:

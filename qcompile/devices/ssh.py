@@ -14,14 +14,14 @@ from qcompile.errors import DeviceError
 
 CONNECT_S, ALIVE_S, ALIVE_COUNT = 10, 5, 3  # a board that is silent for 15 seconds is gone
 ADDRESS = re.compile(
-    r"ssh://(?:(?P<user>[^@/:\s]+)@)?(?P<host>[^@/:\s-][^@/:\s]*)(?::(?P<port>\d+))?/?"
+    r"ssh://(?:(?P<user>[^@/:\s-][^@/:\s]*)@)?(?P<host>[^@/:\s-][^@/:\s]*)(?::(?P<port>\d+))?/?"
 )
 
 # What ssh says, and what to do about it.
 CAUSES = {
     "Host key verification failed": (
         "its host key is unknown or has changed: compare it and run `ssh {address}` once; if the "
-        "board was set up anew, `ssh-keygen -R {host}` first"
+        "board was set up anew, `ssh-keygen -R {known}` first"
     ),
     "Permission denied": (
         "it takes none of your keys: `ssh-copy-id {address}` (a key with a passphrase must be in "
@@ -48,6 +48,8 @@ class Ssh(Remote):
         user = f"{found['user']}@" if found["user"] else ""
         port = ["-p", found["port"]] if found["port"] else []
         self.address = " ".join([*port, f"{user}{self.host}"])
+        # As ssh writes it into its file of known hosts.
+        self.known = f"'[{self.host}]:{found['port']}'" if found["port"] else self.host
         ssh = expect_program("ssh", "`apt-get install openssh-client` adds it")
         self._control = Path(tempfile.mkdtemp(prefix="qcompile."))
         options = {
@@ -94,7 +96,7 @@ class Ssh(Remote):
     def unreachable(self, done: Finished) -> DeviceError:
         for text, cause in CAUSES.items():
             if text in done.messages and self.folder is None:
-                told = cause.format(host=self.host, address=self.address)
+                told = cause.format(host=self.host, known=self.known, address=self.address)
                 return DeviceError(f"{self.name}: {told} (ssh: {text})")
         return super().unreachable(done)
 

@@ -18,6 +18,9 @@ COMPILE_FLAGS = (
     *("-Wall", "-Wextra", "-Werror"),
 )
 
+NO_SPACE = ("NoSpaceLeft", "No space left")
+MOST_LINES = 20  # of a message
+
 # Debug sections grow the archive, and name what no user has.
 RELOCATABLE_SCRIPT = """\
 SECTIONS { /DISCARD/ : { *(.debug*) *(.rela.debug*) *(.comment) *(.llvm_addrsig) *(.eh_frame) } }
@@ -105,7 +108,18 @@ class Toolchain:
             raise ToolchainError(f"zig cannot be run: {error.strerror}") from error
         if done.returncode != 0:
             told = (done.stderr or done.stdout).strip() or _end(done.returncode)
-            raise ToolchainError(f"zig {arguments[0]} failed:\n{told}")
+            raise ToolchainError(f"zig {arguments[0]} failed:\n{self._condensed(told)}")
+
+    def _condensed(self, told: str) -> str:
+        """What Zig said, in few lines: of a full disk it tells for every file of its library."""
+        if any(text in told for text in NO_SPACE):
+            return (
+                f"the disk of {cache_folder()} or of {self.work} is full: make room, or set "
+                "XDG_CACHE_HOME or TMPDIR to a folder of another disk"
+            )
+        lines = told.splitlines()
+        left_out = [f"({len(lines) - MOST_LINES} more lines)"] if len(lines) > MOST_LINES else []
+        return "\n".join([*lines[:MOST_LINES], *left_out])
 
 
 def cache_folder() -> Path:

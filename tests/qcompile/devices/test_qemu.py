@@ -80,6 +80,14 @@ def test_tells_how_to_get_an_emulator(monkeypatch):
     assert [entry.reachable for entry in entries] == [False] * 3
 
 
+def test_tells_that_an_emulator_does_not_work(monkeypatch, tmp_path):
+    (tmp_path / "qemu-aarch64").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "qemu-aarch64").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(DeviceError, match=r"/qemu-aarch64: does not work .*`apt-get install qemu"):
+        open_device("qemu", "aarch64")
+
+
 def test_a_bundle_for_another_processor_does_not_run_in_process(samples, tmp_path):
     from qcompile.targets import host_architecture
 

@@ -127,7 +127,10 @@ def test_tells_that_there_is_no_tracker():
         open_device(f"rpc://127.0.0.1:{free_port()}/board")
 
 
-@pytest.mark.parametrize("name", ["rpc://", "rpc://host/key", "rpc://host:1", "rpc://host:1/"])
+@pytest.mark.parametrize(
+    "name",
+    ["rpc://", "rpc://host/key", "rpc://host:1", "rpc://host:1/", f"rpc://localhost:{10**30}/key"],
+)
 def test_tells_a_wrong_address(name):
     with pytest.raises(DeviceError, match="expected rpc://host:port/key"):
         open_device(name)

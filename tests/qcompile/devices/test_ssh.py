@@ -1,6 +1,8 @@
 """A board by ssh: what runs there, what is left there, and every way that it can fail."""
 
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +79,9 @@ def test_tells_a_wrong_key(board):
 
 def test_tells_a_wrong_host_key(board):
     board.know("other_key")
-    with pytest.raises(DeviceError, match="host key is unknown or has changed"):
+    known = rf"'\[127.0.0.1\]:{board.address.rpartition(':')[2]}'"
+    message = f"host key is unknown or has changed.*`ssh-keygen -R {known}` first"
+    with pytest.raises(DeviceError, match=message):
         open_device(board.address)
 
 
@@ -92,7 +96,10 @@ def test_tells_that_there_is_no_such_host(board):
         open_device("ssh://nowhere.invalid")
 
 
-@pytest.mark.parametrize("name", ["ssh://", "ssh:board", "ssh://-oProxyCommand=x", "ssh://a:b"])
+@pytest.mark.parametrize(
+    "name",
+    ["ssh://", "ssh:board", "ssh://-oProxyCommand=x", "ssh://-oProxyCommand=x@board", "ssh://a:b"],
+)
 def test_tells_a_wrong_address(name):
     with pytest.raises(DeviceError, match="expected ssh://user@host"):
         open_device(name)
@@ -129,6 +136,26 @@ def test_keeps_the_rounds_of_a_board_that_disappears(board, sums):
     found = bench(sums, device=board.address, repeat=70, progress=unplug)
     assert found.latencies[0].inferences == 30
     assert board.address in found.lost and "3 rounds" in found.lost
+
+
+def test_an_interrupted_program_ends(board, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), open_device(board.address) as device:
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            device.shell(f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60'")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "status")
+    deadline_s = time.monotonic() + 10
+    while runs := status.exists() and "(zombie)" not in status.read_text():
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(0.05)
+    assert not runs
 
 
 def test_tells_that_the_folder_is_gone(board):

@@ -218,6 +218,22 @@ def test_a_compiler_that_ends_silently_is_told(tmp_path, monkeypatch, end, told)
         Toolchain(X86_64, tmp_path, print).compile("x.c", "x.o")
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("warning: /lib/x.zig: NoSpaceLeft", "or of .* is full: make"),
+        ("odd", r"\(980 more lines\)"),
+    ],
+)
+def test_a_thousand_lines_of_a_compiler_are_condensed(tmp_path, monkeypatch, line, told):
+    (tmp_path / "zig").write_text(f"#!/bin/sh\nyes '{line}' | head -n 1000 >&2\nexit 1\n")
+    (tmp_path / "zig").chmod(0o755)
+    monkeypatch.setattr("qcompile.export.toolchain._zig_path", lambda: str(tmp_path / "zig"))
+    with pytest.raises(ToolchainError, match=told) as raised:
+        Toolchain(X86_64, tmp_path, print).compile("x.c", "x.o")
+    assert len(str(raised.value).splitlines()) < 25
+
+
 def test_a_cache_that_cannot_be_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -72,3 +72,19 @@ def test_refuses_what_cannot_be_modelled(bundle, capfd, options, message):
     capfd.readouterr()
     assert main(["bench", str(bundle), *options]) == 1
     assert message in capfd.readouterr().err
+
+
+def test_refuses_a_bundle_for_a_core_that_can_more(bundle, tmp_path, capfd):
+    other = shutil.copytree(bundle, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "features": ["neon", "dotprod"]}))
+    capfd.readouterr()
+    assert main(["bench", str(other), "--device", "model:rpi4"]) == 1
+    assert "rpi4 lacks dotprod, which the code of" in capfd.readouterr().err
+
+
+def test_tells_that_the_executable_is_missing(bundle, tmp_path, capfd):
+    other = shutil.copytree(bundle, tmp_path / "other", ignore=shutil.ignore_patterns("*_bench"))
+    capfd.readouterr()
+    assert main(["bench", str(other), "--device", "model:rpi4"]) == 1
+    assert "_bench: there is no such file" in capfd.readouterr().err
