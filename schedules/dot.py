@@ -10,14 +10,16 @@ class Dot:
     """An instruction sequence `sums[lane] += (a[0:depth] - offset) . b[lane, 0:depth]`.
 
     a is uint8 and shared by the lanes, b int8, sums int32; `offset` is 128 where the instructions
-    multiply signed bytes alone. It takes up to `together` such steps at once, a power of two:
-    neighbours in `a`, which one load brings. Runs of data are filled up to multiples of `unit`
-    bytes. With `parts`, a vector of sums is as many registers, of partial sums for each lane, which
-    are added up at the end: part p has the products of the bytes (2 p, 2 p + 1) of each 2 * parts.
-    It takes `rows` rows of data at once, whose sums share registers.
-    It keeps `held` registers for each vector of `b` that is in use,
-    and `spare` more must be free. Costs are in units of the sequence itself: to bring `depth` bytes
-    of `a`, or a vector of `b`, into registers. `in_flight` of them hide their latency.
+    multiply signed bytes alone, and is the same for all dot products of a target. The sequence
+    takes up to `together` such steps at once, a power of two: neighbours in `a`, which one load
+    brings; runs of data are filled up to multiples of `unit` bytes. With `parts`, a vector of sums
+    is as many registers, of partial sums for each lane, which are added up at the end: part p has
+    the products of the bytes (2 p, 2 p + 1) of each 2 * parts. `rows` rows of data are taken at
+    once, whose sums share registers.
+
+    It keeps `held` registers for each vector of `b` that is in use, and `spare` more must be free.
+    Costs are in units of the sequence itself: to bring `depth` bytes of `a`, or a vector of `b`,
+    into registers. `in_flight` of them hide their latency.
     """
 
     name: str
