@@ -24,7 +24,7 @@ from statistics import median
 
 from qcompile.measure.clock import QUICK, THOROUGH, seconds_of
 from qcompile.measure.fit import Sample, fit
-from qcompile.measure.layers import grid, quick_grid, random_grid
+from qcompile.measure.layers import grid, modelled_grid, quick_grid, random_grid
 from qcompile.measure.modelled import modelled_seconds
 from qcompile.measure.samples import measure
 from qcompile.model_device.core import load_core
@@ -90,7 +90,7 @@ def modelled(target: Target) -> Costs:
     """The table of an ARM target by the model of its core; its test is printed."""
     core = load_core(target)
     source = f"modelled, not measured: benchmarks/kernel_costs.py on the model of {core.name}"
-    costs = fit(measure(quick_grid(), target, modelled_seconds), source)
+    costs = fit(measure(modelled_grid(), target, modelled_seconds), source)
     tested = measure(random_grid(MODELLED), target, modelled_seconds)
     report(tested, costs, target, MODELLED)
     return costs

@@ -22,6 +22,7 @@ from qcompile.targets import Target
 BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (3, 3), (4, 4)]
 RANDOM_BITS = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (4, 2), (3, 3), (4, 4), (8, 2)]
 QUICK_BITS = [(1, 1), (2, 2)]
+MORE_BITS = [(3, 1), (3, 3), (4, 4)]
 INT8_BITS = (8, 8)
 # (size, inputs, outputs) of images
 CONVOLUTIONS = [
@@ -75,6 +76,14 @@ def quick_grid() -> Iterator[LayerShape]:
     yield from (convolution(*sizes, INT8_BITS) for sizes in CONVOLUTIONS)
     yield from (product(*sizes, INT8_BITS) for sizes in PRODUCTS if prod(sizes) < QUICK_PRODUCTS_OF)
     for bits in QUICK_BITS:
+        yield from (convolution(*sizes, bits) for sizes in QUICK_CONVOLUTIONS)
+        yield from (product(*sizes, bits) for sizes in QUICK_PRODUCTS)
+
+
+def modelled_grid() -> Iterator[LayerShape]:
+    """The quick grid, and layers of more planes: on ARM they are near to what int8 takes."""
+    yield from quick_grid()
+    for bits in MORE_BITS:
         yield from (convolution(*sizes, bits) for sizes in QUICK_CONVOLUTIONS)
         yield from (product(*sizes, bits) for sizes in QUICK_PRODUCTS)
 
