@@ -43,10 +43,11 @@ def _conv2d_int8(plan: Conv2dPlan, operands: Sequence[te.Tensor], layer: str) ->
 
 
 def _dense_int8(plan: dense_int8.DensePlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
-    x, w, *bias = operands
     if plan.batch:
+        x, w = operands
         return batch_matmul_int8(x, w, plan, layer)
-    return dense_int8.dense_int8(x, w, *bias, plan, layer)
+    x, w, bias = operands
+    return dense_int8.dense_int8(x, w, bias, plan, layer)
 
 
 def _input_and_weights(plan: Any) -> tuple[tuple[int, ...], ...]:
