@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import DenseBitsPlan, pack_weights, plan_dense_bits
+from qcompile.schedules.dense_bits import pack_weights
+from qcompile.schedules.dense_bits_plan import DenseBitsPlan, plan_dense_bits
 from qcompile.targets import host_features, load_target
 from tests.schedules.bit_products import arrays_of, kernel, operands
 from tests.schedules.bits import WIDTHS, Width, packed_words, weighted_sum
