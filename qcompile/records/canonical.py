@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WORKLOAD_DIGITS = 16
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical(value: Any) -> str:
@@ -13,7 +14,7 @@ def canonical(value: Any) -> str:
 
     Raises ValueError or TypeError for what JSON cannot say: NaN, infinity, other types.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return ENCODER.encode(value)
 
 
 def workload_of(operator: str, problem: Mapping[str, Any], epilogue: Sequence[str]) -> str:

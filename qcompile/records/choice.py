@@ -142,6 +142,6 @@ def _medians(group: Iterable[Record]) -> dict[str, float]:
     """The seconds of each decisions, by their key."""
     medians: dict[str, list[float]] = defaultdict(list)
     for record in group:
-        if record.seconds is not None:
-            medians[record.decisions_key].append(statistics.median(record.seconds))
+        if record.median_s is not None:
+            medians[record.decisions_key].append(record.median_s)
     return {key: statistics.median(values) for key, values in medians.items()}

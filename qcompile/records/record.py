@@ -1,5 +1,6 @@
 """A tuning record: one candidate of one workload, measured once, as one line of JSON."""
 
+import functools
 import json
 import math
 import re
@@ -7,7 +8,6 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from functools import cached_property
 from typing import Any, NoReturn
 
 from qcompile.errors import InvalidRecord, OtherFormat
@@ -27,6 +27,13 @@ from qcompile.records.parts import (
 FORMAT = 1
 START = b'{"format": '  # of every line, and never inside one: quotes in texts are escaped
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+def _not_a_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+DECODER = json.JSONDecoder(parse_constant=_not_a_number)
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,17 @@ class Record:
         expect(self.seconds is None or _times(self.seconds), "seconds", self.seconds, TIMES)
         expect_count(self.threads, "threads")
         expect(_moment(self.time), "time", self.time, "UTC as 2026-11-21T14:00:00Z")
-        _expect_json(self.problem, "problem")
-        _expect_json(self.decisions, "decisions")
+        for name, key in (("problem", "workload"), ("decisions", "decisions_key")):
+            try:
+                getattr(self, key)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise InvalidRecord(f"{name}: not JSON: {error}") from error
 
-    @cached_property
+    @functools.cached_property
     def workload(self) -> str:
         return workload_of(self.operator, self.problem, self.epilogue)
 
-    @cached_property
+    @functools.cached_property
     def decisions_key(self) -> str:
         """Equal for equal decisions: their canonical JSON."""
         return canonical(self.decisions)
@@ -98,15 +108,12 @@ class Record:
         if held["format"] != FORMAT:
             raise OtherFormat(f"format = {held['format']}: expected {FORMAT}")
         expect_names(held, NAMES, "the record")
-        failure = held["failure"]
-        target = dict(_part(held["target"], MeasuredTarget, "target"))
-        target["features"] = _tuple(target["features"])
         parts = {
             "epilogue": _tuple(held["epilogue"]),
             "seconds": _tuple(held["seconds"]),
-            "failure": None if failure is None else Failure(**_part(failure, Failure, "failure")),
-            "target": MeasuredTarget(**target),
-            "versions": Versions(**_part(held["versions"], Versions, "versions")),
+            "failure": None if held["failure"] is None else _part(held, "failure"),
+            "target": _part(held, "target"),
+            "versions": _part(held, "versions"),
         }
         own = {name: parts.get(name, held[name]) for name in NAMES[2:]}
         record = cls(**own)
@@ -114,6 +121,8 @@ class Record:
         return record
 
 
+PARTS = {"failure": Failure, "target": MeasuredTarget, "versions": Versions}
+PART_NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind in PARTS.items()}
 NAMES = ("format", "workload", *(field.name for field in fields(Record)))
 ONE_OF = "times or a failure, and null for the other"
 TIMES = "a list of finite seconds above 0"
@@ -121,20 +130,26 @@ TIMES = "a list of finite seconds above 0"
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        held = json.loads(line.decode(), parse_constant=_not_a_number)
+        held = DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested without end
         raise InvalidRecord(f"no JSON: {error}") from error
     expect(isinstance(held, dict), "the record", held, "an object")
     return held
 
 
-def _not_a_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+def _part(held: dict[str, Any], name: str) -> Any:
+    expect_names(held[name], PART_NAMES[name], name)
+    values = {key: _tuple(value) for key, value in held[name].items()}
+    try:
+        return _shared(name, **values)
+    except TypeError:  # nothing finds a list or an object in the cache: the part says which
+        return PARTS[name](**values)
 
 
-def _part(held: Any, kind: type[Failure | MeasuredTarget | Versions], name: str) -> dict[str, Any]:
-    expect_names(held, [field.name for field in fields(kind)], name)
-    return held
+@functools.lru_cache(typed=True)  # typed: 1 is not true
+def _shared(part: str, /, **values: Any) -> Any:
+    """One object for equal parts: thousands of records have the same few."""
+    return PARTS[part](**values)
 
 
 def _tuple(value: Any) -> Any:
@@ -147,13 +162,6 @@ def _times(values: Any) -> bool:
         and values != ()
         and all(type(value) is float and 0 < value < math.inf for value in values)
     )
-
-
-def _expect_json(value: Any, name: str) -> None:
-    try:
-        canonical(value)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRecord(f"{name}: no JSON: {error}") from error
 
 
 def _moment(value: Any) -> bool:
