@@ -17,7 +17,7 @@ from qcompile.records.parts import (
     Versions,
 )
 from qcompile.records.record import FORMAT, Record
-from qcompile.records.shipped import shipped
+from qcompile.records.shipping import shipped
 from qcompile.records.skipped import Skipped
 
 __all__ = [

@@ -8,14 +8,14 @@ from pathlib import Path
 from qcompile.files import expect_regular
 
 LONGEST = 2**20  # bytes of a line; a record has about one thousand
-KEPT = 64  # bytes before the offset that tell whether the file is still the one that was read
 
 
 @dataclass
 class Reader:
-    """How far a file has been read: `offset` bytes, `lines` lines.
+    """How far a file has been read: `offset` bytes, `lines` lines, of which `before` is the last.
 
-    `rest` is what follows the last end of a line: being written, or cut; None when too long.
+    It tells whether the file is still the one that was read. `rest` is what follows the last end
+    of a line: being written, or cut; None when too long.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Reader:
 
     def _advance(self, length: int, last: bytes) -> None:
         self.offset += length
-        self.before = last[-KEPT:]
+        self.before = last
 
 
 def _identity(handle: int) -> tuple[int, int]:
