@@ -1,9 +1,11 @@
 """What was appended is there: after kills, between two writers, on a full disk."""
 
+import fcntl
 import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,33 @@ def test_writers_do_not_mix(tmp_path):
     for name in ("a", "b"):
         assert tiles(tmp_path, name) == list(range(500))
     assert Database(tmp_path, SCHEDULES).load().skipped == Skipped()
+
+
+def test_waits_for_who_is_writing(tmp_path):
+    """A writer that saw another's half line would give it an end."""
+    database = Database(tmp_path, SCHEDULES)
+    database.append(timed(1, 1e-3))
+    waiting = threading.Thread(target=lambda: database.append(timed(2, 1e-3)))
+    line = timed(3, 1e-3).to_line()
+    with (tmp_path / FILE).open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(line[:100])
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        file.write(line[100:])
+    waiting.join(20)
+    assert tiles(tmp_path, "local") == [1, 3, 2]
+
+
+def test_lines_are_on_the_disk_before_it_returns(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.stat(handle)))
+    Database(tmp_path, SCHEDULES).append(RECORD)
+    folder, file = synced
+    assert os.path.samestat(folder, tmp_path.stat())
+    assert os.path.samestat(file, (tmp_path / FILE).stat())
+    assert file.st_size == len(RECORD.to_line())
 
 
 def test_a_kill_loses_no_line_that_was_written(tmp_path):
