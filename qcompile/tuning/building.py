@@ -58,8 +58,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told when it starts. prepare: "module:function", of (function, decisions,
-    target), that makes the function of other decisions; folder: for files that the parent removes."""
+    """What a worker is told when it starts.
+
+    prepare: "module:function", of (function, decisions, target), that makes the function of other
+    decisions; folder: for files, which the parent removes.
+    """
 
     target: Target
     prepare: str
@@ -136,7 +139,7 @@ class _Worker:
         self._closed = self._loaded = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._messages = tempfile.TemporaryFile()  # what TVM and LLVM print
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (as long as this object)
 
     def start(self) -> None:
         """Start a process in the place of the one before, unless `close` was called."""

@@ -36,10 +36,10 @@ class Timing:
     """Seconds for one call: the samples that count, in the order in which they were taken.
 
     Other programs only ever add time, so the faster half of the samples tells what is usual on the
-    quiet machine: `seconds_each`, the estimate that counts, is the median of that half, and `spread`
-    the relative distance between its ends. Samples that are above it by three of its standard
-    deviations (estimated from its median absolute deviation), and by more than 1 %, were disturbed:
-    they are left out, `dropped` of them.
+    quiet machine: `seconds_each`, the estimate that counts, is the median of that half, `spread`
+    the relative distance between its ends. Samples above it by three of its standard deviations
+    (estimated from its median absolute deviation) and by more than 1 % were disturbed: they are
+    left out, `dropped` of them. On a model there is one sample, and no spread.
     """
 
     seconds: tuple[float, ...]
