@@ -7,9 +7,6 @@ s(b) is b for int8 and b - 128 for uint8. `pack_columns` brings b into the order
 matrix, filled up with zeros; `row_sums` and `column_sums` are what zero points need.
 """
 
-import json
-from dataclasses import asdict
-
 from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
@@ -17,6 +14,7 @@ from qcompile.schedules.access import loads
 from qcompile.schedules.dense_int8 import DensePlan
 from qcompile.schedules.dot import factor
 from qcompile.schedules.interleave import register_interleave
+from qcompile.schedules.space import PROBLEM, to_json
 from qcompile.targets import Target
 
 SMALLEST_PARALLEL_BYTES = 1 << 18  # packed by one core in about 20 us
@@ -37,7 +35,8 @@ def batch_matmul_int8(a: te.Tensor, b: te.Tensor, plan: DensePlan, layer: str) -
     attrs = {
         "qcompile.schedule": "dense_int8",
         "qcompile.layer": layer,
-        "qcompile.plan": json.dumps(asdict(plan)),
+        "qcompile.plan": to_json(plan),
+        PROBLEM: to_json(plan.problem),
     }
     shape = plan.batch, plan.rows, plan.vectors * lanes
     sums = te.compute(shape, product, name="sums", attrs=attrs)

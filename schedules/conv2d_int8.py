@@ -18,6 +18,7 @@ from qcompile.schedules.conv2d_plan import Conv2dPlan
 from qcompile.schedules.dot import factor
 from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
+from qcompile.schedules.space import PROBLEM, to_json
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -67,6 +68,7 @@ def conv2d_int8(
         "qcompile.schedule": "conv2d_int8",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
+        PROBLEM: to_json(plan.problem),
     }
     shape = plan.batch, plan.out_height, columns, outputs
     sums = te.compute(shape, product, name="sums", attrs=attrs)
@@ -89,7 +91,8 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     jo, ji = sch.split(j, [None, plan.tile_columns])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     outer = (oo, n, io) if plan.weights_stay else (n, io, oo)
-    sch.reorder(*outer, jo, p, q, dots.steps, *dots.order((ii, ji, ov), lane))
+    first, steps, group = sch.split(dots.steps, [plan.split, None, plan.unroll])
+    sch.reorder(*outer, jo, first, p, q, steps, group, *dots.order((ii, ji, ov), lane))
     dots.finish_at(jo)
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
@@ -99,4 +102,5 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
         sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
     vectorize_epilogue(sch, output, 3, plan.lanes)
     apart = plan.strides[1] * (plan.channels if plan.flat else 1)
-    dots.tensorize(p, target, apart=apart, flat=plan.flat)
+    dots.tensorize(first, target, apart=apart, flat=plan.flat)
+    sch.unroll(group)

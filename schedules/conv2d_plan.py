@@ -1,15 +1,66 @@
 """How an int8 convolution is laid out and tiled, decided from its shapes and the target."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Any
+from typing import Any, cast
 
 from qcompile.schedules.dot import Dot
-from qcompile.schedules.intrinsics import dot_of
-from qcompile.schedules.tile import Tile, image_tiles, round_up, tile_cost, tiles, worth_threads
+from qcompile.schedules.intrinsics import dots_of
+from qcompile.schedules.space import (
+    DEFAULT,
+    MOST_UNROLLED,
+    Decision,
+    Decisions,
+    Space,
+    divisors,
+    frozen,
+    to_json,
+)
+from qcompile.schedules.tile import (
+    MOST_TILES,
+    Tile,
+    image_tiles,
+    round_up,
+    tile_cost,
+    tiles,
+    worth_threads,
+)
 from qcompile.targets import Target
+
+MOST_SPLITS = 4
+
+
+@dataclass(frozen=True)
+class Conv2dProblem:
+    """What is computed: x (N, H, W, C) before padding, w (O, KH, KW, C / groups).
+
+    pads: (top, left, bottom, right) in pixels. narrow: no weight is -128.
+    """
+
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    strides: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+    narrow: bool = False
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of x with its pads."""
+        (_, height, width, _), (top, left, bottom, right) = self.x, self.pads
+        return height + top + bottom, width + left + right
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        height, width = (
+            (self.padded[a] - (self.w[1 + a] - 1) * self.dilation[a] - 1) // self.strides[a] + 1
+            for a in (0, 1)
+        )
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -21,6 +72,7 @@ class Conv2dPlan:
     is one run of bytes, so kernel[1] is 1.
     """
 
+    problem: Conv2dProblem
     batch: int
     out_height: int
     out_width: int
@@ -44,6 +96,8 @@ class Conv2dPlan:
     tile_rows: int
     tile_columns: int
     tile_vectors: int
+    split: int  # parts of the channels, each of which the whole window passes before the next
+    unroll: int  # groups of steps that follow each other without a loop
     weights_stay: bool  # one panel of weights stays in cache while all data passes by
     parallel: bool
 
@@ -65,14 +119,13 @@ class Conv2dPlan:
         return self.vectors, *self.kernel, self.run // self.depth, self.lanes, self.depth
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> "Conv2dPlan":
-        fields: dict[str, Any] = json.loads(text)
-        for name in ("kernel", "strides", "dilation"):
-            fields[name] = tuple(fields[name])
-        return Conv2dPlan(**fields)
+        fields: dict[str, Any] = {name: frozen(value) for name, value in json.loads(text).items()}
+        problem = {name: frozen(value) for name, value in fields.pop("problem").items()}
+        return Conv2dPlan(Conv2dProblem(**problem), **fields)
 
 
 def plan_conv2d(
@@ -86,60 +139,158 @@ def plan_conv2d(
     groups: int = 1,
     narrow: bool = False,
 ) -> Conv2dPlan:
-    """The default decisions for x (N, H, W, C) before padding and w (O, KH, KW, C / groups).
-
-    pads: (top, left, bottom, right) in pixels. narrow: no weight is -128.
-    """
-    (batch, h, w, c), (o, kh, kw, _) = x_shape, w_shape
-    height, width = h + pads[0] + pads[2], w + pads[1] + pads[3]
-    out_height = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1
-    out_width = (width - (kw - 1) * dilation[1] - 1) // strides[1] + 1
-    dot = dot_of(target, narrow, pairs=out_width > 1)
-    lanes, depth = dot.lanes, dot.depth
-
-    merged = _merged_groups(groups, o // groups, c // groups, lanes, dot.unit)
-    panels, group_channels = groups // merged, c // groups * merged
-    flat = panels == 1 and (dilation[1] == 1 or kw == 1) and c % dot.unit != 0
-    kernel = (kh, 1) if flat else (kh, kw)
-    run = round_up(kw * c if flat else group_channels, dot.unit)
-    steps, vectors = prod(kernel) * run // depth, ceil(o // panels / lanes)
-    tile = _tile(target, dot, out_height, out_width, vectors, panels, steps)
-
-    last_column = (round_up(out_width, tile[1]) - 1) * strides[1]
-    if flat:
-        channels, columns = c, ceil((last_column * c + run) / c)
-    else:
-        channels = (panels - 1) * group_channels + run
-        columns = last_column + (kw - 1) * dilation[1] + 1
-    weight_bytes = panels * vectors * lanes * steps * depth
-    products = batch * out_height * out_width * weight_bytes
-    return Conv2dPlan(
-        batch=batch,
-        out_height=out_height,
-        out_width=out_width,
-        out_channels=o,
-        kernel=kernel,
-        strides=(strides[0], strides[1]),
-        dilation=(dilation[0], dilation[1]),
-        groups=panels,
-        group_channels=group_channels,
-        run=run,
-        flat=flat,
-        height=height,
-        columns=max(columns, width),
-        channels=channels,
-        dot=dot.name,
-        lanes=lanes,
-        depth=depth,
-        together=dot.at_once(run // depth),
-        parts=dot.parts,
-        offset=dot.offset,
-        tile_rows=tile[0],
-        tile_columns=tile[1],
-        tile_vectors=tile[2],
-        weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(products, dot, target),
+    """The default plan of `Conv2dProblem`."""
+    problem = Conv2dProblem(
+        x=tuple(map(int, x_shape)),
+        w=tuple(map(int, w_shape)),
+        pads=tuple(map(int, pads)),
+        strides=tuple(map(int, strides)),
+        dilation=tuple(map(int, dilation)),
+        groups=groups,
+        narrow=narrow,
     )
+    return conv2d_plan(problem, target)
+
+
+def conv2d_plan(
+    problem: Conv2dProblem, target: Target, decisions: Decisions = DEFAULT
+) -> Conv2dPlan:
+    """The plan with these decisions, the others by default. Raises UnknownDecision."""
+    chosen = conv2d_space(problem, target).chosen(decisions)
+    name, rows, columns, vectors = frozen(chosen["tile"])
+    layout = next(layout for layout in _layouts(problem, target) if layout.dot.name == name)
+    plan = layout.plan((rows, columns, vectors), target)
+    return replace(
+        plan,
+        weights_stay=chosen["order"] == "weights",
+        split=cast(int, chosen["split"]),
+        unroll=cast(int, chosen["unroll"]),
+    )
+
+
+def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
+    """What may be decided: instruction and tile, the order of the loops, how the sums run.
+
+    Tiles that would need a copy of x, where the default needs none, are left out.
+    """
+    best = [
+        (layout, tile)
+        for layout in _layouts(problem, target)
+        for tile, _ in sorted(layout.tiles(target), key=lambda each: each[1])[:MOST_TILES]
+    ]
+    first, tile = best[0]
+    plan = first.plan(tile, target)
+    if not any(problem.pads):
+        best = [(layout, t) for layout, t in best if layout.input_shape(t) == plan.input_shape]
+    steps = plan.run // plan.depth // plan.together
+    order = ("weights", "data") if plan.weights_stay else ("data", "weights")
+    return Space(
+        (
+            Decision("tile", tuple((layout.dot.name, *t) for layout, t in best)),
+            Decision("order", order),
+            Decision("split", tuple(divisors(steps, MOST_SPLITS))),
+            Decision("unroll", tuple(divisors(steps, MOST_UNROLLED))),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a problem's operands lie for one dot product."""
+
+    problem: Conv2dProblem
+    dot: Dot
+    panels: int  # groups once neighbours were merged
+    group_channels: int
+    flat: bool
+    kernel: tuple[int, int]
+    run: int
+    vectors: int  # of outputs of one panel
+
+    def tiles(self, target: Target) -> Iterator[tuple[tuple[int, int, int], float]]:
+        """(rows, columns, vectors) of the possible tiles, and what they cost for all outputs.
+
+        The vectors divide those of a group, unless there is only one.
+        """
+        (height, width), dot = self.problem.out, self.dot
+        steps = prod(self.kernel) * self.run // dot.depth
+        wide = round_up(width, dot.rows)
+        for tile in image_tiles(tiles(target, dot, height * wide, self.vectors), height, wide):
+            rows, columns, vectors = tile
+            if columns % dot.rows or (self.panels > 1 and self.vectors % vectors):
+                continue
+            count = height // rows * ceil(wide / columns) * ceil(self.vectors / vectors)
+            cost = count * tile_cost(Tile(rows * columns, vectors), steps, dot, target)
+            yield tile, cost
+
+    def input_shape(self, tile: tuple[int, int, int]) -> tuple[int, ...]:
+        """The shape of the prepared x; a flat one has no axis of channels."""
+        problem = self.problem
+        (height, width), (batch, *_, c) = problem.padded, problem.x
+        last_column = (round_up(problem.out[1], tile[1]) - 1) * problem.strides[1]
+        if self.flat:
+            return batch, height, max(ceil((last_column * c + self.run) / c), width) * c
+        columns = last_column + (self.kernel[1] - 1) * problem.dilation[1] + 1
+        channels = (self.panels - 1) * self.group_channels + self.run
+        return batch, height, max(columns, width), channels
+
+    def plan(self, tile: tuple[int, int, int], target: Target) -> Conv2dPlan:
+        """The plan with this tile, and otherwise default decisions."""
+        problem, dot = self.problem, self.dot
+        (batch, *_, c), (height, width), outputs = problem.x, problem.out, problem.w[0]
+        _, rows, columns, *channels = self.input_shape(tile)
+        steps = prod(self.kernel) * self.run // dot.depth
+        weight_bytes = self.panels * self.vectors * dot.lanes * steps * dot.depth
+        return Conv2dPlan(
+            problem=problem,
+            batch=batch,
+            out_height=height,
+            out_width=width,
+            out_channels=outputs,
+            kernel=self.kernel,
+            strides=(problem.strides[0], problem.strides[1]),
+            dilation=(problem.dilation[0], problem.dilation[1]),
+            groups=self.panels,
+            group_channels=self.group_channels,
+            run=self.run,
+            flat=self.flat,
+            height=rows,
+            columns=columns // c if self.flat else columns,
+            channels=c if self.flat else channels[0],
+            dot=dot.name,
+            lanes=dot.lanes,
+            depth=dot.depth,
+            together=dot.at_once(self.run // dot.depth),
+            parts=dot.parts,
+            offset=dot.offset,
+            tile_rows=tile[0],
+            tile_columns=tile[1],
+            tile_vectors=tile[2],
+            split=1,
+            unroll=1,
+            weights_stay=weight_bytes > target.l2_bytes // 2,
+            parallel=worth_threads(batch * height * width * weight_bytes, dot, target),
+        )
+
+
+def _layouts(problem: Conv2dProblem, target: Target) -> Iterator[_Layout]:
+    """One for each dot product that the target has, the fastest first."""
+    outputs, kh, kw, _ = problem.w
+    c, groups = problem.x[3], problem.groups
+    for dot in dots_of(target, problem.narrow, pairs=problem.out[1] > 1):
+        merged = _merged_groups(groups, outputs // groups, c // groups, dot.lanes, dot.unit)
+        panels, group_channels = groups // merged, c // groups * merged
+        flat = panels == 1 and (problem.dilation[1] == 1 or kw == 1) and c % dot.unit != 0
+        yield _Layout(
+            problem=problem,
+            dot=dot,
+            panels=panels,
+            group_channels=group_channels,
+            flat=flat,
+            kernel=(kh, 1) if flat else (kh, kw),
+            run=round_up(kw * c if flat else group_channels, dot.unit),
+            vectors=ceil(outputs // panels / dot.lanes),
+        )
 
 
 def _merged_groups(groups: int, outputs: int, inputs: int, lanes: int, unit: int) -> int:
@@ -153,26 +304,3 @@ def _merged_groups(groups: int, outputs: int, inputs: int, lanes: int, unit: int
 
     possible = [m for m in range(1, groups) if groups % m == 0 and m * outputs % lanes == 0]
     return min([*possible, groups], key=dots)
-
-
-def _tile(
-    target: Target, dot: Dot, height: int, width: int, vectors: int, panels: int, steps: int
-) -> tuple[int, int, int]:
-    """(rows, columns, vectors) of the tile that takes the least time for all outputs.
-
-    The vectors divide those of a group, unless there is only one.
-    """
-
-    def cost(tile: tuple[int, int, int]) -> float:
-        count = height // tile[0] * ceil(width / tile[1]) * ceil(vectors / tile[2])
-        return count * tile_cost(Tile(tile[0] * tile[1], tile[2]), steps, dot, target)
-
-    width = round_up(width, dot.rows)
-    return min(
-        (
-            tile
-            for tile in image_tiles(tiles(target, dot, height * width, vectors), height, width)
-            if tile[1] % dot.rows == 0 and (panels == 1 or vectors % tile[2] == 0)
-        ),
-        key=cost,
-    )

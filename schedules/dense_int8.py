@@ -7,27 +7,62 @@ zero points. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from math import ceil
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.dot import factor
+from qcompile.schedules.dot import Dot, factor
 from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.intrinsics import dot_of
+from qcompile.schedules.intrinsics import dots_of
+from qcompile.schedules.space import (
+    DEFAULT,
+    MOST_UNROLLED,
+    PROBLEM,
+    Decision,
+    Decisions,
+    Space,
+    divisors,
+    frozen,
+    to_json,
+)
 from qcompile.schedules.tails import TILE
-from qcompile.schedules.tile import Tile, round_up, tile_cost, tiles, worth_threads
+from qcompile.schedules.tile import (
+    MOST_TILES,
+    Tile,
+    round_up,
+    tile_cost,
+    tiles,
+    worth_threads,
+)
 from qcompile.targets import Target
+
+
+@dataclass(frozen=True)
+class DenseProblem:
+    """What is computed: x (rows, depth) times w (columns, depth), or `batch` of both.
+
+    narrow: no weight is -128. pairs: rows may be taken two at a time.
+    """
+
+    rows: int
+    depth: int
+    columns: int
+    batch: int = 0
+    narrow: bool = False
+    pairs: bool = True
 
 
 @dataclass(frozen=True)
 class DensePlan:
     """Shapes of a product's operands, and the decisions on its tile and loops."""
 
+    problem: DenseProblem
     batch: int  # products; 0: one, whose operands have no such axis, of a constant matrix
     rows: int
     steps: int
@@ -40,6 +75,7 @@ class DensePlan:
     offset: int
     tile_rows: int
     tile_vectors: int
+    unroll: int  # groups of steps that follow each other without a loop
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
     parallel: bool
 
@@ -61,6 +97,11 @@ class DensePlan:
     def _batch(self) -> tuple[int, ...]:
         return (self.batch,) if self.batch else ()
 
+    @staticmethod
+    def from_json(text: str) -> "DensePlan":
+        fields = json.loads(text)
+        return DensePlan(DenseProblem(**fields.pop("problem")), **fields)
+
 
 def plan_dense(
     rows: int,
@@ -71,13 +112,57 @@ def plan_dense(
     narrow: bool = False,
     pairs: bool = True,
 ) -> DensePlan:
-    """The default decisions for x (rows, depth) and w (columns, depth), or so many of both.
+    """The default plan of `DenseProblem`."""
+    return dense_plan(DenseProblem(rows, depth, columns, batch, narrow, pairs), target)
 
-    narrow: no weight is -128. pairs: rows may be taken two at a time.
+
+def dense_plan(problem: DenseProblem, target: Target, decisions: Decisions = DEFAULT) -> DensePlan:
+    """The plan with these decisions, the others by default. Raises UnknownDecision."""
+    chosen = dense_space(problem, target).chosen(decisions)
+    name, rows, vectors = frozen(chosen["tile"])
+    dot = next(dot for dot in _dots(problem, target) if dot.name == name)
+    plan = _plan(problem, dot, Tile(rows, vectors), target)
+    stay = chosen["order"] == "weights"
+    return replace(plan, weights_stay=stay, unroll=cast(int, chosen["unroll"]))
+
+
+def dense_space(problem: DenseProblem, target: Target) -> Space:
+    """What may be decided: instruction and tile, the order of the loops, how the sums run.
+
+    Tiles for which x would be wider than by default are left out: it would be copied.
     """
-    dot = dot_of(target, narrow, pairs and rows % 2 == 0)
-    lanes, step = dot.lanes, dot.depth
-    steps, vectors = round_up(depth, dot.unit) // step, ceil(columns / lanes)
+    choices = [
+        (dot, tile)
+        for dot in _dots(problem, target)
+        for tile in _tiles(problem, dot, target)[:MOST_TILES]
+    ]
+    plan = _plan(problem, *choices[0], target)
+    width = plan.steps * plan.depth
+    order = ("weights", "data") if plan.weights_stay else ("data", "weights")
+    return Space(
+        (
+            Decision(
+                "tile",
+                tuple(
+                    (dot.name, tile.rows, tile.vectors)
+                    for dot, tile in choices
+                    if round_up(problem.depth, dot.unit) == width
+                ),
+            ),
+            Decision("order", order),
+            Decision("unroll", tuple(divisors(plan.steps // plan.together, MOST_UNROLLED))),
+        )
+    )
+
+
+def _dots(problem: DenseProblem, target: Target) -> list[Dot]:
+    return dots_of(target, problem.narrow, problem.pairs and problem.rows % 2 == 0)
+
+
+def _tiles(problem: DenseProblem, dot: Dot, target: Target) -> list[Tile]:
+    """The tiles for one dot product, the fastest first."""
+    rows, vectors = problem.rows, ceil(problem.columns / dot.lanes)
+    steps = round_up(problem.depth, dot.unit) // dot.depth
 
     def cost(tile: Tile) -> float:
         full, rest = divmod(rows, tile.rows)
@@ -85,27 +170,33 @@ def plan_dense(
         last = tile_cost(Tile(rest, tile.vectors), steps, dot, target) if rest else 0
         return panels * (full * tile_cost(tile, steps, dot, target) + last)
 
-    best = min(
-        # Two rows at a time leave no row alone at the end.
-        (t for t in tiles(target, dot, rows, vectors) if dot.rows == 1 or rows % t.rows == 0),
-        key=cost,
-    )
-    weight_bytes = vectors * lanes * steps * step
+    # Two rows at a time leave no row alone at the end.
+    fitting = (t for t in tiles(target, dot, rows, vectors) if dot.rows == 1 or rows % t.rows == 0)
+    return sorted(fitting, key=cost)
+
+
+def _plan(problem: DenseProblem, dot: Dot, tile: Tile, target: Target) -> DensePlan:
+    """The plan with this dot product and tile, and otherwise default decisions."""
+    steps = round_up(problem.depth, dot.unit) // dot.depth
+    weight_bytes = ceil(problem.columns / dot.lanes) * dot.lanes * steps * dot.depth
+    products = max(problem.batch, 1) * problem.rows * weight_bytes
     return DensePlan(
-        batch=batch,
-        rows=rows,
+        problem=problem,
+        batch=problem.batch,
+        rows=problem.rows,
         steps=steps,
-        columns=columns,
+        columns=problem.columns,
         dot=dot.name,
-        lanes=lanes,
-        depth=step,
+        lanes=dot.lanes,
+        depth=dot.depth,
         together=dot.at_once(steps),
         parts=dot.parts,
         offset=dot.offset,
-        tile_rows=best.rows,
-        tile_vectors=best.vectors,
+        tile_rows=tile.rows,
+        tile_vectors=tile.vectors,
+        unroll=1,
         weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(max(batch, 1) * rows * weight_bytes, dot, target),
+        parallel=worth_threads(products, dot, target),
     )
 
 
@@ -134,7 +225,8 @@ def dense_int8(
     attrs = {
         "qcompile.schedule": "dense_int8",
         "qcompile.layer": layer,
-        "qcompile.plan": json.dumps(asdict(plan)),
+        "qcompile.plan": to_json(plan),
+        PROBLEM: to_json(plan.problem),
     }
     sums = te.compute((plan.rows, plan.vectors * lanes), product, name="sums", attrs=attrs)
     return te.compute((plan.rows, plan.columns), lambda i, o: sums[i, o] + bias[o], name="biased")
@@ -142,7 +234,7 @@ def dense_int8(
 
 def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> None:
     """How it is computed: a tile of sums stays in registers through the whole reduction."""
-    plan = DensePlan(**json.loads(str(sch.get(sums).annotations["qcompile.plan"])))
+    plan = DensePlan.from_json(str(sch.get(sums).annotations["qcompile.plan"]))
     sch.set_scope(sums, 0, "local")
     output = inline_epilogue(sch, sums)
 
@@ -152,7 +244,8 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*batch, *outer, dots.steps, *dots.order((ii, ov), lane))
+    steps, group = sch.split(dots.steps, [None, plan.unroll])
+    sch.reorder(*batch, *outer, steps, group, *dots.order((ii, ov), lane))
     dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
@@ -162,4 +255,5 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
     cut = plan.rows % plan.tile_rows > 0
-    dots.tensorize(dots.steps, target, cut=cut)
+    dots.tensorize(steps, target, cut=cut)
+    sch.unroll(group)

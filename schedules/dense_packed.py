@@ -51,7 +51,7 @@ class DensePackedPlan:
     @staticmethod
     def from_json(text: str) -> "DensePackedPlan":
         fields = json.loads(text)
-        return DensePackedPlan(DensePlan(**fields["dense"]), fields["bits"])
+        return DensePackedPlan(DensePlan.from_json(json.dumps(fields["dense"])), fields["bits"])
 
 
 def plan_dense_packed(

@@ -32,15 +32,18 @@ USDOT = Dot("qcompile.dot_usdot", LANES, 4, 0, 4, 2, 0.1, 0.1, in_flight=8, toge
 SDOT = Dot("qcompile.dot_sdot", LANES, 4, OFFSET, 4, 2, 0.25, 0.1, in_flight=8, together=4)
 
 
-def arm_dot(target: Target, narrow: bool, pairs: bool) -> Dot:
-    """The fastest dot product of the target; narrow: no weight is -128, pairs: rows come in two."""
+def arm_dots(target: Target, narrow: bool, pairs: bool) -> list[Dot]:
+    """The dot products of the target, the fastest first.
+
+    narrow: no weight is -128, pairs: rows come in two.
+    """
     if target.architecture.name == "armv7":
-        return PAIRS_32 if narrow else SINGLE_32
+        return [PAIRS_32, SINGLE_32] if narrow else [SINGLE_32]
     if "i8mm" in target.features:
-        return USMMLA if pairs else USDOT
+        return [USMMLA, USDOT] if pairs else [USDOT]
     if "dotprod" in target.features:
-        return SDOT
-    return PAIRS_64 if narrow else SINGLE_64
+        return [SDOT]
+    return [PAIRS_64, SINGLE_64] if narrow else [SINGLE_64]
 
 
 def register_arm_dots() -> None:

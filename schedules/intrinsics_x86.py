@@ -27,17 +27,18 @@ WIDEN_512 = Dot("qcompile.dot_widen_512", 16, DEPTH, 0, 2, 13, a_cost=0.5, b_cos
 WIDEN_256 = Dot("qcompile.dot_widen_256", 8, DEPTH, 0, 2, 4, a_cost=0.5, b_cost=0.75, in_flight=4)
 
 
-def x86_dot(target: Target) -> Dot:
-    """The fastest dot product of the target. Raises Unsupported below AVX2."""
+def x86_dots(target: Target) -> list[Dot]:
+    """The dot products of the target, the fastest first. Raises Unsupported below AVX2."""
     has = target.features.__contains__
-    if target.vector_bytes == 64 and has("avx512vnni"):
-        return VNNI_512
-    if target.vector_bytes == 64 and has("avx512bw"):
-        return WIDEN_512
+    wide, vnni_256 = target.vector_bytes == 64, has("avxvnni") or has("avx512vl")
+    if wide and has("avx512vnni"):
+        return [VNNI_512, VNNI_256] if vnni_256 else [VNNI_512]
+    if wide and has("avx512bw"):
+        return [WIDEN_512, WIDEN_256] if has("avx512vl") else [WIDEN_512]
     if has("avxvnni") or (has("avx512vnni") and has("avx512vl")):
-        return VNNI_256
+        return [VNNI_256]
     if has("avx2"):
-        return WIDEN_256
+        return [WIDEN_256]
     raise Unsupported(f"target {target.name!r}: int8 kernels need avx2, avxvnni or avx512bw")
 
 

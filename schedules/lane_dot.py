@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
-from qcompile.schedules.intrinsics_x86 import VNNI_256, VNNI_512, WIDEN_256, WIDEN_512, x86_dot
+from qcompile.schedules.intrinsics_x86 import VNNI_256, VNNI_512, WIDEN_256, WIDEN_512, x86_dots
 from qcompile.targets import Target
 
 
@@ -45,7 +45,7 @@ SMLAL = LaneDot("", 8, 1, "int16", "int16")
 
 def lane_dot_of(target: Target) -> LaneDot:
     """The fastest such dot product of the target. Raises Unsupported on x86 below AVX2."""
-    return LANE_DOTS[x86_dot(target)] if target.architecture.name == "x86_64" else SMLAL
+    return LANE_DOTS[x86_dots(target)[0]] if target.architecture.name == "x86_64" else SMLAL
 
 
 def register_lane_dot(dot: LaneDot) -> str:

@@ -17,6 +17,8 @@ FAR_LOAD = 0.35
 MAX_STREAMS = 8
 # What a tile costs besides its steps, and the epilogue of one vector.
 TILE_COST, EPILOGUE_COST = 20, 5
+# How many tiles are worth to be measured: the others cost far more than the best.
+MOST_TILES = 48
 # Work below which a second thread costs more than it brings.
 SMALLEST_PARALLEL_S = 20e-6
 

@@ -1,0 +1,74 @@
+"""What may be decided about a kernel: every decision with its choices, the default first.
+
+A kernel's *problem* is what it computes (logical shapes, strides, widths); its *decisions* are how.
+A plan is made from both: its schedule has no other freedom, and computes the same whatever is
+decided. Values are JSON's: booleans, integers, text, and tuples of these, which JSON has as lists.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from qcompile.errors import InvalidInput
+
+VERSION = 1  # of what decisions mean; records of others do not count
+MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
+PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with
+
+Value = bool | int | str | tuple[Any, ...]
+Decisions = Mapping[str, Value]
+DEFAULT: Decisions = {}
+
+
+class UnknownDecision(InvalidInput):
+    """A decision that the kernel does not have, or a value that is none of its choices."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A name and what it may be. `for_threads`: it makes no difference to one thread."""
+
+    name: str
+    choices: tuple[Value, ...]
+    for_threads: bool = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """The decisions of one kernel for one problem and target."""
+
+    decisions: tuple[Decision, ...]
+
+    @property
+    def size(self) -> int:
+        """How many combinations there are."""
+        return prod(len(decision.choices) for decision in self.decisions)
+
+    def chosen(self, decisions: Decisions) -> dict[str, Value]:
+        """All decisions: those given, the others by default. Raises UnknownDecision."""
+        known = {decision.name: decision.choices for decision in self.decisions}
+        for name, value in decisions.items():
+            if name not in known:
+                raise UnknownDecision(f"decision {name!r}: known are {', '.join(known)}")
+            if frozen(value) not in known[name]:
+                choices = ", ".join(map(str, known[name][:8]))
+                raise UnknownDecision(f"decision {name!r}: {value!r} is none of {choices}, …")
+        values = {name: frozen(value) for name, value in decisions.items()}
+        return {name: values.get(name, choices[0]) for name, choices in known.items()}
+
+
+def frozen(value: Any) -> Any:
+    """The value with tuples in place of JSON's lists."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def to_json(record: Any) -> str:
+    """A frozen dataclass of JSON values as text: equal dataclasses, equal text."""
+    return json.dumps(asdict(record), sort_keys=True)
+
+
+def divisors(number: int, most: int) -> list[int]:
+    """The powers of two up to `most` that divide a number, the least first."""
+    return [1 << k for k in range(most.bit_length()) if number % (1 << k) == 0]
