@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from qcompile.tuning.building import Built, Job, Order
 from qcompile.tuning.outcomes import Failure
+from qcompile.tuning.worker_process import Built, Job, Order
 
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 MESSAGE_LENGTH = 300
@@ -24,6 +24,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         return  # it ended before the line above
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = Connection(descriptor)
     try:

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -18,7 +18,8 @@ from typing import Self
 from qcompile.devices import LOCAL, open_device
 from qcompile.errors import DeviceLost, QCompileError
 from qcompile.targets import Target
-from qcompile.tuning.batch import MOST_BYTES, Batch, Program, make_program
+from qcompile.tuning.batch import MOST_BYTES, Batch
+from qcompile.tuning.batch_program import Program, make_program
 from qcompile.tuning.outcomes import Failure, Outcome
 from qcompile.tuning.stations import Open, Rounds, Station, open_station
 from qcompile.tuning.trial import expect_trial, trial_of
@@ -112,6 +113,7 @@ class Measurer:
         Raises DeviceLost when no device is left.
         """
         work = _Work(batch, list(batch.parts(MOST_BYTES)))
+        work.future.set_running_or_notify_cancel()  # from now on only `close` cancels it
         with self._lock:
             if self._left == 0:
                 raise DeviceLost(f"no device is left to measure on: {'; '.join(self.lost)}")
@@ -120,12 +122,13 @@ class Measurer:
 
     def close(self) -> None:
         """Close the devices after what they measure now; what still waits is cancelled."""
-        for work in self._waiting():
-            work.future.cancel()
+        waiting = self._waiting()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
+        for work in [*waiting, *self._waiting()]:  # a lost device may have put one back
+            work.future.set_exception(CancelledError())
 
     def __enter__(self) -> Self:
         return self

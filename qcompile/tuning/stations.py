@@ -10,7 +10,8 @@ from qcompile.devices.preflight import preflight
 from qcompile.errors import DeviceError
 from qcompile.model_device import estimate, load_core
 from qcompile.targets import Target, load_target
-from qcompile.tuning.batch import Batch, Program
+from qcompile.tuning.batch import Batch
+from qcompile.tuning.batch_program import Program
 from qcompile.tuning.outcomes import Outcome, Timing, timing
 from qcompile.tuning.told import OPERANDS, PROGRAM, run_program
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from qcompile.devices.device import Device, Finished
 from qcompile.devices.preflight import expect_success
 from qcompile.errors import DeviceError
-from qcompile.tuning.batch import Batch, Program
+from qcompile.tuning.batch import Batch
+from qcompile.tuning.batch_program import Program
 from qcompile.tuning.outcomes import Failure
 
 PROGRAM, OPERANDS = "batch", "operands"

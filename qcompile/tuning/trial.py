@@ -8,10 +8,11 @@ import numpy as np
 from qcompile.errors import DeviceError
 from qcompile.export.toolchain import Toolchain
 from qcompile.targets.architecture import Architecture
-from qcompile.tuning.batch import Batch, Candidate, Program, make_program
-from qcompile.tuning.building import Built
+from qcompile.tuning.batch import Batch, Candidate
+from qcompile.tuning.batch_program import Program, make_program
 from qcompile.tuning.outcomes import Failure
 from qcompile.tuning.stations import Station
+from qcompile.tuning.worker_process import Built
 
 SYMBOL, BYTES = "trial", 1024
 SOURCE = """
