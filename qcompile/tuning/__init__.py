@@ -1,0 +1,1 @@
+"""Find the fastest schedules of a network on a device."""
