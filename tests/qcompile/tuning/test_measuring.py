@@ -10,6 +10,7 @@ from tuning_candidates import (
     GOOD,
     HALF,
     HANGS,
+    OVERWRITES,
     SEGMENTATION,
     SLOW,
     UNLINKABLE,
@@ -93,6 +94,12 @@ def test_failures_cost_the_others_nothing(tmp_path):
     assert [found[k].message for k in (1, 4, 6)] == [
         *("SIGABRT", "SIGSEGV", "it ran for more than 1 s")
     ]
+
+
+def test_operands_cannot_be_overwritten(tmp_path):
+    found = outcomes_of(batch_in_c([GOOD, OVERWRITES, GOOD], local_target(), tmp_path))
+    assert found[1] == Failure("crash", "SIGSEGV")
+    assert kinds(found) == ["timing", "crash", "timing"]
 
 
 def test_slow_candidates_run_twice(tmp_path):
