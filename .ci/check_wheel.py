@@ -7,7 +7,7 @@ from pathlib import Path
 FOLDERS = {"qcompile": "qcompile", "passes": "qcompile/passes"} | {
     name: f"qcompile/{name}" for name in ("schedules", "targets")
 }
-NEEDED = ("*.py", "*.toml", "*.c", "*.h", "*.onnx", "*.npz", "*.txt", "py.typed")
+NEEDED = ("*.py", "*.toml", "*.jsonl", "*.c", "*.h", "*.onnx", "*.npz", "*.txt", "py.typed")
 FEWEST = {"*.py": 60, "*.toml": 6, "*.c": 3, "*.onnx": 3, "*.npz": 1, "py.typed": 1}
 
 

@@ -18,7 +18,7 @@ from qcompile.passes.lowering import Layer, Lowering, passes_of
 from qcompile.passes.prepared import SIGN_SHIFT, prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules import batch_matmul_int8 as kernel
-from qcompile.schedules.dense_int8 import DensePlan, plan_dense
+from qcompile.schedules.dense_int8 import DensePlan, DenseProblem, dense_plan
 
 
 class _LowerBatchMatmul(Lowering):
@@ -29,7 +29,8 @@ class _LowerBatchMatmul(Lowering):
         batch, rows, depth, columns = prod(shape_of(a)[:-2]), *shape_of(a)[-2:], shape_of(b)[-1]
         layer = str(call.attrs["layer"])
         self.layers.append(product_layer(call, "batch_matmul_int8"))
-        plan = plan_dense(rows, depth, columns, self.target, batch=batch)
+        problem = DenseProblem(rows, depth, columns, batch)
+        plan = dense_plan(problem, self.target, self.decisions("dense_int8", layer))
         zero_a = unsigned_zero(a, int(call.attrs["zero_a"]))
         zero_b = int(call.attrs["zero_b"]) - (SIGN_SHIFT if dtype_of(b) == "uint8" else 0)
         image = self.reshaped(a, (1, batch, rows, depth))

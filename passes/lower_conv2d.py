@@ -18,7 +18,7 @@ from qcompile.passes.lowering import Lowering, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
-from qcompile.schedules.conv2d_plan import plan_conv2d
+from qcompile.schedules.conv2d_plan import Conv2dProblem, conv2d_plan
 from qcompile.schedules.intrinsics import dot_of
 
 
@@ -38,16 +38,16 @@ class _LowerConv2d(Lowering):
                 dense_int8_kernel(self, x, flat, bias, zero, layer), shape_of(call)
             )
         self.layers.append(layer_of(call, "conv2d_int8", weights))
-        plan = plan_conv2d(
-            shape_of(x),
-            weights.shape,
-            self.target,
+        problem = Conv2dProblem(
+            x=shape_of(x),
+            w=weights.shape,
             pads=geometry.pads,
             strides=geometry.strides,
             dilation=geometry.dilation,
             groups=geometry.groups,
             narrow=narrow(weights),
         )
+        plan = conv2d_plan(problem, self.target, self.decisions("conv2d_int8", layer))
         codes = prepared_codes(
             self,
             x,

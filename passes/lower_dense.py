@@ -14,7 +14,7 @@ from qcompile.passes.layers import layer_of, narrow, unsigned_bias
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
-from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
+from qcompile.schedules.dense_int8 import DenseProblem, dense_int8, dense_plan, pack_weights
 from qcompile.schedules.intrinsics import dot_of
 
 
@@ -27,7 +27,8 @@ def dense_int8_kernel(
     layer: str,
 ) -> relax.Var:
     """x (..., K) read as a matrix, times weights (N, K) plus bias: (M, N) int32."""
-    plan = plan_dense(*matrix_shape(x), len(weights), lowering.target, narrow=narrow(weights))
+    problem = DenseProblem(*matrix_shape(x), len(weights), narrow=narrow(weights))
+    plan = dense_plan(problem, lowering.target, lowering.decisions("dense_int8", layer))
 
     def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
         return dense_int8(x, w, b, plan, layer)

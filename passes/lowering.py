@@ -1,10 +1,10 @@
 """What the lowering passes share: kernels as calls of TE computes, and the list of layers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import tvm
 from numpy.typing import NDArray
@@ -14,9 +14,14 @@ from tvm.ir import IRModule
 from qcompile.passes.declared_patterns import DECLARED, OUT_ELEMENTWISE_FUSABLE
 from qcompile.passes.facts import vector
 from qcompile.passes.rewriter import BindingRewriter, rewrite_functions, shape_of
+from qcompile.schedules.space import DEFAULT, Decisions
 from qcompile.targets import Target
 
 LAYERS = "qcompile.layers"
+
+Decided = Mapping[tuple[str, str], Decisions]
+"""By the name of a kernel's schedule and that of its layer; others have default decisions."""
+UNDECIDED: Decided = {}
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,15 @@ class Layer:
 class Lowering(BindingRewriter):
     """A rewriter that knows the target and collects the layers it lowers."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, decided: Decided = UNDECIDED) -> None:
         super().__init__()
         self.target = target
+        self.decided = decided
         self.layers: list[Layer] = []
+
+    def decisions(self, operator: str, layer: str) -> Decisions:
+        """What was decided about a layer's kernel."""
+        return self.decided.get((operator, layer), DEFAULT)
 
     def kernel(
         self,
@@ -64,6 +74,18 @@ class Lowering(BindingRewriter):
         return self.emit(relax.op.reshape(value, tuple(shape)))
 
 
+class LoweringClass(Protocol):
+    """A kind of rewriter."""
+
+    def __call__(self, target: Target, decided: Decided, /) -> Lowering: ...
+
+
+class PassFactory(Protocol):
+    """What makes a lowering pass for one target."""
+
+    def __call__(self, target: Target, decided: Decided = UNDECIDED) -> tvm.transform.Pass: ...
+
+
 def packed(array: NDArray[Any]) -> relax.Expr:
     return vector(array, str(array.dtype))
 
@@ -75,7 +97,7 @@ def matrix_shape(value: relax.Expr) -> tuple[int, int]:
 
 
 def lower_functions(
-    mod: IRModule, rewriter: Callable[[Target], Lowering], target: Target
+    mod: IRModule, rewriter: LoweringClass, target: Target, decided: Decided = UNDECIDED
 ) -> IRModule:
     """Lower every Relax function and add its layers to the module's list.
 
@@ -86,7 +108,7 @@ def lower_functions(
     made: list[Lowering] = []
 
     def start() -> Lowering:
-        made.append(rewriter(target))
+        made.append(rewriter(target, decided))
         return made[-1]
 
     mod = rewrite_functions(mod, start)
@@ -97,14 +119,12 @@ def lower_functions(
     return mod.with_attr(LAYERS, json.dumps(list(layers.values())))
 
 
-def passes_of(
-    rewriter: Callable[[Target], Lowering], name: str
-) -> Callable[[Target], tvm.transform.Pass]:
+def passes_of(rewriter: LoweringClass, name: str) -> PassFactory:
     """A pass factory for a lowering rewriter."""
 
-    def make(target: Target) -> tvm.transform.Pass:
+    def make(target: Target, decided: Decided = UNDECIDED) -> tvm.transform.Pass:
         def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
-            return lower_functions(mod, rewriter, target)
+            return lower_functions(mod, rewriter, target, decided)
 
         return tvm.transform.module_pass(transform, opt_level=0, name=name)
 

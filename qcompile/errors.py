@@ -51,3 +51,11 @@ class DeviceError(QCompileError):
 
 class DeviceLost(DeviceError):
     """A device that worked does not answer any more."""
+
+
+class InvalidRecord(QCompileError):
+    """A tuning record, or a folder of them, that cannot be used."""
+
+
+class OtherFormat(InvalidRecord):
+    """A tuning record in the format of another version of qcompile."""

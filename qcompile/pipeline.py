@@ -36,6 +36,7 @@ from qcompile.passes.lower_float_batch_matmul import LowerFloatBatchMatmul
 from qcompile.passes.lower_float_depthwise import LowerFloatDepthwise
 from qcompile.passes.lower_pool import LowerPool
 from qcompile.passes.lower_table import LowerTable
+from qcompile.passes.lowering import UNDECIDED, Decided
 from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
@@ -96,30 +97,34 @@ def integer_form_passes() -> Sequence[Pass]:
     ]
 
 
-def lower_passes(target: Target, costs: Costs | None = None) -> Sequence[Pass]:
+def lower_passes(
+    target: Target, costs: Costs | None = None, decided: Decided = UNDECIDED
+) -> Sequence[Pass]:
     """From integer form to calls of kernels; the rest stays Relax operators.
 
-    costs: of the kernels to choose from, by default those of the nearest named target.
+    costs: of the kernels to choose from, by default those of the nearest named target. decided:
+    about these kernels.
     """
-    return [ChooseKernels(target, costs or costs_of(target)), *lower_chosen_passes(target)]
+    chosen = lower_chosen_passes(target, decided)
+    return [ChooseKernels(target, costs or costs_of(target)), *chosen]
 
 
-def lower_chosen_passes(target: Target) -> Sequence[Pass]:
+def lower_chosen_passes(target: Target, decided: Decided = UNDECIDED) -> Sequence[Pass]:
     """The same from layers that have their kernels."""
     return [
-        LowerBatchMatmulBits(target),
-        LowerDenseBits(target),
-        LowerConv2dBits(target),
-        LowerDensePacked(target),
-        LowerDepthwise(target),
-        LowerConv2d(target),
-        LowerDense(target),
-        LowerBatchMatmul(target),
-        LowerPool(target),
-        LowerTable(target),
-        LowerFloatDepthwise(target),
-        LowerFloatBatchMatmul(target),
-        LowerFloat(target),
+        LowerBatchMatmulBits(target, decided),
+        LowerDenseBits(target, decided),
+        LowerConv2dBits(target, decided),
+        LowerDensePacked(target, decided),
+        LowerDepthwise(target, decided),
+        LowerConv2d(target, decided),
+        LowerDense(target, decided),
+        LowerBatchMatmul(target, decided),
+        LowerPool(target, decided),
+        LowerTable(target, decided),
+        LowerFloatDepthwise(target, decided),
+        LowerFloatBatchMatmul(target, decided),
+        LowerFloat(target, decided),
         SinkReshape(),
         relax.transform.EliminateCommonSubexpr(),
         DequantizePerReader(),  # its copies are common subexpressions
@@ -129,6 +134,11 @@ def lower_chosen_passes(target: Target) -> Sequence[Pass]:
 
 def fuse_passes(target: Target) -> Sequence[Pass]:
     """From kernels and Relax operators to fused and scheduled kernels."""
+    return [*task_passes(), ScheduleKernels(target)]
+
+
+def task_passes() -> Sequence[Pass]:
+    """From kernels and Relax operators to fused kernels, which have no schedules yet."""
     return [
         relax.transform.LegalizeOps(),
         relax.transform.RewriteDataflowReshape(),
@@ -139,7 +149,6 @@ def fuse_passes(target: Target) -> Sequence[Pass]:
         relax.transform.FuseTIR(),
         relax.transform.DeadCodeElimination(),
         PolynomialMath(),
-        ScheduleKernels(target),
     ]
 
 

@@ -9,6 +9,8 @@ for the offset of the dot product. There is no im2col: the bytes of a pixel are
 contiguous, and `depth` of them are broadcast straight from x.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
@@ -39,6 +41,17 @@ def pack_weights(w: NDArray[np.int8], plan: Conv2dPlan) -> NDArray[np.int8]:
     full[: len(w), :, :, : wide.shape[3]] = wide
     split = full.reshape(vectors, lanes, kh, kw, steps, depth)
     return np.ascontiguousarray(split.transpose(0, 2, 3, 4, 1, 5))
+
+
+def random_operands(plan: Conv2dPlan, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """x and w, random and packed: the same for all plans of a problem."""
+    problem = plan.problem
+    batch, *_, channels = problem.x
+    codes = rng.integers(0, 256, (batch, *problem.padded, channels), "uint8")
+    w = rng.integers(-127 if problem.narrow else -128, 128, problem.w, "int8")
+    x = np.zeros((batch, plan.height, plan.columns, plan.channels), "uint8")
+    x[:, :, : codes.shape[2], :channels] = codes
+    return x.reshape(plan.input_shape), pack_weights(w, plan)
 
 
 def conv2d_int8(

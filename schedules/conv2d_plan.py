@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Any, cast
+from typing import Any
 
 from qcompile.schedules.dot import Dot
 from qcompile.schedules.intrinsics import dots_of
@@ -160,12 +160,8 @@ def conv2d_plan(
     name, rows, columns, vectors = frozen(chosen["tile"])
     layout = next(layout for layout in _layouts(problem, target) if layout.dot.name == name)
     plan = layout.plan((rows, columns, vectors), target)
-    return replace(
-        plan,
-        weights_stay=chosen["order"] == "weights",
-        split=cast(int, chosen["split"]),
-        unroll=cast(int, chosen["unroll"]),
-    )
+    split, unroll = frozen(chosen["split_unroll"])
+    return replace(plan, weights_stay=chosen["order"] == "weights", split=split, unroll=unroll)
 
 
 def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
@@ -188,8 +184,14 @@ def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
         (
             Decision("tile", tuple((layout.dot.name, *t) for layout, t in best)),
             Decision("order", order),
-            Decision("split", tuple(divisors(steps, MOST_SPLITS))),
-            Decision("unroll", tuple(divisors(steps, MOST_UNROLLED))),
+            Decision(
+                "split_unroll",
+                tuple(
+                    (split, unroll)
+                    for split in divisors(steps, MOST_SPLITS)
+                    for unroll in divisors(steps // split, MOST_UNROLLED)
+                ),
+            ),
         )
     )
 

@@ -9,7 +9,7 @@ zero points. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
 import json
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,6 +206,20 @@ def pack_weights(w: NDArray[np.int8], plan: DensePlan) -> NDArray[np.int8]:
     full = np.zeros((vectors * lanes, steps * depth), "int8")
     full[: w.shape[0], : w.shape[1]] = w
     return np.ascontiguousarray(full.reshape(vectors, lanes, steps, depth).transpose(0, 2, 1, 3))
+
+
+def random_operands(plan: DensePlan, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """x and w, random and packed: the same for all plans of a problem."""
+    problem = plan.problem
+    batches = (problem.batch,) if problem.batch else ()
+    codes = rng.integers(0, 256, (*batches, problem.rows, problem.depth), "uint8")
+    lowest = -127 if problem.narrow else -128
+    w = rng.integers(lowest, 128, (*batches, problem.columns, problem.depth), "int8")
+    x = np.zeros(plan.input_shape, "uint8")
+    x[..., : problem.depth] = codes
+    if not batches:
+        return x, pack_weights(w, plan)
+    return x, np.stack([pack_weights(each, replace(plan, batch=0)) for each in w])
 
 
 def dense_int8(

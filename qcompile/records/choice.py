@@ -1,0 +1,147 @@
+"""Which decisions a kernel is compiled with, and on what grounds.
+
+Times compare only within one group: one workload, on one processor, with one number of threads. Of
+several groups that one decides in which most decisions were timed, of these the newest. In it each
+candidate has the median of its measurements' medians; the least wins if it beats the default's.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from qcompile.records.canonical import workload_of
+from qcompile.records.collection import Records
+from qcompile.records.parts import WRONG_RESULT
+from qcompile.records.record import Record
+from qcompile.targets import Target
+
+
+class Case(StrEnum):
+    """Why a kernel has the decisions that it has."""
+
+    TUNED = "tuned"
+    OTHER_EPILOGUE = "tuned with another epilogue"
+    NO_RECORD = "default: no record"
+    DEFAULT_FASTEST = "default: measured fastest"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to compile with: `record.decisions`, or the default without a record.
+
+    `modelled`: times are a model's. `default_s` is None where the default was not timed.
+    """
+
+    case: Case
+    record: Record | None = None
+    seconds: float | None = None
+    default_s: float | None = None
+    modelled: bool = False
+
+    @property
+    def decisions(self) -> Mapping[str, Any] | None:
+        """None: the default ones."""
+        return None if self.record is None else self.record.decisions
+
+
+NOTHING = Choice(Case.NO_RECORD)
+
+
+def choose(
+    databases: Sequence[Records],
+    operator: str,
+    problem: Mapping[str, Any],
+    epilogue: Sequence[str],
+    target: Target,
+) -> Choice:
+    """The first that there is: real times before modelled ones, then earlier databases before
+    later ones, then records of this epilogue before those of others.
+    """
+    workload = workload_of(operator, problem, epilogue)
+    for modelled in (False, True):
+        for records in databases:
+            for found in (
+                best(records, workload, target, modelled),
+                best_of_problem(records, operator, problem, target, modelled),
+            ):
+                if found.case != Case.NO_RECORD:
+                    return found
+    return NOTHING
+
+
+def best(records: Records, workload: str, target: Target, modelled: bool = False) -> Choice:
+    """TUNED, DEFAULT_FASTEST or NO_RECORD, by the times of this very workload."""
+    return _verdict(_timed(records.of(workload, target), modelled), Case.TUNED)
+
+
+def best_of_problem(
+    records: Records,
+    operator: str,
+    problem: Mapping[str, Any],
+    target: Target,
+    modelled: bool = False,
+) -> Choice:
+    """OTHER_EPILOGUE, DEFAULT_FASTEST or NO_RECORD, by the times of this problem, any epilogue."""
+    found = [
+        record
+        for workload in records.workloads(operator, problem)
+        for record in records.of(workload, target)
+    ]
+    return _verdict(_timed(found, modelled), Case.OTHER_EPILOGUE)
+
+
+def _timed(records: Sequence[Record], modelled: bool) -> list[Record]:
+    """Those with times, of decisions that never gave a wrong result."""
+    wrong = {
+        record.decisions_key
+        for record in records
+        if record.failure is not None and record.failure.kind == WRONG_RESULT
+    }
+    return [
+        record
+        for record in records
+        if record.modelled == modelled
+        and record.seconds is not None
+        and record.decisions_key not in wrong
+    ]
+
+
+def _verdict(records: Sequence[Record], tuned: Case) -> Choice:
+    """What the deciding group says."""
+    if not records:
+        return NOTHING
+    group = _deciding(records)
+    seconds = _medians(group)
+    defaults = {record.decisions_key for record in group if record.default}
+    default_s = min((seconds[key] for key in defaults), default=None)
+    modelled = group[0].modelled
+    fastest = min(seconds, key=lambda key: (seconds[key], key not in defaults, key))
+    if fastest in defaults:
+        return Choice(Case.DEFAULT_FASTEST, None, seconds[fastest], default_s, modelled)
+    record = next(record for record in reversed(group) if record.decisions_key == fastest)
+    return Choice(tuned, record, seconds[fastest], default_s, modelled)
+
+
+def _deciding(records: Iterable[Record]) -> list[Record]:
+    """The group with most decisions; of several the newest."""
+    groups: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.workload, record.processor, record.threads].append(record)
+
+    def weight(group: list[Record]) -> tuple[int, str]:
+        decisions = {record.decisions_key for record in group}
+        return len(decisions), max(record.time for record in group)
+
+    return max(groups.values(), key=weight)
+
+
+def _medians(group: Iterable[Record]) -> dict[str, float]:
+    """The seconds of each decisions, by their key."""
+    medians: dict[str, list[float]] = defaultdict(list)
+    for record in group:
+        if record.median_s is not None:
+            medians[record.decisions_key].append(record.median_s)
+    return {key: statistics.median(values) for key, values in medians.items()}
