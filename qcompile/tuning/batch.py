@@ -39,12 +39,12 @@ class Batch:
     def parts(self, most_bytes: int = MOST_BYTES) -> Iterator[list[int]]:
         """The numbers of the candidates, the reference apart, that fit together into memory."""
         part: list[int] = []
-        used = 0
+        arrays: dict[int, int] = {}  # sizes; candidates of one layout have their arrays in common
         for number, candidate in enumerate(self.candidates, start=1):
-            size = sum(array.nbytes for array in candidate.operands)
-            if part and used + size > most_bytes:
+            own = {id(array): array.nbytes for array in candidate.operands}
+            if part and sum((arrays | own).values()) > most_bytes:
                 yield part
-                part, used = [], 0
+                part, arrays = [], {}
             part.append(number)
-            used += size
+            arrays |= own
         yield part
