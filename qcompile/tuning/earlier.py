@@ -1,4 +1,4 @@
-"""What was measured of other shapes, bit widths and processors, for the cost model to begin with."""
+"""What was measured of other shapes, widths and processors, for the cost model to begin with."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
