@@ -3,7 +3,8 @@
 Times compare only within one group: one workload, on one processor, with one number of threads. Of
 several groups that one decides in which most decisions were timed, of these the newest. As machines
 drift, each candidate is compared with the default kernel that was measured in turns with it: it has
-the median of its ratios, the least wins if it is below 1 by more than measurements spread.
+the median of its ratios, the least wins if it is below 1 by more than measurements spread. Where
+some were measured thoroughly, only these count: the fastest of many is also the luckiest.
 """
 
 import statistics
@@ -122,7 +123,9 @@ def _verdict(records: Sequence[Record], tuned: Case) -> Choice:
     modelled = group[0].modelled
     default_s = _median(record.reference_s for record in group)
     defaults = {record.decisions_key for record in group if record.default}
-    ratios = _ratios(record for record in group if record.decisions_key not in defaults)
+    candidates = [record for record in group if record.decisions_key not in defaults]
+    thorough = [record for record in candidates if record.thorough]
+    ratios = _ratios(thorough or candidates)
     fastest = min(ratios, key=lambda key: (ratios[key], key), default=None)
     if fastest is None or ratios[fastest] >= 1 - MARGIN:
         return Choice(Case.DEFAULT_FASTEST, None, default_s, default_s, modelled)

@@ -43,6 +43,7 @@ class Record:
     machine, `spread` how far apart those are that it is from, relative to it; `reference_s` is the
     estimate of the kernel with default decisions, measured in turns with this candidate. All four
     are None with the `failure` that there was instead.
+    `thorough`: one of the best of a tuning, measured once more and longer at its end.
     `default`: these are the decisions that a kernel without records has; `device` is the name by
     which it was opened, `processor` what was found there; `time` in UTC.
     Raises InvalidRecord for values that no line can hold.
@@ -62,6 +63,7 @@ class Record:
     device: str
     processor: str
     threads: int
+    thorough: bool
     versions: Versions
     time: str
 
@@ -71,7 +73,8 @@ class Record:
         for name in ("problem", "decisions"):
             expect(isinstance(getattr(self, name), dict), name, getattr(self, name), "an object")
         expect_texts(self.epilogue, "epilogue")
-        expect(type(self.default) is bool, "default", self.default, "true or false")
+        for name in ("default", "thorough"):
+            expect(type(getattr(self, name)) is bool, name, getattr(self, name), "true or false")
         expect((self.seconds is None) != (self.failure is None), "seconds", self.seconds, ONE_OF)
         if self.failure is None:
             expect(_times(self.seconds), "seconds", self.seconds, TIMES)

@@ -60,7 +60,6 @@ class Laboratory:
         self.default_s: list[float | None] = [None] * len(tasks)
         self._references: list[Built | Failure | None] = [None] * len(tasks)
         self._arrays: dict[tuple[int, str], NDArray[Any]] = {}
-        self._waiting: list[Future[list[Outcome]]] = []
 
     def evaluate(self, task: int, decisions: Sequence[Decisions]) -> "Measurement":
         """Build those candidates that are not known, and begin to measure them.
@@ -99,22 +98,24 @@ class Laboratory:
         candidates = tuple(Candidate(k, self._operands(task, d)) for d, k in measured)
         own = Candidate(reference, self._operands(task, one.default))
         batch = Batch(own, candidates, rounds=rounds)
-        future = self.measurer.submit(batch)
+        written: Future[list[Outcome]] = Future()
 
         def write(done: Future[list[Outcome]]) -> None:
-            if done.exception() is not None:
-                return
-            first, *others = done.result()
-            if isinstance(first, Timing):
-                self.default_s[task] = first.seconds_each
-                if self.ledger.known(task, one.default) is None:
-                    self._write(task, one.default, first, first)
-            for (chosen, _), outcome in zip(measured, others, strict=True):
-                self._write(task, chosen, outcome, first, thorough=rounds is not None)
-            self.told(task, done.result())
+            try:
+                first, *others = done.result()
+                if isinstance(first, Timing):
+                    self.default_s[task] = first.seconds_each
+                    if self.ledger.known(task, one.default) is None:
+                        self._write(task, one.default, first, first)
+                for (chosen, _), outcome in zip(measured, others, strict=True):
+                    self._write(task, chosen, outcome, first, thorough=rounds is not None)
+                self.told(task, done.result())
+                written.set_result(done.result())
+            except BaseException as error:
+                written.set_exception(error)
 
-        future.add_done_callback(write)
-        return future
+        self.measurer.submit(batch).add_done_callback(write)
+        return written
 
     def _write(
         self,

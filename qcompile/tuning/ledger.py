@@ -52,7 +52,7 @@ class Ledger:
         self.records = contents.records
         self._known: list[dict[str, Known]] = []
         for task in tasks:
-            found = {}
+            found: dict[str, Known] = {}
             for record in contents.records.of(task.workload, target):
                 if record.modelled == modelled and record.threads == threads:
                     known = _known(record)

@@ -22,6 +22,7 @@ RECORD = Record(
     device="local",
     processor="AMD EPYC",
     threads=1,
+    thorough=False,
     versions=Versions("0.1.0", SCHEDULES, "0.27.0"),
     time="2026-11-21T14:00:00Z",
 )

@@ -182,3 +182,15 @@ def test_knows_what_need_not_be_measured_again():
     assert collection.measured(RECORD.workload, TARGET, modelled=True) == {canonical({"tile": 5})}
     assert len(collection) == len(list(collection)) == 8
     assert collection.of("0" * 16, TARGET) == ()
+
+
+def test_only_thorough_measurements_decide_where_there_are_some():
+    found = [timed(1, 1e-3), timed(1, 2.5e-3, thorough=True), timed(2, 2e-3, thorough=True)]
+    choice = best(Records(found), RECORD.workload, TARGET)
+    assert choice.case == Case.TUNED and choice.decisions == {"tile": 2}
+
+
+def test_the_default_wins_where_thorough_measurements_say_so():
+    found = [timed(1, 1e-3), timed(1, 3e-3, thorough=True)]
+    choice = best(Records(found), RECORD.workload, TARGET)
+    assert choice.case == Case.DEFAULT_FASTEST and choice.decisions is None

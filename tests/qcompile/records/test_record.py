@@ -55,6 +55,7 @@ records = st.builds(
     device=names,
     processor=names,
     threads=counts,
+    thorough=st.booleans(),
     versions=st.builds(Versions, names, counts, names),
     time=st.datetimes().map(lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")),
 )
@@ -101,6 +102,7 @@ def test_lines_say_what_others_may_read():
         "device": "local",
         "processor": "AMD EPYC",
         "threads": 1,
+        "thorough": False,
         "versions": {"qcompile": "0.1.0", "schedules": 3, "tvm": "0.27.0"},
         "time": "2026-11-21T14:00:00Z",
     }
@@ -156,6 +158,7 @@ CHANGES = [
     ("target", None, "target = None: expected an object"),
     ("device", 0, "device = 0: expected text"),
     ("processor", "", "processor = '': expected text"),
+    ("thorough", 1, "thorough = 1: expected true or false"),
     ("threads", 0, "threads = 0: expected a whole number above 0"),
     ("threads", 1.0, "threads = 1.0: expected a whole number above 0"),
     ("versions", {"qcompile": "1", "tvm": "1"}, "versions: lacks schedules"),
