@@ -16,6 +16,7 @@ import tvm_ffi
 from tvm import s_tir, te, tirx
 
 from qcompile.errors import Unsupported
+from qcompile.schedules.notes import without_notes
 from qcompile.schedules.space import PROBLEM, Decisions, frozen
 from qcompile.schedules.tunables import TUNABLES, Tunable
 from qcompile.targets import Target
@@ -67,6 +68,28 @@ def replan(function: tirx.PrimFunc, decisions: Decisions, target: Target) -> tir
     return _Grafted(function, anchor).with_plan(plan)
 
 
+def planned_operands(function: tirx.PrimFunc) -> list[int]:
+    """The parameters whose shapes depend on the decisions, in the order of `Tunable.shapes`."""
+    anchor = anchor_of(function)
+    assert anchor is not None
+    count = len(anchor.tunable.shapes(anchor.plan))
+    buffers = _Grafted(function, anchor).operands()[:count]
+    parameters = list(function.params)
+    return [next(k for k, p in enumerate(parameters) if p.same_as(b)) for b in buffers]
+
+
+def epilogue_of(function: tirx.PrimFunc) -> tuple[str, ...]:
+    """A hash of each statement that is not of the anchor, the same whatever is decided."""
+    anchor = anchor_of(function)
+    assert anchor is not None
+    grafted = _Grafted(function, anchor)
+    return tuple(
+        f"{tvm_ffi.structural_hash(without_notes(nest), map_free_vars=True) % 2**64:016x}"
+        for k, nest in enumerate(grafted.nests)
+        if k not in grafted.own
+    )
+
+
 class _Grafted:
     """A function as the statements of its anchor (with what leads to its sums, and the first that
     reads them) and the others."""
@@ -82,7 +105,7 @@ class _Grafted:
         self.output = _written(self.blocks[max(self.own)])
 
     def with_plan(self, plan: Any) -> tirx.PrimFunc:
-        old = self._operands()
+        old = self.operands()
         names = [str(buffer.name) for buffer in old]
         shapes = [_shape(buffer) for buffer in old]
         new_shapes = [*self.anchor.tunable.shapes(plan)]
@@ -137,7 +160,7 @@ class _Grafted:
         function = self.function
         return tirx.PrimFunc(parameters, realize, function.ret_type, function.attrs)
 
-    def _operands(self) -> list[Any]:
+    def operands(self) -> list[Any]:
         """The parameters that the anchor reads: those that depend on the plan, then the others."""
         read: list[Any] = []
         for k in sorted(self.own):

@@ -10,7 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from qcompile.export.lower import lower, without_notes
+from qcompile.export.lower import lower, plain
 from qcompile.export.objects import write_object
 from qcompile.export.phases import Kernel, split_phases
 from qcompile.export.program import Program
@@ -33,8 +33,8 @@ def compile_kernels(
     distinct: dict[Any, tuple[int, tirx.PrimFunc]] = {}
 
     def number_of(function: tirx.PrimFunc) -> int:
-        plain = without_notes(function)
-        number, _ = distinct.setdefault(tvm_ffi.StructuralKey(plain), (len(distinct), plain))
+        code = plain(function)
+        number, _ = distinct.setdefault(tvm_ffi.StructuralKey(code), (len(distinct), code))
         return number
 
     numbers = [{name: number_of(f) for name, f in p.functions.items()} for p in programs]

@@ -5,15 +5,12 @@ calling convention and without `LowerTVMBuiltin`, which would move buffers of 10
 from the stack to TVM's runtime.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import s_tir, tirx
 
-# Annotations that tell about a block and change nothing of its code.
-NOTES = ("qcompile.layer", "qcompile.schedule")
+from qcompile.schedules.notes import without_notes
 
 
 def lower(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
@@ -56,27 +53,9 @@ def _passes(target: tvm.target.Target) -> list[Any]:
     ]
 
 
-def without_notes(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The function with nothing but its code: equal code, equal result."""
-
-    def strip(block: Any) -> Any:
-        notes: Mapping[str, Any] = block.annotations
-        kept = {key: value for key, value in notes.items() if str(key) not in NOTES}
-        if len(kept) == len(notes):
-            return block
-        return s_tir.SBlock(
-            block.iter_vars,
-            block.reads,
-            block.writes,
-            block.name_hint,
-            block.body,
-            block.init,
-            block.alloc_buffers,
-            block.match_buffers,
-            kept,
-        )
-
-    body = tvm_ffi.structural_map(function.body, (s_tir.SBlock, strip))
+def plain(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """The scheduled function with nothing but its code: equal code, equal result."""
     # Tensors of a plan that are in use at the same time never overlap.
     attributes = tvm.ir.make_node("ir.DictAttrs", **{"s_tir": True, "tirx.noalias": True})
+    body = without_notes(function.body)
     return tirx.PrimFunc(function.params, body, function.ret_type, attributes)

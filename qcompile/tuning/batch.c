@@ -51,15 +51,20 @@ static void load(const char *path) {
     if (file < 0 || fstat(file, &about) != 0) {
         fail("cannot be read", path);
     }
-    given = allocate((size_t)about.st_size);
-    for (size_t done = 0; done < (size_t)about.st_size;) {
-        const ssize_t got = read(file, given + done, (size_t)about.st_size - done);
+    const size_t bytes = (size_t)about.st_size;
+    given = mmap(NULL, bytes + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (given == MAP_FAILED) {
+        fail("out of memory", path);
+    }
+    for (size_t done = 0; done < bytes;) {
+        const ssize_t got = read(file, given + done, bytes - done);
         if (got <= 0) {
             fail("cannot be read", path);
         }
         done += (size_t)got;
     }
     close(file);
+    mprotect(given, bytes + 1, PROT_READ); /* what one candidate spoilt, others would answer for */
 }
 
 static int64_t nanoseconds(void) {

@@ -27,6 +27,7 @@ HEAD = """\
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -96,9 +97,11 @@ def _link(batch: Batch, numbers: Sequence[int], source: str, architecture: Archi
         tools = Toolchain(architecture, Path(folder), lambda message: None)
         Path(folder, "batch.c").write_text(source)
         tools.compile_program("batch.c", "batch.o", "-Wno-missing-prototypes")
-        objects = {f"{k.symbol}.o": k.content for k in (batch.all[n].built for n in numbers)}
-        for name, content in objects.items():
-            Path(folder, name).write_bytes(content)
+        objects: dict[str, bytes] = {}
+        for built in (batch.all[number].built for number in numbers):
+            first = objects.setdefault(f"{built.symbol}.o", built.content)
+            assert first == built.content, f"two candidates are called {built.symbol}"
+            Path(folder, f"{built.symbol}.o").write_bytes(built.content)
         tools.link_program(["batch.o", *objects], "batch")
         return Path(folder, "batch").read_bytes()
 

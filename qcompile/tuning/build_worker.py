@@ -55,7 +55,7 @@ def _serve(connection: Connection, order: Order) -> None:
 def _build(job: Job, symbol: str, order: Order, prepare: Callable[..., Any]) -> Built:
     import tvm
 
-    from qcompile.export.lower import lower, without_notes
+    from qcompile.export.lower import lower, plain
     from qcompile.export.objects import write_object
     from qcompile.export.phases import split_phases
     from qcompile.measure.clock import operand_bytes, phase_calls
@@ -65,7 +65,7 @@ def _build(job: Job, symbol: str, order: Order, prepare: Callable[..., Any]) -> 
     function = tvm.ir.load_json(job.function)
     if job.decisions is not None:
         function = prepare(function, dict(job.decisions), target)
-    function = without_notes(schedule(function, target))
+    function = plain(schedule(function, target))
     llvm = target.tvm_target()
     kernel = split_phases(lower(function, llvm), symbol)
     path = Path(order.folder) / f"{symbol}.o"

@@ -1,16 +1,11 @@
 """A board that runs TVM's RPC server, with a tracker of the test's own."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from boards import expect_listening, free_port
-from tvm import rpc
+from boards import free_port
+from farms import Farm
 
 from qcompile import bench, run
 from qcompile.commands import samples_on_device
@@ -20,47 +15,6 @@ from qcompile.errors import BundleError, DeviceError, DeviceLost
 
 pytest.importorskip("tornado", reason="TVM's tracker needs tornado")
 pytestmark = pytest.mark.device
-
-
-class Farm:
-    """A tracker, and a server whose key is `board`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.started = folder, free_port(), []
-        place = f"127.0.0.1:{self.port}"
-        self.address = f"rpc://{place}"
-        self._start("rpc_tracker", self.port)
-        expect_listening(self.port)
-        self._start("rpc_server", free_port(), "--tracker", place, "--key", "board")
-        self._expect_board()
-
-    def unplug(self) -> None:
-        """End the tracker and the server with all that it serves."""
-        for process in self.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-    def _expect_board(self, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        tracker = rpc.connect_tracker("127.0.0.1", self.port)
-        while not tracker.summary()["queue_info"].get("board", {}).get("free"):
-            if time.monotonic() > end:
-                pytest.fail((self.folder / "rpc_server.log").read_text())
-            time.sleep(0.1)
-
-    def _start(self, module: str, port: int, *options: str) -> None:
-        place = ("--host", "127.0.0.1", "--port", str(port), "--port-end", str(port + 1))
-        with (self.folder / f"{module}.log").open("w") as log:
-            self.started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", f"tvm.exec.{module}", *place, *options],
-                    start_new_session=True,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                )
-            )
 
 
 @pytest.fixture

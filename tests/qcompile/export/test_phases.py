@@ -3,7 +3,7 @@
 from export_modules import T, classifier, sum_rows
 from tvm import tirx
 
-from qcompile.export.lower import lower, without_notes
+from qcompile.export.lower import lower, plain
 from qcompile.export.phases import Operand, split_phases
 from qcompile.targets import load_target
 
@@ -11,7 +11,7 @@ TARGET = load_target("x86-64-v3").tvm_target()
 
 
 def kernel_of(function: tirx.PrimFunc):
-    return split_phases(lower(without_notes(function), TARGET), "k")
+    return split_phases(lower(plain(function), TARGET), "k")
 
 
 def test_every_parallel_nest_is_a_phase():

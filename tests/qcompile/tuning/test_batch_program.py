@@ -49,3 +49,6 @@ def test_parts_fit_into_memory(tmp_path):
     assert list(batch.parts(2 * VALUES)) == [[1, 2], [3, 4], [5]]
     assert list(batch.parts(1)) == [[1], [2], [3], [4], [5]]
     assert list(Batch(batch.reference, ()).parts()) == [[]]
+    shared = batch.candidates[0].operands
+    alike = tuple(Candidate(one.built, shared) for one in batch.candidates)
+    assert list(Batch(batch.reference, alike).parts(VALUES)) == [[1, 2, 3, 4, 5]]

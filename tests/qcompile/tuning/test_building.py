@@ -98,7 +98,8 @@ def test_workers_leave_cores_free(function):
     assert found == Failure("build", f"ValueError: {local_target().name} [{core}]")
 
 
-def test_workers_end_with_their_parent():
+def test_workers_end_with_their_parent(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a parent that is killed leaves its folder
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

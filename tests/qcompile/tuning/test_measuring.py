@@ -4,12 +4,15 @@ import threading
 from concurrent.futures import CancelledError
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tvm
 from tuning_candidates import (
     ABORTS,
     GOOD,
     HALF,
     HANGS,
+    OVERWRITES,
     SEGMENTATION,
     SLOW,
     UNLINKABLE,
@@ -21,6 +24,7 @@ from tuning_candidates import (
 
 from qcompile.devices.local import Local
 from qcompile.errors import DeviceError, DeviceLost
+from qcompile.passes.replan import anchor_of
 from qcompile.targets import load_target
 from qcompile.tuning import measuring
 from qcompile.tuning.batch import Batch, Candidate
@@ -83,6 +87,29 @@ def test_times_a_real_kernel():
         assert min(one.seconds) <= one.seconds_each <= max(one.seconds)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_decisions_change_no_result(seed):
+    """Operands lie in memory as each candidate wants them; the outputs are equal."""
+    target, rng = local_target(), np.random.default_rng(seed)
+    text, operands = dense(target, 31, 50, 70)
+    anchor = anchor_of(tvm.ir.load_json(text))
+    tunable, problem = anchor.tunable, anchor.problem
+    space = tunable.space(problem, target).decisions
+    decisions = [{}] + [
+        {one.name: one.choices[rng.integers(len(one.choices))] for one in space} for _ in range(6)
+    ]
+    cores = share_cores(1)
+    with Builders(target, 1, cores.building) as builders:
+        built = builders.build([Job(text, own) for own in decisions])
+    candidates = []
+    for one, own in zip(built, decisions, strict=True):
+        plan = tunable.planned(problem, target, own)
+        arranged = tunable.operands(plan, np.random.default_rng(0))
+        candidates.append(Candidate(one, (*arranged, *operands[len(arranged) :])))
+    found = outcomes_of(Batch(candidates[0], tuple(candidates[1:])), cores=cores.measuring)
+    assert kinds(found) == ["timing"] * 7
+
+
 def test_failures_cost_the_others_nothing(tmp_path):
     bodies = [GOOD, ABORTS, GOOD, WRONG, SEGMENTATION, HALF, HANGS, UNLINKABLE, GOOD]
     found = outcomes_of(batch_in_c(bodies, local_target(), tmp_path))
@@ -93,6 +120,12 @@ def test_failures_cost_the_others_nothing(tmp_path):
     assert [found[k].message for k in (1, 4, 6)] == [
         *("SIGABRT", "SIGSEGV", "it ran for more than 1 s")
     ]
+
+
+def test_operands_cannot_be_overwritten(tmp_path):
+    found = outcomes_of(batch_in_c([GOOD, OVERWRITES, GOOD], local_target(), tmp_path))
+    assert found[1] == Failure("crash", "SIGSEGV")
+    assert kinds(found) == ["timing", "crash", "timing"]
 
 
 def test_slow_candidates_run_twice(tmp_path):

@@ -25,6 +25,7 @@ HALF = "for (int k = 0; k < n - 1; ++k) y[k] = x[k] + 1;"
 SLOW = f"for (volatile int turn = 0; turn < 20; ++turn) {{ {GOOD} }}"
 ABORTS = "abort();"
 SEGMENTATION = "*(volatile int *)8 = x[0] + y[0] + n;"
+OVERWRITES = f"((unsigned char *)x)[0] = 9; {GOOD}"
 HANGS = "for (volatile int turn = 1; turn;) y[0] = x[n - 1];"
 UNLINKABLE = "y[0] = nowhere(x, n);"
 
