@@ -1,4 +1,4 @@
-"""Annotations that tell about a block, and change nothing of what is computed once it is scheduled."""
+"""Annotations that tell about a block: once it is scheduled, they change nothing."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,10 @@
 """Which decisions a kernel is compiled with, and on what grounds.
 
 Times compare only within one group: one workload, on one processor, with one number of threads. Of
-several groups that one decides in which most decisions were timed, of these the newest. In it each
-candidate has the median of its measurements' medians; the least wins if it beats the default's.
+several groups that one decides in which most decisions were timed, of these the newest. As machines
+drift, each candidate is compared with the default kernel that was measured in turns with it: it has
+the median of its ratios, the least wins if it is below 1 by more than measurements spread. Where
+some were measured thoroughly, only these count: the fastest of many is also the luckiest.
 """
 
 import statistics
@@ -18,6 +20,9 @@ from qcompile.records.parts import WRONG_RESULT
 from qcompile.records.record import Record
 from qcompile.targets import Target
 
+# Samples of a quiet machine are within this of each other: less is no gain.
+MARGIN = 0.01
+
 
 class Case(StrEnum):
     """Why a kernel has the decisions that it has."""
@@ -32,7 +37,8 @@ class Case(StrEnum):
 class Choice:
     """What to compile with: `record.decisions`, or the default without a record.
 
-    `modelled`: times are a model's. `default_s` is None where the default was not timed.
+    `seconds`, `default_s`: medians of the estimates of these decisions, and of the default ones
+    beside all candidates of the group. `modelled`: they are a model's.
     """
 
     case: Case
@@ -114,15 +120,18 @@ def _verdict(records: Sequence[Record], tuned: Case) -> Choice:
     if not records:
         return NOTHING
     group = _deciding(records)
-    seconds = _medians(group)
-    defaults = {record.decisions_key for record in group if record.default}
-    default_s = min((seconds[key] for key in defaults), default=None)
     modelled = group[0].modelled
-    fastest = min(seconds, key=lambda key: (seconds[key], key not in defaults, key))
-    if fastest in defaults:
-        return Choice(Case.DEFAULT_FASTEST, None, seconds[fastest], default_s, modelled)
-    record = next(record for record in reversed(group) if record.decisions_key == fastest)
-    return Choice(tuned, record, seconds[fastest], default_s, modelled)
+    default_s = _median(record.reference_s for record in group)
+    defaults = {record.decisions_key for record in group if record.default}
+    candidates = [record for record in group if record.decisions_key not in defaults]
+    thorough = [record for record in candidates if record.thorough]
+    ratios = _ratios(thorough or candidates)
+    fastest = min(ratios, key=lambda key: (ratios[key], key), default=None)
+    if fastest is None or ratios[fastest] >= 1 - MARGIN:
+        return Choice(Case.DEFAULT_FASTEST, None, default_s, default_s, modelled)
+    found = [record for record in group if record.decisions_key == fastest]
+    seconds = _median(record.estimate_s for record in found)
+    return Choice(tuned, found[-1], seconds, default_s, modelled)
 
 
 def _deciding(records: Iterable[Record]) -> list[Record]:
@@ -138,10 +147,14 @@ def _deciding(records: Iterable[Record]) -> list[Record]:
     return max(groups.values(), key=weight)
 
 
-def _medians(group: Iterable[Record]) -> dict[str, float]:
-    """The seconds of each decisions, by their key."""
-    medians: dict[str, list[float]] = defaultdict(list)
-    for record in group:
-        if record.median_s is not None:
-            medians[record.decisions_key].append(record.median_s)
-    return {key: statistics.median(values) for key, values in medians.items()}
+def _ratios(records: Iterable[Record]) -> dict[str, float]:
+    """The median ratio of each decisions to the default ones, by their key."""
+    ratios: dict[str, list[float | None]] = defaultdict(list)
+    for record in records:
+        ratios[record.decisions_key].append(record.ratio)
+    return {key: _median(values) for key, values in ratios.items()}
+
+
+def _median(values: Iterable[float | None]) -> float:
+    """The median of those that there are: of all records with times."""
+    return statistics.median([value for value in values if value is not None])

@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import re
-import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -40,7 +39,11 @@ DECODER = json.JSONDecoder(parse_constant=_not_a_number)
 class Record:
     """One measurement. `problem` and `decisions` hold JSON values, `epilogue` hashes of TIR.
 
-    `seconds` are the times of single calls, or None with the `failure` that there was instead;
+    `seconds` are the times of single calls, `estimate_s` what they say of one call on the quiet
+    machine, `spread` how far apart those are that it is from, relative to it; `reference_s` is the
+    estimate of the kernel with default decisions, measured in turns with this candidate. All four
+    are None with the `failure` that there was instead.
+    `thorough`: one of the best of a tuning, measured once more and longer at its end.
     `default`: these are the decisions that a kernel without records has; `device` is the name by
     which it was opened, `processor` what was found there; `time` in UTC.
     Raises InvalidRecord for values that no line can hold.
@@ -52,11 +55,15 @@ class Record:
     decisions: Mapping[str, Any]
     default: bool
     seconds: tuple[float, ...] | None
+    estimate_s: float | None
+    spread: float | None
+    reference_s: float | None
     failure: Failure | None
     target: MeasuredTarget
     device: str
     processor: str
     threads: int
+    thorough: bool
     versions: Versions
     time: str
 
@@ -66,9 +73,18 @@ class Record:
         for name in ("problem", "decisions"):
             expect(isinstance(getattr(self, name), dict), name, getattr(self, name), "an object")
         expect_texts(self.epilogue, "epilogue")
-        expect(type(self.default) is bool, "default", self.default, "true or false")
+        for name in ("default", "thorough"):
+            expect(type(getattr(self, name)) is bool, name, getattr(self, name), "true or false")
         expect((self.seconds is None) != (self.failure is None), "seconds", self.seconds, ONE_OF)
-        expect(self.seconds is None or _times(self.seconds), "seconds", self.seconds, TIMES)
+        if self.failure is None:
+            expect(_times(self.seconds), "seconds", self.seconds, TIMES)
+            expect(_time(self.estimate_s), "estimate_s", self.estimate_s, TIME_TAKEN)
+            expect(_time(self.reference_s), "reference_s", self.reference_s, TIME_TAKEN)
+            expect(_spread(self.spread), "spread", self.spread, SPREAD)
+        else:
+            for name in ("estimate_s", "spread", "reference_s"):
+                value = getattr(self, name)
+                expect(value is None, name, value, "null with a failure")
         expect_count(self.threads, "threads")
         expect(_moment(self.time), "time", self.time, "UTC as 2026-11-21T14:00:00Z")
         for name, key in (("problem", "workload"), ("decisions", "decisions_key")):
@@ -92,8 +108,11 @@ class Record:
         return self.device.startswith(MODEL_DEVICES)
 
     @property
-    def median_s(self) -> float | None:
-        return None if self.seconds is None else statistics.median(self.seconds)
+    def ratio(self) -> float | None:
+        """The time of this candidate, in those of the kernel with default decisions."""
+        if self.estimate_s is None or self.reference_s is None:
+            return None
+        return self.estimate_s / self.reference_s
 
     def to_line(self) -> bytes:
         """The record as one line of JSON, its end included."""
@@ -126,6 +145,8 @@ PART_NAMES = {name: tuple(field.name for field in fields(kind)) for name, kind i
 NAMES = ("format", "workload", *(field.name for field in fields(Record)))
 ONE_OF = "times or a failure, and null for the other"
 TIMES = "a list of finite seconds above 0"
+TIME_TAKEN = "finite seconds above 0"
+SPREAD = "a finite number, 0.0 or above"
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -157,11 +178,15 @@ def _tuple(value: Any) -> Any:
 
 
 def _times(values: Any) -> bool:
-    return (
-        isinstance(values, tuple)
-        and values != ()
-        and all(type(value) is float and 0 < value < math.inf for value in values)
-    )
+    return isinstance(values, tuple) and values != () and all(map(_time, values))
+
+
+def _time(value: Any) -> bool:
+    return type(value) is float and 0 < value < math.inf
+
+
+def _spread(value: Any) -> bool:
+    return type(value) is float and 0 <= value < math.inf
 
 
 def _moment(value: Any) -> bool:

@@ -11,6 +11,25 @@ from qcompile.tuning.worker_process import Built
 MOST_BYTES = 2**28  # of operands on a device at a time; boards have little memory
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """How candidates are timed: by turns, in bursts of about so many seconds.
+
+    At least `least` rounds, and more until the faster half of the samples of a candidate are within
+    `spread`, or all together have taken `budget_s` for each. Those that are twice as slow as the
+    fastest have no more rounds than two. A burst, and the first run, may take `limit_s`.
+
+    With these numbers the times of 32 equal candidates of 46 to 510 microseconds were within 1 %
+    of each other on a virtual machine that was busy otherwise, for 15 to 30 ms of each.
+    """
+
+    burst_s: float = 3e-4
+    least: int = 16
+    spread: float = 0.02
+    budget_s: float = 0.1
+    limit_s: int = 10
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A kernel and the values of its parameters; those that are left are its outputs."""
@@ -24,12 +43,13 @@ class Batch:
     """Candidates and the untuned kernel that they must agree with.
 
     tolerance: how far outputs of float32 may be apart, as a part of the largest of the reference;
-    0: all outputs are equal, bit by bit.
+    0: all outputs are equal, bit by bit. rounds: None for those of the device.
     """
 
     reference: Candidate
     candidates: tuple[Candidate, ...]
     tolerance: float = 0.0
+    rounds: Rounds | None = None
 
     @property
     def all(self) -> tuple[Candidate, ...]:

@@ -18,10 +18,10 @@ from typing import Self
 from qcompile.devices import LOCAL, open_device
 from qcompile.errors import DeviceLost, QCompileError
 from qcompile.targets import Target
-from qcompile.tuning.batch import MOST_BYTES, Batch
+from qcompile.tuning.batch import MOST_BYTES, Batch, Rounds
 from qcompile.tuning.batch_program import Program, make_program
 from qcompile.tuning.outcomes import Failure, Outcome
-from qcompile.tuning.stations import Open, Rounds, Station, open_station
+from qcompile.tuning.stations import Open, Station, open_station
 from qcompile.tuning.trial import expect_trial, trial_of
 
 # Devices that may be lost with one batch: perhaps it is the batch that they do not stand.

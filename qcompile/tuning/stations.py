@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from qcompile.devices import Device, open_device
@@ -10,7 +9,7 @@ from qcompile.devices.preflight import preflight
 from qcompile.errors import DeviceError
 from qcompile.model_device import estimate, load_core
 from qcompile.targets import Target, load_target
-from qcompile.tuning.batch import Batch
+from qcompile.tuning.batch import Batch, Rounds
 from qcompile.tuning.batch_program import Program
 from qcompile.tuning.outcomes import Outcome, Timing, timing
 from qcompile.tuning.told import OPERANDS, PROGRAM, run_program
@@ -18,25 +17,6 @@ from qcompile.tuning.told import OPERANDS, PROGRAM, run_program
 MODEL = "model:"
 
 Open = Callable[[str, str | None, str | None], Device]
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """How candidates are timed: by turns, in bursts of about so many seconds.
-
-    At least `least` rounds, and more until the faster half of the samples of a candidate are within
-    `spread`, or all together have taken `budget_s` for each. Those that are twice as slow as the
-    fastest have no more rounds than two. A burst, and the first run, may take `limit_s`.
-
-    With these numbers the times of 32 equal candidates of 46 to 510 microseconds were within 1 %
-    of each other on a virtual machine that was busy otherwise, for 15 to 30 ms of each.
-    """
-
-    burst_s: float = 3e-4
-    least: int = 16
-    spread: float = 0.02
-    budget_s: float = 0.1
-    limit_s: int = 10
 
 
 class Board:
@@ -52,7 +32,7 @@ class Board:
 
         Raises DeviceLost when nothing more can be measured here, DeviceError when this cannot.
         """
-        rounds = self.rounds
+        rounds = batch.rounds or self.rounds
         budget_ms = rounds.budget_s * 1e3 * (1 + len(numbers))
         settings = (rounds.burst_s * 1e9, rounds.least, rounds.spread * 1e6, budget_ms)
         options = [str(round(value)) for value in settings]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from qcompile.errors import InvalidRecord, OtherFormat
 from qcompile.records import Failure, MeasuredTarget, Record, Versions, workload_of
 from qcompile.targets import load_target
-from tests.qcompile.records.record_lines import RECORD
+from tests.qcompile.records.record_lines import RECORD, failed
 
+ESTIMATES = ("estimate_s", "spread", "reference_s")
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -28,13 +29,23 @@ mappings = st.dictionaries(st.text(), values, max_size=4)
 names = st.text(min_size=1)
 texts = st.lists(names, max_size=4).map(tuple)
 counts = st.integers(1, 10**30)
-seconds = st.lists(st.floats(0, exclude_min=True, allow_infinity=False), min_size=1).map(tuple)
-outcomes = st.tuples(seconds, st.none()) | st.tuples(
-    st.none(), st.builds(Failure, names, st.text())
+times = st.floats(0, exclude_min=True, allow_infinity=False)
+spreads = st.floats(0, allow_infinity=False)
+timings = st.fixed_dictionaries(
+    {
+        "seconds": st.lists(times, min_size=1).map(tuple),
+        "estimate_s": times,
+        "spread": spreads,
+        "reference_s": times,
+        "failure": st.none(),
+    }
+)
+failures = st.builds(Failure, names, st.text()).map(
+    lambda failure: dict.fromkeys(("seconds", *ESTIMATES)) | {"failure": failure}
 )
 records = st.builds(
-    lambda outcome, **others: Record(seconds=outcome[0], failure=outcome[1], **others),
-    outcomes,
+    lambda outcome, **others: Record(**outcome, **others),
+    timings | failures,
     operator=names,
     problem=mappings,
     epilogue=texts,
@@ -44,6 +55,7 @@ records = st.builds(
     device=names,
     processor=names,
     threads=counts,
+    thorough=st.booleans(),
     versions=st.builds(Versions, names, counts, names),
     time=st.datetimes().map(lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")),
 )
@@ -76,6 +88,9 @@ def test_lines_say_what_others_may_read():
         "decisions": {"tile": [4, 14, 2], "order": "weights"},
         "default": False,
         "seconds": [2e-3, 1e-3, 4e-3],
+        "estimate_s": 1.5e-3,
+        "spread": 0.5,
+        "reference_s": 3e-3,
         "failure": None,
         "target": {
             "name": "x86-64-v3",
@@ -87,6 +102,7 @@ def test_lines_say_what_others_may_read():
         "device": "local",
         "processor": "AMD EPYC",
         "threads": 1,
+        "thorough": False,
         "versions": {"qcompile": "0.1.0", "schedules": 3, "tvm": "0.27.0"},
         "time": "2026-11-21T14:00:00Z",
     }
@@ -124,6 +140,15 @@ CHANGES = [
     ("seconds", 1e-3, "seconds = 0.001: expected a list of finite seconds above 0"),
     ("seconds", {"a": 1}, "seconds = .*: expected a list of finite seconds above 0"),
     ("seconds", None, "expected times or a failure"),
+    ("estimate_s", 0.0, "estimate_s = 0.0: expected finite seconds above 0"),
+    ("estimate_s", 1, "estimate_s = 1: expected finite seconds above 0"),
+    ("estimate_s", None, "estimate_s = None: expected finite seconds above 0"),
+    ("reference_s", -1e-3, "reference_s = -0.001: expected finite seconds above 0"),
+    ("reference_s", None, "reference_s = None: expected finite seconds above 0"),
+    ("spread", -0.1, "spread = -0.1: expected a finite number, 0.0 or above"),
+    ("spread", 0, "spread = 0: expected a finite number, 0.0 or above"),
+    ("spread", False, "spread = False: expected a finite number, 0.0 or above"),
+    ("spread", None, "spread = None: expected a finite number, 0.0 or above"),
     ("failure", {"kind": "crash", "message": ""}, "expected times or a failure"),
     ("failure", {"kind": "crash"}, "failure: lacks message"),
     ("failure", {"kind": [], "message": ""}, r"failure.kind = \(\): expected text"),
@@ -133,6 +158,7 @@ CHANGES = [
     ("target", None, "target = None: expected an object"),
     ("device", 0, "device = 0: expected text"),
     ("processor", "", "processor = '': expected text"),
+    ("thorough", 1, "thorough = 1: expected true or false"),
     ("threads", 0, "threads = 0: expected a whole number above 0"),
     ("threads", 1.0, "threads = 1.0: expected a whole number above 0"),
     ("versions", {"qcompile": "1", "tvm": "1"}, "versions: lacks schedules"),
@@ -140,7 +166,7 @@ CHANGES = [
     ("time", "2026-11-21", "time = '2026-11-21': expected UTC"),
     ("time", "2026-13-21T14:00:00Z", "time = '2026-13-21T14:00:00Z': expected UTC"),
     ("time", 1.0, "time = 1.0: expected UTC"),
-    ("spread", 0.1, "the record: has unknown spread"),
+    ("best", 0.1, "the record: has unknown best"),
 ]
 
 
@@ -148,6 +174,13 @@ CHANGES = [
 def test_refuses_other_values(field, value, message):
     line = json.loads(RECORD.to_line()) | {field: value}
     with pytest.raises(InvalidRecord, match=message):
+        Record.from_line(json.dumps(line).encode())
+
+
+@pytest.mark.parametrize("field", ESTIMATES)
+def test_failures_have_no_estimates(field):
+    line = json.loads(failed(1, "crash").to_line()) | {field: 0.5}
+    with pytest.raises(InvalidRecord, match=f"{field} = 0.5: expected null with a failure"):
         Record.from_line(json.dumps(line).encode())
 
 
@@ -187,12 +220,13 @@ def test_knows_other_formats_whatever_they_hold():
         *(b"", b"null", b"[]", b"{}", b"\xff\xfe", b"\x00", b"{" * 9, b"[" * 500_000),
         RECORD.to_line().replace(b"0.002", b"NaN"),
         RECORD.to_line().replace(b"0.002", b"1e999"),
+        RECORD.to_line().replace(b"0.003", b"1e999"),
         RECORD.to_line().replace(b'"weights"', b"-Infinity"),
         RECORD.to_line().replace(b'"weights"', b"1e999"),
         RECORD.to_line().replace(b'"weights"', b"9" * 5000),
         RECORD.to_line() * 2,
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_refuses_what_is_no_record(line):
     with pytest.raises(InvalidRecord):
@@ -205,6 +239,9 @@ def test_refuses_what_is_no_record(line):
         {"seconds": (math.nan,)},
         {"seconds": (math.inf,)},
         {"seconds": [1e-3]},
+        {"estimate_s": math.nan},
+        {"reference_s": math.inf},
+        {"spread": math.inf},
         {"decisions": {"tile": math.nan}},
         {"problem": {"tile": {1, 2}}},
         {"threads": 0},
