@@ -103,11 +103,11 @@ def dense_packed_plan(
 
 
 def dense_packed_space(problem: DensePackedProblem, target: Target) -> Space:
-    """What may be decided: tile and order of the loops as for int8, how the sums run."""
+    """What may be decided: the same as for int8, with the steps in whole vectors of bytes."""
     whole = problem.in_whole_bytes(target)
-    tile, order, _ = dense_space(whole, target).decisions
+    others = [d for d in dense_space(whole, target).decisions if d.name != "unroll"]
     loops = dense_plan(whole, target).steps * problem.bits // 8
-    return Space((tile, order, Decision("unroll", tuple(divisors(loops, MOST_UNROLLED)))))
+    return Space((*others, Decision("unroll", tuple(divisors(loops, MOST_UNROLLED)))))
 
 
 def pack_weights(w: NDArray[np.int8], plan: DensePackedPlan) -> NDArray[np.int8]:
@@ -189,9 +189,13 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
-    tile = sch.fuse(*outer)
+    if plan.chunks == "outer":
+        tile = outer[1]
+        sch.parallel(outer[0])
+    else:
+        tile = sch.fuse(*outer)
     sch.annotate(tile, TILE, 1)
-    if plan.parallel:
+    if plan.chunks == "tiles":
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
     vector, _, _, own_lane, byte = sch.get_loops(fields)[-5:]
