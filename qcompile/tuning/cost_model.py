@@ -70,10 +70,15 @@ class CostModel:
         if self._earlier:
             self._train()
 
+    @property
+    def trained(self) -> bool:
+        """Whether it has learned from anything."""
+        return self._booster is not None
+
     def predict(self, task: int, choices: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         """A score for each candidate, given by the numbers of its choices."""
         if self._booster is None:
-            return -np.array([sum(chosen) for chosen in choices], "float64")
+            return order_without_model(choices)
         rows = np.stack([self.features(task, chosen) for chosen in choices])
         return np.asarray(self._booster.predict(xgboost.DMatrix(rows)), "float64")
 
@@ -106,6 +111,11 @@ class CostModel:
             weight=np.concatenate([np.full(len(g.seconds), weight) for g, weight in groups]),
         )
         self._booster = xgboost.train({**PARAMETERS, "seed": self._seed}, data, ROUNDS)
+
+
+def order_without_model(choices: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
+    """Scores by where the choices stand among those of each decision, which are sorted."""
+    return -np.array([sum(chosen) for chosen in choices], "float64")
 
 
 def decisions_of(task: Task, choices: Sequence[int]) -> Mapping[str, Any]:

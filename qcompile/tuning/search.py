@@ -74,7 +74,7 @@ def search(
     with _without_tensor_intrinsics():
         contexts = [_context(task, number, target, settings) for number, task in enumerate(tasks)]
         scheduler = ms.task_scheduler.GradientBased(seed=1 + settings.seed)
-        ended: list[bool] = []
+        ended: list[BaseException] = []
         try:
             ms.tune_tasks(
                 tasks=contexts,
@@ -86,16 +86,18 @@ def search(
                 builder=_Builder(),
                 runner=_Runner(tasks, laboratory, ended),
                 database=ms.database.MemoryDatabase(),
-                cost_model=_Model(model),
+                cost_model=_Model(model, ended),
                 measure_callbacks=[
                     ms.measure_callback.AddToDatabase(),
                     ms.measure_callback.UpdateCostModel(),
                 ],
                 task_scheduler=scheduler,
             )
-        except Exception:
-            if not ended:
-                raise
+        except BaseException as error:
+            # On its way through C++ an error becomes another one.
+            cause = ended[0] if ended else error
+            if not isinstance(cause, Finished):
+                raise cause from None
 
 
 def _context(task: Task, number: int, target: Target, settings: SearchSettings) -> Any:
@@ -192,7 +194,9 @@ class _Builder(ms.builder.PyBuilder):  # type: ignore[misc]
 class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
     """Has candidates measured, all of one task."""
 
-    def __init__(self, tasks: Sequence[Task], laboratory: Laboratory, ended: list[bool]) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], laboratory: Laboratory, ended: list[BaseException]
+    ) -> None:
         super().__init__()
         self.tasks = tasks
         self.laboratory = laboratory
@@ -202,28 +206,27 @@ class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
         asked = [json.loads(each.artifact_path) for each in inputs]
         task = asked[0][0]
         decisions = [decisions_of(self.tasks[task], choices) for _, choices in asked]
-        try:
+        with _kept(self.ended):
             measurement = self.laboratory.evaluate(task, decisions)
-        except BaseException:
-            self.ended.append(True)
-            raise
-        return [_Future(measurement, number) for number in range(len(asked))]
+        return [_Future(measurement, number, self.ended) for number in range(len(asked))]
 
 
 @derived_object
 class _Future(ms.runner.PyRunnerFuture):  # type: ignore[misc]
     """One candidate's part of a measurement."""
 
-    def __init__(self, measurement: Measurement, number: int) -> None:
+    def __init__(self, measurement: Measurement, number: int, ended: list[BaseException]) -> None:
         super().__init__()
         self.measurement = measurement
         self.number = number
+        self.ended = ended
 
     def done(self) -> bool:
         return self.measurement.done()
 
     def result(self) -> Any:
-        seconds = self.measurement.result()[self.number]
+        with _kept(self.ended):
+            seconds = self.measurement.result()[self.number]
         if seconds is None:
             return ms.runner.RunnerResult(None, "failed")
         return ms.runner.RunnerResult([seconds], None)
@@ -233,19 +236,32 @@ class _Future(ms.runner.PyRunnerFuture):  # type: ignore[misc]
 class _Model(ms.cost_model.PyCostModel):  # type: ignore[misc]
     """Our cost model, as MetaSchedule asks it."""
 
-    def __init__(self, model: CostModel) -> None:
+    def __init__(self, model: CostModel, ended: list[BaseException]) -> None:
         super().__init__()
         self.model = model
+        self.ended = ended
 
     def update(self, context: Any, candidates: Any, results: Any) -> None:
         asked = [_decided(candidate.sch.mod) for candidate in candidates]
         seconds = [float(result.run_secs[0]) if result.run_secs else None for result in results]
         if asked:
-            self.model.update(asked[0][0], [choices for _, choices in asked], seconds)
+            with _kept(self.ended):
+                self.model.update(asked[0][0], [choices for _, choices in asked], seconds)
 
     def predict(self, context: Any, candidates: Any) -> Any:
         asked = [_decided(candidate.sch.mod) for candidate in candidates]
-        return self.model.predict(asked[0][0], [choices for _, choices in asked])
+        with _kept(self.ended):
+            return self.model.predict(asked[0][0], [choices for _, choices in asked])
+
+
+@contextmanager
+def _kept(ended: list[BaseException]) -> Iterator[None]:
+    """What is raised is also kept."""
+    try:
+        yield
+    except BaseException as error:
+        ended.append(error)
+        raise
 
 
 @contextmanager
