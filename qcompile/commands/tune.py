@@ -68,8 +68,10 @@ def _expect_runs_here(target: Target) -> None:
     reason = f"it lacks {', '.join(lacking)}"
     if here != target.architecture:
         reason = f"its programs are for {target.architecture.name}"
+    from qcompile.tuning.stations import has_model
+
+    modelled = f", or the model of its core, model:{target.name}" if has_model(target) else ""
     raise InvalidInput(
-        f"{target.name}: this machine cannot measure its kernels: {reason}; name a board with "
-        "--device ssh://user@host, adb:SERIAL or rpc://tracker:port/key, or the model of a core, "
-        f"--device model:{target.name}"
+        f"{target.name}: this machine cannot measure its kernels: {reason}; name a device that "
+        f"can: ssh://user@host, adb:SERIAL or rpc://tracker:port/key{modelled}"
     )
