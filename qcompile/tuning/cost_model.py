@@ -82,6 +82,11 @@ class CostModel:
         if self._earlier:
             self._train()
 
+    @property
+    def trained(self) -> bool:
+        """Whether it has learned from anything."""
+        return self._booster is not None
+
     def predict(self, task: int, choices: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         """A score for each candidate, given by the numbers of its choices."""
         expected = np.array([self.expected(task, chosen) for chosen in choices])
