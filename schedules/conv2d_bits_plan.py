@@ -15,6 +15,7 @@ from qcompile.schedules.bit_space import (
     best_choices,
     choice_of,
     splits_and_unrolls,
+    tile_decision,
     value_of,
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
@@ -233,7 +234,7 @@ def _space(problem: Conv2dBitsProblem, target: Target, choices: Sequence[Choice]
     )
     return Space(
         (
-            Decision("tile", tuple(choice.value for choice in choices)),
+            tile_decision(choices),
             Decision("order", ("weights", "data") if stay else ("data", "weights")),
             Decision("split_unroll", tuple(divided)),
         )
