@@ -57,7 +57,7 @@ def product(rows: int, depth: int, outputs: int, bits: tuple[int, int]) -> Layer
 def kernels_of(layer: LayerShape, kernel: str, target: Target) -> dict[str, tirx.PrimFunc]:
     """The kernels that a layer becomes on `kernel`, "int8", "packed" or "bits", by name."""
     passes = [*lower_chosen_passes(target), *fuse_passes(target)]
-    module = tvm.transform.Sequential(passes)(_module(layer, kernel))
+    module = tvm.transform.Sequential(passes)(layer_module(layer, kernel))
     functions = {str(variable.name_hint): f for variable, f in module.functions.items()}
     return {name: f for name, f in functions.items() if isinstance(f, tirx.PrimFunc)}
 
@@ -102,7 +102,7 @@ def random_grid(count: int) -> Iterator[LayerShape]:
             yield product(rows, depth, outputs, bits)
 
 
-def _module(layer: LayerShape, kernel: str) -> tvm.IRModule:
+def layer_module(layer: LayerShape, kernel: str) -> tvm.IRModule:
     """codes -> convolution or product -> thresholds -> codes."""
     builder, outputs = relax.BlockBuilder(), layer.w[0]
     shape = (prod(layer.x[:3]), layer.x[3]) if layer.pointwise else layer.x
