@@ -15,7 +15,7 @@ from qcompile.passes.lowering import Lowering, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.depthwise_conv2d_int8 import depthwise_conv2d_int8, pack_weights
-from qcompile.schedules.depthwise_plan import plan_depthwise
+from qcompile.schedules.depthwise_plan import DepthwiseProblem, depthwise_plan
 
 
 class _LowerDepthwise(Lowering):
@@ -28,14 +28,15 @@ class _LowerDepthwise(Lowering):
             return None
         self.layers.append(layer_of(call, "depthwise_conv2d_int8", weights))
         taps = weights[..., 0]
-        plan = plan_depthwise(
-            shape_of(x),
-            taps.shape,
-            self.target,
+        problem = DepthwiseProblem(
+            x=shape_of(x),
+            w=taps.shape,
             pads=geometry.pads,
             strides=geometry.strides,
             dilation=geometry.dilation,
         )
+        decisions = self.decisions("depthwise_conv2d_int8", layer)
+        plan = depthwise_plan(problem, self.target, decisions)
         top, left, _, right = geometry.pads
         codes = prepared_codes(
             self,

@@ -59,7 +59,8 @@ class _LowerFloat(Lowering):
     def _rows(self, x: relax.Expr, weights: NDArray[np.float32], name: str) -> relax.Var:
         """x read as a matrix, times weights (N, K)."""
         rows, depth = matrix_shape(x)
-        plan = product.plan_dense_f32(rows, len(weights), depth, self.target)
+        problem = product.DenseF32Problem(rows, len(weights), depth)
+        plan = product.dense_f32_plan(problem, self.target, self.decisions("dense_f32", name))
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
             return product.dense_f32(x, w, b, plan=plan, layer=name)
@@ -96,15 +97,16 @@ class _LowerFloat(Lowering):
             # A tile holds pixels of one row: a column of pixels is read as a row.
             x, height, width = self.reshaped(x, (n, 1, height, channels)), 1, height
             weights, strides, dilation = weights.swapaxes(2, 3), strides[::-1], dilation[::-1]
-        plan = convolution.plan_conv2d_f32(
-            (n, height, width, channels),
-            len(weights),
-            weights.shape[2:],
-            self.target,
+        problem = convolution.Conv2dF32Problem(
+            data=(n, height, width, channels),
+            channels=len(weights),
+            kernel=weights.shape[2:],
             strides=strides,
             dilation=dilation,
             groups=groups,
         )
+        decisions = self.decisions("conv2d_f32", name)
+        plan = convolution.conv2d_f32_plan(problem, self.target, decisions)
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
             return convolution.conv2d_f32(x, w, b, plan=plan, layer=name)

@@ -33,7 +33,9 @@ class _LowerFloatBatchMatmul(Lowering):
         self.layers.append(
             Layer(name, "MatMul", "batch_matmul_f32", FLOAT_BITS, FLOAT_BITS, macs, 0)
         )
-        plan = kernel.plan_batch_matmul_f32(batch, rows, columns, depth, self.target)
+        problem = kernel.BatchMatmulF32Problem(batch, rows, columns, depth)
+        decisions = self.decisions("batch_matmul_f32", name)
+        plan = kernel.batch_matmul_f32_plan(problem, self.target, decisions)
         left = self.reshaped(a, (batch, rows, depth))
         right = self.reshaped(b, (batch, depth, columns))
 

@@ -17,9 +17,10 @@ from qcompile.passes.lower_float import FLOAT_BITS
 from qcompile.passes.lowering import Layer, Lowering, packed, passes_of
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules.depthwise_conv2d_f32 import (
+    DepthwiseConv2dF32Problem,
     depthwise_conv2d_f32,
+    depthwise_conv2d_f32_plan,
     pack_weights,
-    plan_depthwise_conv2d_f32,
 )
 
 
@@ -45,14 +46,14 @@ class _LowerFloatDepthwise(Lowering):
         strides, dilation = (
             (int(pair[0]), int(pair[1])) for pair in (attributes.strides, attributes.dilation)
         )
-        plan = plan_depthwise_conv2d_f32(
-            (n, height, width, channels),
-            len(weights),
-            weights.shape[2:],
-            self.target,
+        problem = DepthwiseConv2dF32Problem(
+            data=(n, height, width, channels),
+            channels=len(weights),
+            kernel=weights.shape[2:],
             strides=strides,
             dilation=dilation,
         )
+        plan = depthwise_conv2d_f32_plan(problem, self.target, self.decisions(kernel, name))
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
             return depthwise_conv2d_f32(x, w, b, plan=plan, layer=name)

@@ -101,7 +101,8 @@ class _Grafted:
         self.nests = list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
         self.blocks = [next(_blocks(nest)) for nest in self.nests]
         (sums,) = (k for k, b in enumerate(self.blocks) if str(b.name_hint) == anchor.name)
-        self.own = self._producers(sums) | {sums, self._reader(sums)}
+        last = self._reader(sums) if anchor.tunable.followed(anchor.plan) else sums
+        self.own = self._producers(sums) | {sums, last}
         self.output = _written(self.blocks[max(self.own)])
 
     def with_plan(self, plan: Any) -> tirx.PrimFunc:
@@ -171,9 +172,11 @@ class _Grafted:
                     read.append(buffer)
         first = []
         for shape in self.anchor.tunable.shapes(self.anchor.plan):
-            (buffer,) = (b for b in read if _shape(b) == tuple(shape))
+            # Of operands of equal shapes, the kernel reads the first one first.
+            buffer = next(b for b in read if _shape(b) == tuple(shape))
+            read = [b for b in read if not b.same_as(buffer)]
             first.append(buffer)
-        return [*first, *(b for b in read if not any(b.same_as(other) for other in first))]
+        return [*first, *read]
 
     def _producers(self, of: int) -> set[int]:
         """The statements that lead to what one reads."""

@@ -22,7 +22,7 @@ from qcompile.schedules.bit_loops import (
 )
 from qcompile.schedules.bit_product import combined, pack_planes, popcount_sum
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
-from qcompile.schedules.conv2d_int8 import EVEN
+from qcompile.schedules.conv2d_plan import EVEN
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.tile import round_up

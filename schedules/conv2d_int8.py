@@ -24,8 +24,6 @@ from qcompile.schedules.space import PROBLEM, to_json
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
-EVEN = 8  # pieces of work for each thread, so that all finish at about the same time
-
 
 def pack_weights(w: NDArray[np.int8], plan: Conv2dPlan) -> NDArray[np.int8]:
     """w (O, KH, KW, C / groups) as `plan.weight_shape`, filled up with zeros."""
@@ -110,9 +108,7 @@ def schedule_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     sch.reverse_compute_at(output, jo, preserve_unit_loops=True)
     pack_at(sch, output, jo, plan.tile_vectors * plan.lanes)
     if plan.parallel:
-        rows = plan.out_height // plan.tile_rows
-        chunks = plan.batch * rows * plan.vectors // plan.tile_vectors
-        sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
+        sch.parallel(sch.fuse(*outer, *([jo] if plan.chunks == "tiles" else [])))
     vectorize_epilogue(sch, output, 3, plan.lanes)
     apart = plan.strides[1] * (plan.channels if plan.flat else 1)
     dots.tensorize(first, target, apart=apart, flat=plan.flat)

@@ -1,20 +1,22 @@
 """How an int8 convolution is laid out and tiled, decided from its shapes and the target."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Any
 
 from qcompile.schedules.dot import Dot
 from qcompile.schedules.intrinsics import dots_of
 from qcompile.schedules.space import (
     DEFAULT,
     MOST_UNROLLED,
+    ORDERS,
     Decision,
     Decisions,
     Space,
+    chunks,
     divisors,
+    first,
+    from_json,
     frozen,
     to_json,
 )
@@ -30,6 +32,7 @@ from qcompile.schedules.tile import (
 from qcompile.targets import Target
 
 MOST_SPLITS = 4
+EVEN = 8  # pieces of work for each thread, so that all finish at about the same time
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,12 @@ class Conv2dPlan:
     split: int  # parts of the channels, each of which the whole window passes before the next
     unroll: int  # groups of steps that follow each other without a loop
     weights_stay: bool  # one panel of weights stays in cache while all data passes by
-    parallel: bool
+    chunks: str  # the loops that threads share
+
+    @property
+    def parallel(self) -> bool:
+        """Whether threads share the work."""
+        return self.chunks != "none"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -123,9 +131,8 @@ class Conv2dPlan:
 
     @staticmethod
     def from_json(text: str) -> "Conv2dPlan":
-        fields: dict[str, Any] = {name: frozen(value) for name, value in json.loads(text).items()}
-        problem = {name: frozen(value) for name, value in fields.pop("problem").items()}
-        return Conv2dPlan(Conv2dProblem(**problem), **fields)
+        plan: Conv2dPlan = from_json(text, Conv2dPlan, Conv2dProblem)
+        return plan
 
 
 def plan_conv2d(
@@ -161,11 +168,17 @@ def conv2d_plan(
     layout = next(layout for layout in _layouts(problem, target) if layout.dot.name == name)
     plan = layout.plan((rows, columns, vectors), target)
     split, unroll = frozen(chosen["split_unroll"])
-    return replace(plan, weights_stay=chosen["order"] == "weights", split=split, unroll=unroll)
+    return replace(
+        plan,
+        weights_stay=chosen["order"] == "weights",
+        split=split,
+        unroll=unroll,
+        chunks=str(chosen["chunks"]),
+    )
 
 
 def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
-    """What may be decided: instruction and tile, the order of the loops, how the sums run.
+    """What may be decided: instruction and tile, the order of the loops, how the sums run, threads.
 
     Tiles that would need a copy of x, where the default needs none, are left out.
     """
@@ -174,16 +187,15 @@ def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
         for layout in _layouts(problem, target)
         for tile, _ in sorted(layout.tiles(target), key=lambda each: each[1])[:MOST_TILES]
     ]
-    first, tile = best[0]
-    plan = first.plan(tile, target)
+    layout, tile = best[0]
+    plan = layout.plan(tile, target)
     if not any(problem.pads):
         best = [(layout, t) for layout, t in best if layout.input_shape(t) == plan.input_shape]
     steps = plan.run // plan.depth // plan.together
-    order = ("weights", "data") if plan.weights_stay else ("data", "weights")
     return Space(
         (
             Decision("tile", tuple((layout.dot.name, *t) for layout, t in best)),
-            Decision("order", order),
+            Decision("order", first("weights" if plan.weights_stay else "data", ORDERS)),
             Decision(
                 "split_unroll",
                 tuple(
@@ -192,6 +204,7 @@ def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
                     for unroll in divisors(steps // split, MOST_UNROLLED)
                 ),
             ),
+            chunks(plan.chunks),
         )
     )
 
@@ -243,6 +256,9 @@ class _Layout:
         _, rows, columns, *channels = self.input_shape(tile)
         steps = prod(self.kernel) * self.run // dot.depth
         weight_bytes = self.panels * self.vectors * dot.lanes * steps * dot.depth
+        panels = ceil(ceil(outputs / dot.lanes) / tile[2])
+        chunks = "outer" if batch * height // tile[0] * panels >= EVEN * target.cores else "tiles"
+        parallel = worth_threads(batch * height * width * weight_bytes, dot, target)
         return Conv2dPlan(
             problem=problem,
             batch=batch,
@@ -271,7 +287,7 @@ class _Layout:
             split=1,
             unroll=1,
             weights_stay=weight_bytes > target.l2_bytes // 2,
-            parallel=worth_threads(batch * height * width * weight_bytes, dot, target),
+            chunks=chunks if parallel else "none",
         )
 
 

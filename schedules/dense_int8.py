@@ -6,7 +6,6 @@ x: (M, K) uint8, K whole steps (filled up with anything). bias holds all correct
 zero points. A 1 x 1 convolution of stride 1 is this with M = N * H * W.
 """
 
-import json
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, cast
@@ -23,11 +22,15 @@ from qcompile.schedules.intrinsics import dots_of
 from qcompile.schedules.space import (
     DEFAULT,
     MOST_UNROLLED,
+    ORDERS,
     PROBLEM,
     Decision,
     Decisions,
     Space,
+    chunks,
     divisors,
+    first,
+    from_json,
     frozen,
     to_json,
 )
@@ -77,7 +80,12 @@ class DensePlan:
     tile_vectors: int
     unroll: int  # groups of steps that follow each other without a loop
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
-    parallel: bool
+    chunks: str  # the loops that threads share
+
+    @property
+    def parallel(self) -> bool:
+        """Whether threads share the work."""
+        return self.chunks != "none"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -99,8 +107,8 @@ class DensePlan:
 
     @staticmethod
     def from_json(text: str) -> "DensePlan":
-        fields = json.loads(text)
-        return DensePlan(DenseProblem(**fields.pop("problem")), **fields)
+        plan: DensePlan = from_json(text, DensePlan, DenseProblem)
+        return plan
 
 
 def plan_dense(
@@ -122,12 +130,16 @@ def dense_plan(problem: DenseProblem, target: Target, decisions: Decisions = DEF
     name, rows, vectors = frozen(chosen["tile"])
     dot = next(dot for dot in _dots(problem, target) if dot.name == name)
     plan = _plan(problem, dot, Tile(rows, vectors), target)
-    stay = chosen["order"] == "weights"
-    return replace(plan, weights_stay=stay, unroll=cast(int, chosen["unroll"]))
+    return replace(
+        plan,
+        weights_stay=chosen["order"] == "weights",
+        unroll=cast(int, chosen["unroll"]),
+        chunks=str(chosen["chunks"]),
+    )
 
 
 def dense_space(problem: DenseProblem, target: Target) -> Space:
-    """What may be decided: instruction and tile, the order of the loops, how the sums run.
+    """What may be decided: instruction and tile, the order of the loops, how the sums run, threads.
 
     Tiles for which x would be wider than by default are left out: it would be copied.
     """
@@ -138,7 +150,6 @@ def dense_space(problem: DenseProblem, target: Target) -> Space:
     ]
     plan = _plan(problem, *choices[0], target)
     width = plan.steps * plan.depth
-    order = ("weights", "data") if plan.weights_stay else ("data", "weights")
     return Space(
         (
             Decision(
@@ -149,8 +160,9 @@ def dense_space(problem: DenseProblem, target: Target) -> Space:
                     if round_up(problem.depth, dot.unit) == width
                 ),
             ),
-            Decision("order", order),
+            Decision("order", first("weights" if plan.weights_stay else "data", ORDERS)),
             Decision("unroll", tuple(divisors(plan.steps // plan.together, MOST_UNROLLED))),
+            chunks(plan.chunks),
         )
     )
 
@@ -196,7 +208,7 @@ def _plan(problem: DenseProblem, dot: Dot, tile: Tile, target: Target) -> DenseP
         tile_vectors=tile.vectors,
         unroll=1,
         weights_stay=weight_bytes > target.l2_bytes // 2,
-        parallel=worth_threads(products, dot, target),
+        chunks="tiles" if worth_threads(products, dot, target) else "none",
     )
 
 
@@ -263,9 +275,13 @@ def schedule_dense_int8(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
-    tile = sch.fuse(*batch, *outer)
+    if plan.chunks == "outer":
+        tile = outer[1]
+        sch.parallel(sch.fuse(*batch, outer[0]))
+    else:
+        tile = sch.fuse(*batch, *outer)
     sch.annotate(tile, TILE, 1)
-    if plan.parallel:
+    if plan.chunks == "tiles":
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
     cut = plan.rows % plan.tile_rows > 0

@@ -9,6 +9,8 @@ that a dot product multiplies as many taps of one channel; neighbouring columns 
 output rows of a tile share them, each row with weights of its own.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
@@ -21,6 +23,7 @@ from qcompile.schedules.lane_dot import (
     register_interleave,
     register_lane_dot,
 )
+from qcompile.schedules.space import PROBLEM, to_json
 from qcompile.targets import Target
 
 
@@ -37,6 +40,16 @@ def pack_weights(w: NDArray[np.int8], plan: DepthwisePlan) -> NDArray[np.integer
         full[: len(w), row, first : first + plan.kernel[0]] = w
     split = full.reshape(blocks, lanes, tile_rows, steps, depth, kw)
     return np.ascontiguousarray(split.transpose(0, 3, 5, 2, 1, 4))
+
+
+def random_operands(plan: DepthwisePlan, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """x and w, random and packed: the same for all plans of a problem."""
+    batch, *_, channels = plan.problem.x
+    codes = rng.integers(0, 256, (batch, *plan.problem.padded, channels), "uint8")
+    w = rng.integers(-128, 128, plan.problem.w, "int8")
+    x = np.zeros(plan.input_shape, "uint8")
+    x[:, : codes.shape[1], : codes.shape[2], :channels] = codes
+    return x, pack_weights(w, plan)
 
 
 def depthwise_conv2d_int8(
@@ -74,6 +87,7 @@ def depthwise_conv2d_int8(
         "qcompile.schedule": "depthwise_conv2d_int8",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
+        PROBLEM: to_json(plan.problem),
     }
     shape = plan.batch, height, width, plan.blocks * lanes
     sums = te.compute(shape, product, name="sums", attrs=attrs)
@@ -110,8 +124,8 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     if plan.multiplier == 1:
         sch.tensorize(taps, register_interleave(dot, plan.dilation[0], plan.turned))
     sch.reverse_compute_at(output, outer[-1], preserve_unit_loops=True)
-    if plan.parallel:
-        sch.parallel(sch.fuse(*outer[:-1]))
+    if plan.chunks != "none":
+        sch.parallel(sch.fuse(*(outer[:-1] if plan.chunks == "outer" else outer)))
     vectorize_epilogue(sch, output, 4, plan.lanes)
 
     init = sch.decompose_reduction(sums, step)
@@ -120,5 +134,5 @@ def schedule_depthwise_conv2d_int8(sch: s_tir.Schedule, sums: SBlockRV, target: 
     for loop in others:
         sch.unroll(loop)
     sch.tensorize(lane, register_lane_dot(dot))
-    for loop in (q, ii, ji):
+    for loop in (*([step] if plan.unrolled else []), q, ii, ji):
         sch.unroll(loop)

@@ -1,14 +1,23 @@
 """How an int8 depthwise convolution is laid out and tiled, from its shapes and the target."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from math import ceil
-from typing import Any
+from dataclasses import dataclass, replace
+from math import ceil, prod
 
 from qcompile.schedules.intrinsics import dot_of
 from qcompile.schedules.lane_dot import LaneDot, lane_dot_of
-from qcompile.schedules.tile import round_up, worth_threads
+from qcompile.schedules.space import (
+    DEFAULT,
+    Decision,
+    Decisions,
+    Space,
+    chunks,
+    first,
+    from_json,
+    frozen,
+    to_json,
+)
+from qcompile.schedules.tile import MOST_TILES, round_up, worth_threads
 from qcompile.targets import Target
 
 STACK_BYTES = 1024  # TVM puts smaller buffers on the stack, where they become registers
@@ -16,6 +25,28 @@ STACK_BYTES = 1024  # TVM puts smaller buffers on the stack, where they become r
 # begin a tile; in dot products.
 ROW_COST, FAR_COST, TILE_COST = 0.6, 2.5, 3.0
 VAIN = 4  # how much longer than its products alone, at the peak, such a convolution takes
+MOST_STEPS = 8  # that follow each other without a loop
+ORDERS = ("channels", "pixels")  # whose tiles follow each other
+
+
+@dataclass(frozen=True)
+class DepthwiseProblem:
+    """What is computed: x (N, H, W, C) before padding, w (outputs, KH, KW).
+
+    pads: (top, left, bottom, right) in pixels. `outputs` is a multiple of C.
+    """
+
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    strides: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of x with its pads."""
+        (_, height, width, _), (top, left, bottom, right) = self.x, self.pads
+        return height + top + bottom, width + left + right
 
 
 @dataclass(frozen=True)
@@ -28,6 +59,7 @@ class DepthwisePlan:
     and columns speak of what is computed, not of the prepared x.
     """
 
+    problem: DepthwiseProblem
     batch: int
     out_height: int
     out_width: int
@@ -46,7 +78,8 @@ class DepthwisePlan:
     tile_rows: int
     tile_columns: int
     pixels_inside: bool  # a row's tiles follow each other, with weights that stay in registers
-    parallel: bool
+    unrolled: bool  # the steps follow each other without a loop
+    chunks: str  # the loops that threads share
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -72,14 +105,12 @@ class DepthwisePlan:
         )
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> "DepthwisePlan":
-        fields: dict[str, Any] = json.loads(text)
-        for key in ("kernel", "strides", "dilation"):
-            fields[key] = tuple(fields[key])
-        return DepthwisePlan(**fields)
+        plan: DepthwisePlan = from_json(text, DepthwisePlan, DepthwiseProblem)
+        return plan
 
 
 def plan_depthwise(
@@ -91,34 +122,89 @@ def plan_depthwise(
     strides: Sequence[int] = (1, 1),
     dilation: Sequence[int] = (1, 1),
 ) -> DepthwisePlan:
-    """The default decisions for x (N, H, W, C) before padding and w (outputs, KH, KW).
+    """The default plan of `DepthwiseProblem`."""
+    problem = DepthwiseProblem(
+        x=tuple(map(int, x_shape)),
+        w=tuple(map(int, w_shape)),
+        pads=tuple(map(int, pads)),
+        strides=tuple(map(int, strides)),
+        dilation=tuple(map(int, dilation)),
+    )
+    return depthwise_plan(problem, target)
 
-    pads: (top, left, bottom, right) in pixels. `outputs` is a multiple of C. The prepared x must
-    have `plan.input_shape`: some rows, columns and channels more than the pads ask for, which may
-    hold anything.
+
+def depthwise_plan(
+    problem: DepthwiseProblem, target: Target, decisions: Decisions = DEFAULT
+) -> DepthwisePlan:
+    """The plan with these decisions, the others by default. Raises UnknownDecision.
+
+    The prepared x must have `plan.input_shape`: some rows, columns and channels more than the pads
+    ask for, which may hold anything.
     """
-    (n, h, w, c), (outputs, *size) = x_shape, w_shape
-    padded = h + pads[0] + pads[2], w + pads[1] + pads[3]
-    turned = size[0] == 1
-    a, b = (1, 0) if turned else (0, 1)
-    window = _Window(
-        out=tuple((padded[x] - (size[x] - 1) * dilation[x] - 1) // strides[x] + 1 for x in (a, b)),
+    chosen = depthwise_space(problem, target).chosen(decisions)
+    rows, columns = frozen(chosen["tile"])
+    return replace(
+        _plan(problem, (rows, columns), target),
+        pixels_inside=chosen["order"] == "pixels",
+        unrolled=bool(chosen["unroll"]),
+        chunks=str(chosen["chunks"]),
+    )
+
+
+def depthwise_space(problem: DepthwiseProblem, target: Target) -> Space:
+    """What may be decided: the tile, the order of the loops, whether steps are a loop, threads.
+
+    Tiles that would need a copy of x, where the default needs none, are left out.
+    """
+    window = _window(problem, target)
+    tiles = window.tiles(_most_vectors(window.dot, target))[:MOST_TILES]
+    plan = _plan(problem, tiles[0], target)
+    if not any(problem.pads):
+        tiles = [t for t in tiles if _plan(problem, t, target).input_shape == plan.input_shape]
+    short = max(window.steps(rows) for rows, _ in tiles) <= MOST_STEPS
+    return Space(
+        (
+            Decision("tile", tuple(tiles)),
+            Decision("order", first("pixels" if plan.pixels_inside else "channels", ORDERS)),
+            Decision("unroll", (False, True) if short else (False,)),
+            chunks(plan.chunks),
+        )
+    )
+
+
+def _window(problem: DepthwiseProblem, target: Target) -> "_Window":
+    a, b = (1, 0) if problem.w[1] == 1 else (0, 1)
+    (strides, dilation), size = (problem.strides, problem.dilation), problem.w[1:]
+    out = [(problem.padded[x] - (size[x] - 1) * dilation[x] - 1) // strides[x] + 1 for x in (a, b)]
+    return _Window(
+        out=(out[0], out[1]),
         kernel=(size[a], size[b]),
         strides=(strides[a], strides[b]),
         dilation=(dilation[a], dilation[b]),
         dot=lane_dot_of(target),
     )
-    registers = window.dot.vector_bytes // target.vector_bytes
+
+
+def _most_vectors(dot: LaneDot, target: Target) -> int:
+    """The vectors of sums that fit the registers, beside what they are computed from."""
+    registers = dot.vector_bytes // target.vector_bytes
     if registers > 1:
         registers += 1  # the taps of such a vector of sums, in half as many bytes
     room = (target.vector_registers - 2) // registers
-    vectors = min((STACK_BYTES - 1) // window.dot.vector_bytes, room)
-    tile_rows, tile_columns = window.best_tile(vectors)
-    steps = window.steps(tile_rows)
+    return min((STACK_BYTES - 1) // dot.vector_bytes, room)
+
+
+def _plan(problem: DepthwiseProblem, tile: tuple[int, int], target: Target) -> DepthwisePlan:
+    """The plan with this tile, and otherwise default decisions."""
+    window = _window(problem, target)
+    (n, *_, c), (outputs, *size) = problem.x, problem.w
+    turned = size[0] == 1
+    (tile_rows, tile_columns), steps = tile, window.steps(tile[0])
     held = tile_rows * (tile_columns + steps * window.kernel[1])
     seen = window.seen(tile_rows, tile_columns)
-    products = n * window.out[0] * window.out[1] * outputs * size[0] * size[1]
+    products = n * prod(window.out) * outputs * prod(size)
     return DepthwisePlan(
+        problem=problem,
         batch=n,
         out_height=window.out[0],
         out_width=window.out[1],
@@ -128,16 +214,17 @@ def plan_depthwise(
         strides=window.strides,
         dilation=window.dilation,
         turned=turned,
-        height=max(seen[a], padded[0]),
-        columns=max(seen[b], padded[1]),
+        height=max(seen[turned], problem.padded[0]),
+        columns=max(seen[not turned], problem.padded[1]),
         channels=c if outputs > c else round_up(c, window.dot.lanes),
         lanes=window.dot.lanes,
         depth=window.dot.depth,
         steps=steps,
         tile_rows=tile_rows,
         tile_columns=tile_columns,
-        pixels_inside=max(strides) == 1 and held < target.vector_registers - 2,
-        parallel=worth_threads(VAIN * products, dot_of(target), target),
+        pixels_inside=max(window.strides) == 1 and held < target.vector_registers - 2,
+        unrolled=False,
+        chunks="outer" if worth_threads(VAIN * products, dot_of(target), target) else "none",
     )
 
 
@@ -145,7 +232,7 @@ def plan_depthwise(
 class _Window:
     """What slides over x, and the instruction that multiplies."""
 
-    out: tuple[int, ...]
+    out: tuple[int, int]
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilation: tuple[int, int]
@@ -165,8 +252,8 @@ class _Window:
         reach = (self.steps(tile_rows) * self.dot.depth - 1) * self.dilation[0]
         return last + reach + 1, self.columns(round_up(self.out[1], tile_columns))
 
-    def best_tile(self, vectors: int) -> tuple[int, int]:
-        """(rows, columns) of the fastest tile with at most so many vectors of sums."""
+    def tiles(self, vectors: int) -> list[tuple[int, int]]:
+        """(rows, columns) of the tiles with at most so many vectors of sums, the fastest first."""
         highest = self.dot.depth if self.dilation[0] == 1 else 1
 
         def cost(tile: tuple[int, int]) -> float:
@@ -177,4 +264,4 @@ class _Window:
             return ceil(self.out[0] / rows) * ceil(self.out[1] / columns) * (work + TILE_COST)
 
         tiles = ((r, c) for r in range(1, highest + 1) for c in range(1, vectors // r + 1))
-        return min(tiles, key=cost)
+        return sorted(tiles, key=cost)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tvm import te, tirx
 
-from qcompile.schedules.pool2d_int8 import pooled_extent
+from qcompile.schedules.pool2d_plan import pooled_extent
 
 
 def max_pool2d_bits(

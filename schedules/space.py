@@ -6,7 +6,7 @@ decided. Values are JSON's: booleans, integers, text, and tuples of these, which
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -16,6 +16,8 @@ from qcompile.errors import InvalidInput
 VERSION = 1  # of what decisions mean; records of others do not count
 MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
 PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with
+ORDERS = ("data", "weights")  # what stays in cache while all of the other passes by
+CHUNKS = ("none", "outer", "tiles")  # what threads share: the outer loops, or the tiles inside, too
 
 Value = bool | int | str | tuple[Any, ...]
 Decisions = Mapping[str, Value]
@@ -68,6 +70,23 @@ def frozen(value: Any) -> Any:
 def to_json(record: Any) -> str:
     """A frozen dataclass of JSON values as text: equal dataclasses, equal text."""
     return json.dumps(asdict(record), sort_keys=True)
+
+
+def from_json(text: str, plan: Callable[..., Any], problem: Callable[..., Any]) -> Any:
+    """The plan of that class from the text of `to_json`; its field `problem` is of the other."""
+    fields = {name: frozen(value) for name, value in json.loads(text).items()}
+    told = {name: frozen(value) for name, value in fields.pop("problem").items()}
+    return plan(problem(**told), **fields)
+
+
+def chunks(default: str) -> Decision:
+    """Which loops are the chunks that threads take."""
+    return Decision("chunks", first(default, CHUNKS), for_threads=True)
+
+
+def first(default: Any, choices: Iterable[Any]) -> tuple[Any, ...]:
+    """The choices with the default before the others."""
+    return default, *(choice for choice in choices if choice != default)
 
 
 def divisors(number: int, most: int) -> list[int]:

@@ -10,7 +10,8 @@ from qcompile.schedules.conv2d_int8 import pack_weights as pack_kernels
 from qcompile.schedules.conv2d_plan import plan_conv2d
 from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
 from qcompile.schedules.pack_bits import pack_bits
-from qcompile.schedules.pool2d_int8 import max_pool2d_int8
+from qcompile.schedules.pool2d_int8 import pool2d_int8
+from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_plan
 from tests.schedules.bits import packed_words
 from tests.schedules.kernels import (
     ARM_TARGETS,
@@ -135,9 +136,11 @@ def test_packs_behind_conv2d_int8(channels, target):
 @pytest.mark.parametrize("shape", [(1, 6, 6, 64), (1, 5, 5, 33)])
 def test_packs_behind_a_pool(shape, target):
     x = np.random.default_rng(0).integers(0, 4, shape, dtype="uint8")
+    problem = Pool2dProblem(shape, "uint8", largest=True, kernel=(2, 2), strides=(2, 2))
+    plan = pool2d_plan(problem, target)
     function = fused_function(
         [(shape, "uint8")],
-        lambda x: max_pool2d_int8(x, kernel=(2, 2), strides=(2, 2)),
+        lambda x: pool2d_int8(x, plan),
         lambda pooled: packed(pooled, 2),
         1,
     )

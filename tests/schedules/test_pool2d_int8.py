@@ -7,12 +7,8 @@ import pytest
 from tvm import relax
 from tvm.relax import op
 
-from qcompile.schedules.pool2d_int8 import (
-    global_sum_int8,
-    max_pool2d_int8,
-    pooled_extent,
-    sum_pool2d_int8,
-)
+from qcompile.schedules.pool2d_int8 import pool2d_int8
+from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_plan, pooled_extent
 from qcompile.targets import load_target
 from tests.schedules.kernels import ARM_TARGETS, build, fused_function, run, runnable
 
@@ -65,15 +61,22 @@ def windows(x, case, outside):
     return seen[..., :: case.dilation[0], :: case.dilation[1]]
 
 
-def pool(anchor, case, x, target, epilogue, like):
-    settings = {
-        "kernel": case.kernel,
-        "strides": case.strides,
-        "pads": case.pads,
-        "dilation": case.dilation,
-        "ceil_mode": case.ceil_mode,
-    }
-    func = fused_function([(x.shape, str(x.dtype))], lambda x: anchor(x, **settings), epilogue, 1)
+def pool(case, x, target, epilogue, like, *, largest):
+    problem = Pool2dProblem(
+        x=x.shape,
+        codes=str(x.dtype),
+        largest=largest,
+        kernel=case.kernel,
+        strides=case.strides,
+        pads=case.pads,
+        dilation=case.dilation,
+        ceil_mode=case.ceil_mode,
+        zero=0 if largest else 5,
+    )
+    plan = pool2d_plan(problem, target)
+    func = fused_function(
+        [(x.shape, str(x.dtype))], lambda x: pool2d_int8(x, plan, "layer"), epilogue, 1
+    )
     return run(build(func, target), [x], like)
 
 
@@ -91,7 +94,7 @@ def codes(shape, dtype, seed):
 def test_finds_the_largest(case, dtype, seed, target):
     x = codes(case.data, dtype, seed)
     expected = windows(x, case, np.iinfo(dtype).min).max(axis=(4, 5)).astype(dtype)
-    y = pool(max_pool2d_int8, case, x, target, lambda y: y, expected)
+    y = pool(case, x, target, lambda y: y, expected, largest=True)
     np.testing.assert_array_equal(y, expected)
 
 
@@ -101,9 +104,7 @@ def test_finds_the_largest(case, dtype, seed, target):
 def test_sums(case, dtype, seed, target):
     x = codes(case.data, dtype, seed)
     expected = windows(x, case, 5).sum(axis=(4, 5)).astype("int32")
-    y = pool(
-        lambda x, **how: sum_pool2d_int8(x, zero=5, **how), case, x, target, lambda y: y, expected
-    )
+    y = pool(case, x, target, lambda y: y, expected, largest=False)
     np.testing.assert_array_equal(y, expected)
 
 
@@ -118,9 +119,7 @@ def test_fuses_a_requantization(case, target):
         real = op.clip(op.add(op.round(real), relax.const(3.0, "float32")), 0, 255)
         return op.astype(op.astype(real, "int32"), "uint8")
 
-    y = pool(
-        lambda x, **how: sum_pool2d_int8(x, zero=5, **how), case, x, target, requantize, expected
-    )
+    y = pool(case, x, target, requantize, expected, largest=False)
     np.testing.assert_array_equal(y, expected)
 
 
@@ -129,7 +128,8 @@ def test_fuses_a_requantization(case, target):
 def test_sums_whole_images(shape, dtype, target):
     x = codes(shape, dtype, 1)
     expected = x.astype("int64").sum(axis=(1, 2), keepdims=True).astype("int32")
-    func = fused_function([(shape, dtype)], global_sum_int8, lambda y: y, 1)
+    plan = pool2d_plan(Pool2dProblem(shape, dtype, largest=False, kernel=shape[1:3]), target)
+    func = fused_function([(shape, dtype)], lambda x: pool2d_int8(x, plan), lambda y: y, 1)
     np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
 
 
