@@ -62,6 +62,11 @@ class Conv2dBitsProblem:
         """Words of a window."""
         return prod(self.w[1:3]) * self.words
 
+    @property
+    def products(self) -> int:
+        """Multiplications of bits."""
+        return self.planes.pairs * self.image.products
+
 
 @dataclass(frozen=True)
 class Conv2dBitsPlan:

@@ -46,6 +46,12 @@ class DenseBitsProblem:
     def words(self) -> int:
         return ceil(self.depth / WORD_BITS)
 
+    @property
+    def products(self) -> int:
+        """Multiplications of bits."""
+        pairs = self.planes.pairs
+        return pairs * max(self.batch, 1) * self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class DenseBitsPlan:
