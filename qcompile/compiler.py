@@ -264,6 +264,10 @@ def _report(
     layers = zip(analysis.layers, tunings, strict=True)
     report: dict[str, Any] = {
         "layers": [asdict(layer) | {"tuning": tuning.told()} for layer, tuning in layers],
+        "kernels": [
+            {"operator": each.operator, "layer": each.layer} | each.told()
+            for each in analysis.tuning
+        ],
         "tuning": summary(analysis.tuning, sources),
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
         "costs_source": analysis.costs_source,

@@ -65,7 +65,7 @@ class KernelTuning:
         return self.decisions is not None
 
     def told(self) -> dict[str, Any]:
-        """The fields of a layer's `tuning` in the report."""
+        """The fields that the report has of a kernel, and as a layer's `tuning`."""
         times = "modelled" if self.modelled else "measured"
         return {
             "case": self.case.value,
@@ -130,7 +130,7 @@ def _of_task(task: Task, target: Target, sources: Sources) -> list[KernelTuning]
         "",
         case,
         decisions,
-        seconds=choice.seconds,
+        seconds=choice.default_s if decisions is None else choice.seconds,
         default_s=choice.default_s,
         modelled=choice.modelled,
         processor=None if choice.record is None else choice.record.processor,

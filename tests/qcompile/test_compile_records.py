@@ -19,11 +19,12 @@ from qcompile.commands.reference import load_reference
 from qcompile.compiler import export_bundle
 from qcompile.errors import InvalidRecord
 from qcompile.frontend import import_onnx
-from qcompile.passes.replan import anchor_of, replan
+from qcompile.passes.replan import replan
 from qcompile.pipeline import integer_form_passes, lower_passes, own_form_passes, task_passes
 from qcompile.records import Case, Database, MeasuredTarget, Versions
 from qcompile.schedules import schedule
 from qcompile.schedules.space import VERSION
+from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import host_features, load_target
 from qcompile.tuning.tasks import extract_tasks
 from tests.qcompile.records.record_lines import RECORD
@@ -84,9 +85,14 @@ def write(folder, *records):
 
 
 def tunings(bundle):
-    """The report's `tuning` of each layer."""
+    """What the report says of each kernel, by its layer; and of each layer, the same."""
     report = json.loads((bundle / "report.json").read_text())
-    return {layer["name"]: layer["tuning"] for layer in report["layers"]}
+    kernels = {kernel.pop("layer"): kernel for kernel in report["kernels"]}
+    for kernel in kernels.values():
+        assert kernel.pop("operator") in TUNABLES
+    layers = {layer["name"]: layer["tuning"] for layer in report["layers"]}
+    assert layers.items() <= kernels.items()
+    return kernels
 
 
 def compiled(folder, records=None, **options):
@@ -142,22 +148,17 @@ def test_compiles_what_was_measured(tmp_path, tasks, monkeypatch):
         return export_bundle(kernels, **options)
 
     monkeypatch.setattr("qcompile.compiler.export_bundle", capture)
-    tuned = tasks[1]
+    tuned = next(task for task in tasks if task.operator == "conv2d_int8")
     compiled(tmp_path / "bundle", write(tmp_path / "records", record_of(tuned)))
-    kernels = {
-        anchor.layer: function
-        for function in modules[0].functions.values()
-        if isinstance(function, tvm.tirx.PrimFunc)
-        and "qcompile.plan" in function.script()
-        and (anchor := anchor_of(function)) is not None
-    }
-    for task in tasks:
-        decisions = last_choices(task) if task is tuned else {}
+    kernels = [f for f in modules[0].functions.values() if isinstance(f, tvm.tirx.PrimFunc)]
+
+    def compiled_with(task, decisions):
         expected = schedule(replan(task.function, decisions, TARGET), TARGET)
-        tvm.ir.assert_structural_equal(kernels[task.layers[0]], expected, map_free_vars=True)
-    default = schedule(tuned.function, TARGET)
-    kernel = kernels[tuned.layers[0]]
-    assert not tvm_ffi.structural_equal(kernel, default, map_free_vars=True)
+        return any(tvm_ffi.structural_equal(f, expected, map_free_vars=True) for f in kernels)
+
+    for task in tasks:
+        assert compiled_with(task, last_choices(task)) == (task is tuned)
+        assert compiled_with(task, {}) == (task is not tuned)
 
 
 def test_lowers_once_where_nothing_is_chosen(tmp_path, tasks, monkeypatch):
@@ -198,6 +199,7 @@ def test_unknown_decisions_leave_the_default(tmp_path, tasks, capfd, change):
     found = tunings(tmp_path / "bundle")
     told = found.pop(first.layers[0])
     assert told["case"] == Case.UNKNOWN_DECISIONS and told["decisions"] is None
+    assert told["seconds"] == told["default_seconds"] == 2e-3
     assert {each["case"] for each in found.values()} == {"tuned"}
 
 
