@@ -158,13 +158,18 @@ def depthwise_space(problem: DepthwiseProblem, target: Target) -> Space:
     """
     window = _window(problem, target)
     tiles = window.tiles(_most_vectors(window.dot, target))[:MOST_TILES]
-    plan = _plan(problem, tiles[0], target)
+    plan = _plan(problem, tiles[0][0], target)
     if not any(problem.pads):
-        tiles = [t for t in tiles if _plan(problem, t, target).input_shape == plan.input_shape]
-    short = max(window.steps(rows) for rows, _ in tiles) <= MOST_STEPS
+        shape = plan.input_shape
+        tiles = [each for each in tiles if _plan(problem, each[0], target).input_shape == shape]
+    short = max(window.steps(rows) for (rows, _), _ in tiles) <= MOST_STEPS
     return Space(
         (
-            Decision("tile", tuple(tiles)),
+            Decision(
+                "tile",
+                tuple(tile for tile, _ in tiles),
+                costs=tuple(cost for _, cost in tiles),
+            ),
             Decision("order", first("pixels" if plan.pixels_inside else "channels", ORDERS)),
             Decision("unroll", (False, True) if short else (False,)),
             chunks(plan.chunks),
@@ -252,8 +257,11 @@ class _Window:
         reach = (self.steps(tile_rows) * self.dot.depth - 1) * self.dilation[0]
         return last + reach + 1, self.columns(round_up(self.out[1], tile_columns))
 
-    def tiles(self, vectors: int) -> list[tuple[int, int]]:
-        """(rows, columns) of the tiles with at most so many vectors of sums, the fastest first."""
+    def tiles(self, vectors: int) -> list[tuple[tuple[int, int], float]]:
+        """(rows, columns) of the tiles with at most so many vectors of sums, and their costs.
+
+        The fastest comes first.
+        """
         highest = self.dot.depth if self.dilation[0] == 1 else 1
 
         def cost(tile: tuple[int, int]) -> float:
@@ -264,4 +272,4 @@ class _Window:
             return ceil(self.out[0] / rows) * ceil(self.out[1] / columns) * (work + TILE_COST)
 
         tiles = ((r, c) for r in range(1, highest + 1) for c in range(1, vectors // r + 1))
-        return sorted(tiles, key=cost)
+        return sorted(((tile, cost(tile)) for tile in tiles), key=lambda each: each[1])

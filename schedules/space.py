@@ -30,11 +30,16 @@ class UnknownDecision(InvalidInput):
 
 @dataclass(frozen=True)
 class Decision:
-    """A name and what it may be. `for_threads`: it makes no difference to one thread."""
+    """A name and what it may be.
+
+    `for_threads`: it makes no difference to one thread. `costs`: about how long the kernel takes
+    with each choice, in any unit; none where nothing is known of that.
+    """
 
     name: str
     choices: tuple[Value, ...]
     for_threads: bool = False
+    costs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,18 @@ class Space:
     def size(self) -> int:
         """How many combinations there are."""
         return prod(len(decision.choices) for decision in self.decisions)
+
+    @property
+    def for_one_thread(self) -> "Space":
+        """The space without decisions that make no difference to one thread."""
+        return Space(tuple(each for each in self.decisions if not each.for_threads))
+
+    def has(self, decisions: Decisions) -> bool:
+        """Whether these are all decisions of the space, and choices that it has."""
+        known = {decision.name: decision.choices for decision in self.decisions}
+        return known.keys() == decisions.keys() and all(
+            frozen(value) in known[name] for name, value in decisions.items()
+        )
 
     def chosen(self, decisions: Decisions) -> dict[str, Value]:
         """All decisions: those given, the others by default. Raises UnknownDecision."""

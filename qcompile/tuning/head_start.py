@@ -2,7 +2,7 @@
 
 For each task whose best decisions are not the default: the place of these among all candidates, as
 the cost model ranked them before anything of this network was measured, and in the order without a
-model, that of how likely each decision was thought to be.
+model, that of what the plans expect.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.schedules.space import frozen
-from qcompile.tuning.cost_model import CostModel, order_without_model
+from qcompile.tuning.cost_model import CostModel
 from qcompile.tuning.tasks import Task
 
 MOST = 4000  # candidates of a space that are ranked; features of one take a tenth of a millisecond
@@ -46,7 +46,8 @@ def head_start(
         every = list(itertools.product(*counts))
         own = tuple(d.choices.index(frozen(decisions[d.name])) for d in task.space.decisions)
         where = every.index(own)
-        first, cold = model.predict(number, every), order_without_model(every)
+        first = model.predict(number, every)
+        cold = np.array([model.expected(number, each) for each in every])
         places.append((_place(first, where), _place(cold, where), len(every)))
     if not places:
         return None

@@ -18,7 +18,7 @@ from qcompile.targets import Target, list_targets, load_target
 from qcompile.tuning.batch import Rounds
 from qcompile.tuning.building import Builders
 from qcompile.tuning.cores import share_cores
-from qcompile.tuning.cost_model import CostModel
+from qcompile.tuning.cost_model import CostModel, choices_of
 from qcompile.tuning.earlier import earlier_groups
 from qcompile.tuning.head_start import head_start
 from qcompile.tuning.laboratory import Laboratory
@@ -151,6 +151,8 @@ class _Session:
         self.earlier = sum(len(group.seconds) for group in groups)
         model = CostModel(self.tasks, self.target, groups, seed)
         self.first_model = copy.copy(model)
+        for number, task in enumerate(self.tasks):
+            self._learn(model, number, task)
         calls = [len(task.layers) for task in self.tasks]
         self.watcher.say("searching")
         settings = SearchSettings(seed=seed)
@@ -179,6 +181,19 @@ class _Session:
             lost=tuple(self.lost),
             interrupted=interrupted,
         )
+
+    def _learn(self, model: CostModel, number: int, task: Task) -> None:
+        """Tell the model what the database has of a task, and of the untuned kernel."""
+        known = self.ledger.all_known(number)
+        ratios = {key: each.ratio for key, each in known.items()} | {canonical(task.default): 1.0}
+        base = self.laboratory.default_s[number]
+        choices, seconds = [], []
+        for key, ratio in ratios.items():
+            decisions = _frozen(json.loads(key))
+            if task.space.has(decisions):
+                choices.append(choices_of(task.space.decisions, decisions))
+                seconds.append(None if ratio is None else ratio * base)
+        model.update(number, choices, seconds)
 
     def told(self, task: int, outcomes: Sequence[Outcome]) -> None:
         """Take note of a batch."""
