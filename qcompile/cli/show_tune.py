@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qcompile.cli.tables import count, milliseconds, percent, print_table, printable
+from qcompile.cli.tables import count, percent, print_table, printable
 
 if TYPE_CHECKING:
     from qcompile.tuning.result import TuneResult
@@ -50,8 +50,8 @@ def _show_totals(found: TuneResult) -> None:
     if found.before_s and all(task.default_s for task in found.tasks):
         gain = saved(1 - found.after_s / found.before_s)
         print(
-            f"all tuned kernels: {milliseconds(found.before_s)} ms before, "
-            f"{milliseconds(found.after_s)} ms after, gain {gain}"
+            f"all tuned kernels: {duration(found.before_s)} before, "
+            f"{duration(found.after_s)} after, gain {gain}"
         )
     before = f"; {found.known} were known before" if found.known else ""
     print(f"trials: {found.measured} measured now{before}")
@@ -94,6 +94,11 @@ def microseconds(seconds: float | None) -> str:
         return "-"
     value = 1e6 * seconds
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Three or four digits, with a unit."""
+    return f"{1e3 * seconds:.4g} ms" if seconds >= 1e-3 else f"{microseconds(seconds)} us"
 
 
 def saved(gain: float | None) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qcompile.cli.show_tune import microseconds, part, saved
-from qcompile.cli.tables import milliseconds, printable
+from qcompile.cli.show_tune import duration, microseconds, part, saved
+from qcompile.cli.tables import printable
 
 if TYPE_CHECKING:
     from qcompile.tuning.result import TaskState, Watcher
@@ -71,11 +71,11 @@ class Summary:
         before = sum(s.calls * (s.default_s or 0) for s in states)
         after = sum(s.calls * (s.best_s or 0) for s in states)
         if before and all(state.default_s for state in states):
-            times = f"{milliseconds(before)} -> {milliseconds(after)} ms"
+            times = f"{duration(before)} -> {duration(after)}"
             parts.append(f"{times} ({saved(1 - after / before)})")
         left = self._left_s()
         if left:
-            parts.append(f"about {_duration(left)} left")
+            parts.append(f"about {_minutes(left)} left")
         return ", ".join(parts)
 
     def _left_s(self) -> float | None:
@@ -133,6 +133,6 @@ class LiveTable(Summary):
         return Group(Text(line), table)
 
 
-def _duration(seconds: float) -> str:
+def _minutes(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"

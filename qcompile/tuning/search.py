@@ -202,6 +202,8 @@ class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
 
     def run(self, inputs: Any) -> Any:
         asked = [json.loads(each.artifact_path) for each in inputs]
+        if not asked:  # the space is exhausted; the search ends after some of these
+            return []
         task = asked[0][0]
         decisions = [decisions_of(self.tasks[task], choices) for _, choices in asked]
         with self.course.step():
