@@ -103,10 +103,10 @@ def test_refuses_other_decisions(decisions, message):
 
 
 def test_tells_of_more_choices_only_where_there_are_more():
-    with pytest.raises(UnknownDecision, match="none of 1, 2, 4$"):
+    with pytest.raises(UnknownDecision, match=r"none of 1, 2, 4$"):
         SPACE.chosen({"split": 3})
     many = Space((Decision("split", tuple(range(20))),))
-    with pytest.raises(UnknownDecision, match="none of 0, 1, 2, 3, 4, 5, 6, 7, …$"):
+    with pytest.raises(UnknownDecision, match=r"none of 0, 1, 2, 3, 4, 5, 6, 7, …$"):
         many.chosen({"split": 20})
 
 
