@@ -2,16 +2,19 @@
 
 import numpy as np
 import pytest
+import tvm
 import tvm_ffi
-from tvm import te
+from tvm import relax, te, tirx
 
 from qcompile.errors import Unsupported
 from qcompile.passes.replan import anchor_of, epilogue_of, planned_operands, replan
+from qcompile.pipeline import lower_passes, task_passes
 from qcompile.schedules.conv2d_int8 import conv2d_int8
 from qcompile.schedules.conv2d_plan import conv2d_plan
 from qcompile.schedules.space import UnknownDecision
 from qcompile.targets import load_target
-from tests.passes.planned_kernels import KERNELS, Convolution
+from tests.passes.modules import module
+from tests.passes.planned_kernels import KERNELS, LARGEST, Convolution
 from tests.schedules import test_conv2d_int8
 from tests.schedules.convolution import Case
 from tests.schedules.kernels import build, run, runnable
@@ -164,6 +167,18 @@ def test_an_operand_that_the_epilogue_reads_changes_no_shape(target):
 def test_refuses_unknown_decisions(kernel, target, decisions):
     with pytest.raises(UnknownDecision, match=f"decision {next(iter(decisions))!r}: "):
         replan(kernel.function, decisions, target)
+
+
+def test_a_factor_may_be_both(target):
+    """x @ x + x, where the kernel gets x once."""
+    mod = module(lambda emit, x: emit(relax.op.matmul(x, x)) + x, ((2, 16, 16), "float32"))
+    mod = tvm.transform.Sequential([*lower_passes(target), *task_passes()])(mod)
+    (function,) = [f for f in mod.functions.values() if isinstance(f, tirx.PrimFunc)]
+    assert planned_operands(function) == [0, 0] and len(function.params) == 2
+    x = np.random.default_rng(0).integers(-LARGEST, LARGEST, (2, 16, 16)).astype("float32")
+    for decisions in [{}, *drawn_decisions(function, target, 2)]:
+        found = run(build(replan(function, decisions, target), target), [x], x)
+        np.testing.assert_array_equal(found, x @ x + x)
 
 
 def test_a_function_without_a_plan_has_no_anchor():
