@@ -172,7 +172,7 @@ class _Grafted:
                 parameter = any(buffer.same_as(p) for p in self.function.params)
                 if parameter and not any(buffer.same_as(other) for other in read):
                     read.append(buffer)
-        first = []
+        first: list[Any] = []
         for shape in self.anchor.tunable.shapes(self.anchor.plan):
             # Of operands of equal shapes, the kernel reads the first one first; a factor times
             # itself is both.
