@@ -29,6 +29,7 @@ from qcompile.schedules import conv2d_bits as conv2d
 from qcompile.schedules import dense_bits as dense
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.conv2d_bits_plan import plan_conv2d_bits
+from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from qcompile.schedules.pack_bits import pack_bits
 from qcompile.schedules.prepare_bits import prepare_bits
 from qcompile.schedules.threshold import threshold
@@ -199,7 +200,7 @@ def _convolution(layer: kernels_int8.Convolution, width: Width, clock: Clock) ->
 
 
 def _product(rows: int, columns: int, depth: int, width: Width, clock: Clock) -> Kernel:
-    plan = dense.plan_dense_bits(rows, depth, columns, width.planes, clock.target)
+    plan = plan_dense_bits(rows, depth, columns, width.planes, clock.target)
     return Kernel(
         partial(dense.dense_bits, plan=plan, layer=""),
         _operands(plan.input_shape, plan.weight_shape, columns),

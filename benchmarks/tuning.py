@@ -26,7 +26,7 @@ from tuning_spaces import Measurements, read, task_of
 from qcompile.records import canonical
 from qcompile.schedules.space import frozen
 from qcompile.targets import Target, load_target
-from qcompile.tuning.cost_model import CostModel, Measured
+from qcompile.tuning.cost_model import CostModel, Measured, choices_of, expected_score
 from qcompile.tuning.features import features_of
 from qcompile.tuning.search import Finished, SearchSettings, search
 from qcompile.tuning.tasks import Task
@@ -47,6 +47,7 @@ class Replay:
         self.measurements = measurements
         self.seen: list[str] = []
         self.needed: int | None = None
+        self.evaluate(0, [task.default])  # tuning measures the untuned kernel first of all
 
     def evaluate(self, task: int, decisions: Sequence[Mapping[str, Any]]) -> "Answer":
         if self.needed is not None:
@@ -79,7 +80,9 @@ def guided_trials(
 ) -> int:
     replay = Replay(task, found)
     model = CostModel([task], target, earlier, seed)
-    search([task], [1], replay, target, SearchSettings(batch=BATCH, seed=seed), model)
+    if replay.needed is None:
+        model.update(0, [(0,) * len(task.space.decisions)], [found.default_s])
+        search([task], [1], replay, target, SearchSettings(batch=BATCH, seed=seed), model)
     assert replay.needed is not None, f"{task.name}: {len(replay.seen)} of {task.space.size} seen"
     return replay.needed
 
@@ -96,7 +99,8 @@ def measured_group(task: Task, target: Target, found: Measurements) -> Measured:
     for key, ratio in found.ratios.items():
         decisions = {name: frozen(value) for name, value in json.loads(key).items()}
         features = features_of(task.operator, task.problem, task.space, decisions, target)
-        group.add(features, ratio)
+        space = task.space.decisions
+        group.add(features, expected_score(space, choices_of(space, decisions)), ratio)
     return group
 
 

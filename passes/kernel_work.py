@@ -16,7 +16,7 @@ from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan, plan_conv2d_bits
 from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
-from qcompile.schedules.dense_bits import DenseBitsPlan, plan_dense_bits
+from qcompile.schedules.dense_bits_plan import DenseBitsPlan, plan_dense_bits
 from qcompile.schedules.dense_int8 import DensePlan, plan_dense
 from qcompile.schedules.dense_packed import plan_dense_packed
 from qcompile.schedules.popcount import WORD_BITS

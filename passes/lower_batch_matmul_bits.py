@@ -23,8 +23,7 @@ from qcompile.passes.lowering import Lowering, passes_of
 from qcompile.passes.packed import packed_rows, unsigned_codes
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules import batch_matmul_bits as kernel
-from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import DenseBitsPlan, plan_dense_bits
+from qcompile.schedules.dense_bits_plan import DenseBitsPlan, DenseBitsProblem, dense_bits_plan
 
 
 class _LowerBatchMatmulBits(Lowering):
@@ -35,12 +34,24 @@ class _LowerBatchMatmulBits(Lowering):
         (a, b), (left, right) = call.args, factors(call)
         parts = factor_planes(left, right)
         batch, rows, depth = prod(shape_of(a)[:-2]), *shape_of(a)[-2:]
-        planes = Planes(parts.operation, parts.coefficients)
-        plan = plan_dense_bits(rows, depth, shape_of(b)[-1], planes, self.target, batch=batch)
+        layer = str(call.attrs["layer"])
+        problem = DenseBitsProblem(
+            rows,
+            depth,
+            shape_of(b)[-1],
+            parts.operation,
+            parts.coefficients,
+            batch,
+            start=depth * parts.constant,
+        )
+        plan = dense_bits_plan(problem, self.target, self.decisions("dense_bits", layer))
         x = self.reshaped(packed_rows(self, a, left), plan.input_shape)
         w = self._columns(b, right, plan)
-        bias = depth * parts.constant
-        total = self._product(x, w, plan, bias, str(call.attrs["layer"]))
+
+        def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
+            return kernel.batch_matmul_bits(x, w, plan, layer)
+
+        total = self.kernel(compute, [x, w], "batch_matmul_bits", layer)
         return self.reshaped(self._with_terms(total, x, w, parts, plan), shape_of(call))
 
     def _columns(self, b: relax.Expr, data: DataPlanes, plan: DenseBitsPlan) -> relax.Var:
@@ -74,14 +85,6 @@ class _LowerBatchMatmulBits(Lowering):
             return None
         axes = [int(axis) for axis in moved.attrs.axes]
         return (moved.args[0], axes) if axes[-2] == len(axes) - 1 else None
-
-    def _product(
-        self, x: relax.Expr, w: relax.Expr, plan: DenseBitsPlan, bias: int, layer: str
-    ) -> relax.Var:
-        def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
-            return kernel.batch_matmul_bits(x, w, plan, layer, bias)
-
-        return self.kernel(compute, [x, w], "batch_matmul_bits", layer)
 
     def _with_terms(
         self,

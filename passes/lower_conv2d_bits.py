@@ -27,9 +27,12 @@ from qcompile.passes.layers import Geometry, geometry_of, layer_of
 from qcompile.passes.lowering import Lowering, packed, passes_of
 from qcompile.passes.packed import bordered_words, packed_codes
 from qcompile.passes.rewriter import shape_of
-from qcompile.schedules.bit_product import Planes
 from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
-from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan, plan_conv2d_bits
+from qcompile.schedules.conv2d_bits_plan import (
+    Conv2dBitsPlan,
+    Conv2dBitsProblem,
+    conv2d_bits_plan,
+)
 
 
 class _LowerConv2dBits(Lowering):
@@ -40,16 +43,17 @@ class _LowerConv2dBits(Lowering):
         layer = str(call.attrs["layer"])
         self.layers.append(layer_of(call, "conv2d_bits", weights))
         data, planes, geometry = data_planes(call), weight_planes(weights), geometry_of(call)
-        plan = plan_conv2d_bits(
-            shape_of(x),
-            weights.shape,
-            Planes(planes.operation, pair_coefficients(data, planes)),
-            self.target,
+        problem = Conv2dBitsProblem(
+            x=shape_of(x),
+            w=weights.shape,
+            operation=planes.operation,
+            coefficients=pair_coefficients(data, planes),
             pads=geometry.pads,
             strides=geometry.strides,
             dilation=geometry.dilation,
             groups=geometry.groups,
         )
+        plan = conv2d_bits_plan(problem, self.target, self.decisions("conv2d_bits", layer))
         words = bordered_words(
             self,
             packed_codes(self, x, data, geometry.groups),

@@ -19,8 +19,8 @@ from qcompile.passes.layers import layer_of, rows_alone
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.packed import packed_codes
 from qcompile.passes.rewriter import shape_of
-from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import dense_bits, pack_weights, plan_dense_bits
+from qcompile.schedules.dense_bits import dense_bits, pack_weights
+from qcompile.schedules.dense_bits_plan import DenseBitsProblem, dense_bits_plan
 
 
 class _LowerDenseBits(Lowering):
@@ -38,9 +38,13 @@ class _LowerDenseBits(Lowering):
     ) -> relax.Var:
         """x (..., K) read as a matrix, times weights (N, K) plus bias: (M, N) int32."""
         data, planes = data_planes(call), weight_planes(weights)
-        pairs = Planes(planes.operation, pair_coefficients(data, planes))
-        rows, depth = matrix_shape(call.args[0])
-        plan = plan_dense_bits(rows, depth, len(weights), pairs, self.target)
+        problem = DenseBitsProblem(
+            *matrix_shape(call.args[0]),
+            len(weights),
+            planes.operation,
+            pair_coefficients(data, planes),
+        )
+        plan = dense_bits_plan(problem, self.target, self.decisions("dense_bits", layer))
         sums = constant_sums(data, planes).sum(axis=1)
         sums = sums + data.offset * weights.sum(axis=1, dtype="int64") + bias
         words = packed_codes(self, call.args[0], data)

@@ -17,7 +17,12 @@ from qcompile.passes.lower_dense import matrix_codes
 from qcompile.passes.lowering import Lowering, matrix_shape, packed, passes_of
 from qcompile.passes.prepared import unsigned_zero
 from qcompile.passes.rewriter import shape_of
-from qcompile.schedules.dense_packed import dense_packed, pack_weights, plan_dense_packed
+from qcompile.schedules.dense_packed import (
+    DensePackedProblem,
+    dense_packed,
+    dense_packed_plan,
+    pack_weights,
+)
 
 
 class _LowerDensePacked(Lowering):
@@ -29,7 +34,8 @@ class _LowerDensePacked(Lowering):
         assert bits is not None
         self.layers.append(layer_of(call, "dense_packed", weights))
         matrix = weights.reshape(len(weights), -1)
-        plan = plan_dense_packed(*matrix_shape(x), len(matrix), bits, self.target)
+        problem = DensePackedProblem(*matrix_shape(x), len(matrix), bits)
+        plan = dense_packed_plan(problem, self.target, self.decisions("dense_packed", layer))
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
             return dense_packed(x, w, b, plan, layer)

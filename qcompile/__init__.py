@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qcompile.commands.compile import compile as compile
     from qcompile.commands.demo import demo as demo
     from qcompile.commands.run import run as run
+    from qcompile.commands.tune import tune as tune
     from qcompile.devices import list_devices as list_devices
     from qcompile.devices import open_device as open_device
     from qcompile.targets import Target as Target
@@ -35,6 +36,7 @@ _PLACES = {
     "open_device": "qcompile.devices",
     "run": "qcompile.commands.run",
     "Target": "qcompile.targets",
+    "tune": "qcompile.commands.tune",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "load_target",
     "open_device",
     "run",
+    "tune",
 ]
 
 

@@ -1,6 +1,6 @@
 """Products of matrices of bit planes that are both known only at run time.
 
-    y[n, i, o] = bias + sum over planes a, b of coefficient[a][b] *
+    y[n, i, o] = start + sum over planes a, b of coefficient[a][b] *
         sum over k of popcount(x[n, i, a, k] op w[n, o, b, k])
 
 x: (N, M, planes, words) uint32, packed along the reduction (`pack_bits`). The other operand is
@@ -15,13 +15,12 @@ from operator import add
 from tvm import te, tirx
 
 from qcompile.schedules.bit_product import combined, popcount_sum
-from qcompile.schedules.dense_bits import DenseBitsPlan
+from qcompile.schedules.dense_bits_plan import DenseBitsPlan
 from qcompile.schedules.popcount import WORD_BITS
+from qcompile.schedules.space import PROBLEM, to_json
 
 
-def batch_matmul_bits(
-    x: te.Tensor, w: te.Tensor, plan: DenseBitsPlan, layer: str, bias: int = 0
-) -> te.Tensor:
+def batch_matmul_bits(x: te.Tensor, w: te.Tensor, plan: DenseBitsPlan, layer: str) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`.
 
     The result is (N, M, O) int32.
@@ -36,10 +35,11 @@ def batch_matmul_bits(
         "qcompile.schedule": "dense_bits",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
+        PROBLEM: to_json(plan.problem),
     }
     shape = plan.batch, plan.rows * planes.pairs, plan.vectors, lanes
     sums = popcount_sum(plan.popcount, shape, [("k", plan.words)], product, attrs)
-    start = tirx.const(bias, planes.sum_type)
+    start = tirx.const(plan.problem.start, planes.sum_type)
 
     def entry(n: tirx.Var, i: tirx.Var, o: tirx.Var) -> tirx.Expr:
         return combined(planes, start, lambda pair: sums[n, pair(i), o // lanes, o % lanes])

@@ -112,7 +112,7 @@ def popcount_sum(
         return te.compute(shape, bits, name="sums", attrs=attrs)
 
     names = [name for name, _ in words]
-    outer, inner = _chunks([extent for _, extent in words])
+    outer, inner = chunks_of([extent for _, extent in words])
 
     def in_bytes(*index: tirx.Var) -> tirx.Expr:
         axes = [te.reduce_axis((0, n), name) for n, name in zip(inner, names, strict=True)]
@@ -130,7 +130,7 @@ def popcount_sum(
     return te.compute(shape, total, name="sums", attrs=attrs)
 
 
-def _chunks(extents: Sequence[int]) -> tuple[list[int], list[int]]:
+def chunks_of(extents: Sequence[int]) -> tuple[list[int], list[int]]:
     """(how many chunks, words of each) of every axis: the last axes as far as bytes can count."""
     outer: list[int] = []
     inner: list[int] = []

@@ -8,6 +8,8 @@ at a new word. bias: (O,), or (row classes, column classes, O) where padding sta
 has no code: outputs that see it have a bias of their own (`Conv2dBitsPlan.classes`).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
@@ -18,13 +20,14 @@ from qcompile.schedules.bit_loops import (
     byte_counts_of,
     in_registers,
     keep_sums_in_registers,
-    split_step,
+    split_words,
 )
 from qcompile.schedules.bit_product import combined, pack_planes, popcount_sum
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
 from qcompile.schedules.conv2d_plan import EVEN
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
+from qcompile.schedules.space import PROBLEM, to_json
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -40,6 +43,17 @@ def pack_weights(planes: NDArray[np.uint8], plan: Conv2dBitsPlan) -> NDArray[np.
     full[:, :, : grouped.shape[2]] = grouped
     split = full.reshape(count, -1, lanes, kh, kw, words // step, step)
     return np.ascontiguousarray(split.transpose(1, 3, 4, 5, 0, 2, 6)).reshape(plan.weight_shape)
+
+
+def random_operands(plan: Conv2dBitsPlan, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """x and w, random and packed: the same for all plans of a problem."""
+    problem, count = plan.problem, plan.planes.weights
+    batch, *_, channels = problem.x
+    data = batch, *problem.image.padded, plan.planes.data, plan.groups, channels // plan.groups
+    bits, w = (rng.integers(0, 2, shape, "uint8") for shape in (data, (count, *problem.w)))
+    x = np.zeros(plan.input_shape, "uint32")
+    x[:, :, : data[2]] = pack_planes(bits).reshape(*data[:4], -1)
+    return x, pack_weights(w, plan)
 
 
 def conv2d_bits(
@@ -66,6 +80,7 @@ def conv2d_bits(
         "qcompile.schedule": "conv2d_bits",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
+        PROBLEM: to_json(plan.problem),
     }
     columns = round_up(plan.out_width, plan.tile_columns)
     vectors = plan.groups * plan.group_vectors
@@ -104,13 +119,13 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     output = inline_epilogue(sch, sums, *counts)
 
     n, i, j, v, lane, *positions, k = sch.get_loops(sums)
-    steps, word = split_step(sch, k, plan.popcount)
+    first, steps, word = split_words(sch, k, plan, plan.split)
     io, ii = sch.split(i, [None, plan.tile_rows])
     jo, *tile_columns = sch.split(j, [None, plan.tile_columns, *plan.planes.extents])
     vo, vw, vi = sch.split(v, [None, plan.word_tiles, plan.tile_vectors])
     outer = (vo, n, io) if plan.weights_stay else (n, io, vo)
     tile = in_registers(plan.popcount, [ii, *tile_columns], vi, lane, word)
-    sch.reorder(*outer, jo, vw, *positions, steps, *tile)
+    sch.reorder(*outer, jo, vw, first, *positions, *steps, *tile)
     if plan.in_order:
         sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
         pack_at(sch, output, jo, plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
@@ -120,9 +135,11 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
     if plan.in_order:
         vectorize_epilogue(sch, output, 3, plan.popcount.lanes)
         if plan.popcount.as_tree:
-            add_in_trees(sch, sums, plan.popcount, plan.planes, len(tile))
+            add_in_trees(sch, sums, plan, first, len(tile))
         else:
-            keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS)
+            keep_sums_in_registers(sch, sums, counts, plan, first, TILE_LOOPS)
     else:
         schedule_elementwise(sch, output, target)
-        keep_sums_in_registers(sch, sums, counts, plan.planes, TILE_LOOPS, "global")
+        keep_sums_in_registers(sch, sums, counts, plan, first, TILE_LOOPS, "global")
+    for loop in steps[1:]:
+        sch.unroll(loop)

@@ -65,6 +65,11 @@ class Conv2dProblem:
         )
         return height, width
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.x[0] * prod(self.out) * prod(self.w)
+
 
 @dataclass(frozen=True)
 class Conv2dPlan:
@@ -183,18 +188,22 @@ def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
     Tiles that would need a copy of x, where the default needs none, are left out.
     """
     best = [
-        (layout, tile)
+        (layout, tile, cost)
         for layout in _layouts(problem, target)
-        for tile, _ in sorted(layout.tiles(target), key=lambda each: each[1])[:MOST_TILES]
+        for tile, cost in sorted(layout.tiles(target), key=lambda each: each[1])[:MOST_TILES]
     ]
-    layout, tile = best[0]
+    layout, tile, _ = best[0]
     plan = layout.plan(tile, target)
     if not any(problem.pads):
-        best = [(layout, t) for layout, t in best if layout.input_shape(t) == plan.input_shape]
+        best = [each for each in best if each[0].input_shape(each[1]) == plan.input_shape]
     steps = plan.run // plan.depth // plan.together
     return Space(
         (
-            Decision("tile", tuple((layout.dot.name, *t) for layout, t in best)),
+            Decision(
+                "tile",
+                tuple((layout.dot.name, *tile) for layout, tile, _ in best),
+                costs=tuple(cost for _, _, cost in best),
+            ),
             Decision("order", first("weights" if plan.weights_stay else "data", ORDERS)),
             Decision(
                 "split_unroll",

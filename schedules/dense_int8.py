@@ -60,6 +60,11 @@ class DenseProblem:
     narrow: bool = False
     pairs: bool = True
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return max(self.batch, 1) * self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class DensePlan:
@@ -144,21 +149,20 @@ def dense_space(problem: DenseProblem, target: Target) -> Space:
     Tiles for which x would be wider than by default are left out: it would be copied.
     """
     choices = [
-        (dot, tile)
+        (dot, tile, cost)
         for dot in _dots(problem, target)
-        for tile in _tiles(problem, dot, target)[:MOST_TILES]
+        for tile, cost in _tiles(problem, dot, target)[:MOST_TILES]
     ]
-    plan = _plan(problem, *choices[0], target)
+    dot, tile, _ = choices[0]
+    plan = _plan(problem, dot, tile, target)
     width = plan.steps * plan.depth
+    choices = [each for each in choices if round_up(problem.depth, each[0].unit) == width]
     return Space(
         (
             Decision(
                 "tile",
-                tuple(
-                    (dot.name, tile.rows, tile.vectors)
-                    for dot, tile in choices
-                    if round_up(problem.depth, dot.unit) == width
-                ),
+                tuple((dot.name, tile.rows, tile.vectors) for dot, tile, _ in choices),
+                costs=tuple(cost for _, _, cost in choices),
             ),
             Decision("order", first("weights" if plan.weights_stay else "data", ORDERS)),
             Decision("unroll", tuple(divisors(plan.steps // plan.together, MOST_UNROLLED))),
@@ -171,8 +175,8 @@ def _dots(problem: DenseProblem, target: Target) -> list[Dot]:
     return dots_of(target, problem.narrow, problem.pairs and problem.rows % 2 == 0)
 
 
-def _tiles(problem: DenseProblem, dot: Dot, target: Target) -> list[Tile]:
-    """The tiles for one dot product, the fastest first."""
+def _tiles(problem: DenseProblem, dot: Dot, target: Target) -> list[tuple[Tile, float]]:
+    """The tiles for one dot product and what they cost, the fastest first."""
     rows, vectors = problem.rows, ceil(problem.columns / dot.lanes)
     steps = round_up(problem.depth, dot.unit) // dot.depth
 
@@ -184,7 +188,7 @@ def _tiles(problem: DenseProblem, dot: Dot, target: Target) -> list[Tile]:
 
     # Two rows at a time leave no row alone at the end.
     fitting = (t for t in tiles(target, dot, rows, vectors) if dot.rows == 1 or rows % t.rows == 0)
-    return sorted(fitting, key=cost)
+    return sorted(((t, cost(t)) for t in fitting), key=lambda each: each[1])
 
 
 def _plan(problem: DenseProblem, dot: Dot, tile: Tile, target: Target) -> DensePlan:

@@ -9,18 +9,29 @@ that factor and are shifted down once, exactly. bits: 4 (also for weights of 3) 
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 from tvm.s_tir.schedule import SBlockRV
 
-from qcompile.schedules.dense_int8 import DensePlan, plan_dense
+from qcompile.schedules.dense_int8 import DensePlan, DenseProblem, dense_plan, dense_space
 from qcompile.schedules.dot import factor
 from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.intrinsics import dot_of
+from qcompile.schedules.space import (
+    DEFAULT,
+    MOST_UNROLLED,
+    PROBLEM,
+    Decision,
+    Decisions,
+    Space,
+    divisors,
+    to_json,
+)
 from qcompile.schedules.tails import TILE
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
@@ -29,11 +40,33 @@ MAX_DEPTH = 2**31 // (255 * 2**7)  # the K up to which sums of 2**(8 - bits) x *
 
 
 @dataclass(frozen=True)
+class DensePackedProblem:
+    """What is computed: x (rows, depth) times w (columns, depth) of `bits` (2 or 4)."""
+
+    rows: int
+    depth: int
+    columns: int
+    bits: int
+
+    def in_whole_bytes(self, target: Target) -> DenseProblem:
+        """The same of a depth whose weights are whole vectors of bytes."""
+        depth = round_up(self.depth, dot_of(target).depth * 8 // self.bits)
+        return DenseProblem(self.rows, depth, self.columns, pairs=False)
+
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.rows * self.depth * self.columns
+
+
+@dataclass(frozen=True)
 class DensePackedPlan:
     """A plan whose steps are a multiple of those that share a byte."""
 
+    problem: DensePackedProblem
     dense: DensePlan
     bits: int
+    unroll: int  # vectors of bytes that follow each other without a loop
 
     @property
     def per_byte(self) -> int:
@@ -46,23 +79,40 @@ class DensePackedPlan:
         return vectors, steps // self.per_byte, lanes, depth
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> "DensePackedPlan":
         fields = json.loads(text)
-        return DensePackedPlan(DensePlan.from_json(json.dumps(fields["dense"])), fields["bits"])
+        problem = DensePackedProblem(**fields.pop("problem"))
+        dense = DensePlan.from_json(json.dumps(fields.pop("dense")))
+        return DensePackedPlan(problem, dense, **fields)
 
 
 def plan_dense_packed(
     rows: int, depth: int, columns: int, bits: int, target: Target
 ) -> DensePackedPlan:
-    """The default decisions for x (rows, depth) and w (columns, depth) of `bits` (2 or 4)."""
-    assert bits in (2, 4) and depth <= MAX_DEPTH
-    step = dot_of(target).depth * 8 // bits
-    return DensePackedPlan(
-        plan_dense(rows, round_up(depth, step), columns, target, pairs=False), bits
-    )
+    """The default plan of `DensePackedProblem`."""
+    return dense_packed_plan(DensePackedProblem(rows, depth, columns, bits), target)
+
+
+def dense_packed_plan(
+    problem: DensePackedProblem, target: Target, decisions: Decisions = DEFAULT
+) -> DensePackedPlan:
+    """The plan with these decisions, the others by default. Raises UnknownDecision."""
+    assert problem.bits in (2, 4) and problem.depth <= MAX_DEPTH
+    chosen = dense_packed_space(problem, target).chosen(decisions)
+    unroll = cast(int, chosen.pop("unroll"))
+    dense = dense_plan(problem.in_whole_bytes(target), target, chosen)
+    return DensePackedPlan(problem, dense, problem.bits, unroll)
+
+
+def dense_packed_space(problem: DensePackedProblem, target: Target) -> Space:
+    """What may be decided: the same as for int8, with the steps in whole vectors of bytes."""
+    whole = problem.in_whole_bytes(target)
+    others = [d for d in dense_space(whole, target).decisions if d.name != "unroll"]
+    loops = dense_plan(whole, target).steps * problem.bits // 8
+    return Space((*others, Decision("unroll", tuple(divisors(loops, MOST_UNROLLED)))))
 
 
 def pack_weights(w: NDArray[np.int8], plan: DensePackedPlan) -> NDArray[np.int8]:
@@ -76,6 +126,15 @@ def pack_weights(w: NDArray[np.int8], plan: DensePackedPlan) -> NDArray[np.int8]
         field = parts[:, :, :, part] & (2**plan.bits - 1)
         packed |= field << (8 - plan.bits * (part + 1))
     return np.ascontiguousarray(packed.transpose(0, 2, 1, 3)).view("int8")
+
+
+def random_operands(plan: DensePackedPlan, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """x and w, random and packed: the same for all plans of a problem."""
+    problem, largest = plan.problem, 2 ** (plan.bits - 1)
+    x = np.zeros(plan.dense.input_shape, "uint8")
+    x[:, : problem.depth] = rng.integers(0, 256, (problem.rows, problem.depth), "uint8")
+    w = rng.integers(-largest, largest, (problem.columns, problem.depth), "int8")
+    return x, pack_weights(w, plan)
 
 
 def dense_packed(
@@ -106,6 +165,7 @@ def dense_packed(
         "qcompile.schedule": "dense_packed",
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
+        PROBLEM: to_json(plan.problem),
     }
     sums = te.compute((dense.rows, dense.vectors * lanes), product, name="sums", attrs=attrs)
     return te.compute(
@@ -127,16 +187,20 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     i, o, *_ = sch.get_loops(dots.block)
     io, ii = sch.split(i, [None, plan.tile_rows])
     oo, ov, lane = sch.split(o, [None, plan.tile_vectors, plan.lanes])
-    ko, part = sch.split(dots.steps, [None, packed.per_byte])
+    ko, group, part = sch.split(dots.steps, [None, packed.unroll, packed.per_byte])
     outer = (oo, io) if plan.weights_stay else (io, oo)
-    sch.reorder(*outer, ko, part, *dots.order((ii, ov), lane))
+    sch.reorder(*outer, ko, group, part, *dots.order((ii, ov), lane))
     sch.compute_at(fields, part, preserve_unit_loops=True)
     dots.finish_at(outer[1])
     sch.reverse_compute_at(output, outer[1], preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.tile_vectors * plan.lanes)
-    tile = sch.fuse(*outer)
+    if plan.chunks == "outer":
+        tile = outer[1]
+        sch.parallel(outer[0])
+    else:
+        tile = sch.fuse(*outer)
     sch.annotate(tile, TILE, 1)
-    if plan.parallel:
+    if plan.chunks == "tiles":
         sch.parallel(tile)
     vectorize_epilogue(sch, output, 2, plan.lanes)
     vector, _, _, own_lane, byte = sch.get_loops(fields)[-5:]
@@ -144,4 +208,5 @@ def schedule_dense_packed(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -
     sch.vectorize(sch.fuse(own_lane, byte))
     cut = plan.rows % plan.tile_rows > 0
     dots.tensorize(ko, target, cut=cut)
-    sch.unroll(part)
+    for loop in (group, part):
+        sch.unroll(loop)

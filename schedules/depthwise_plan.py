@@ -48,6 +48,20 @@ class DepthwiseProblem:
         (_, height, width, _), (top, left, bottom, right) = self.x, self.pads
         return height + top + bottom, width + left + right
 
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        height, width = (
+            (self.padded[a] - (self.w[1 + a] - 1) * self.dilation[a] - 1) // self.strides[a] + 1
+            for a in (0, 1)
+        )
+        return height, width
+
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.x[0] * prod(self.out) * prod(self.w)
+
 
 @dataclass(frozen=True)
 class DepthwisePlan:
@@ -158,13 +172,18 @@ def depthwise_space(problem: DepthwiseProblem, target: Target) -> Space:
     """
     window = _window(problem, target)
     tiles = window.tiles(_most_vectors(window.dot, target))[:MOST_TILES]
-    plan = _plan(problem, tiles[0], target)
+    plan = _plan(problem, tiles[0][0], target)
     if not any(problem.pads):
-        tiles = [t for t in tiles if _plan(problem, t, target).input_shape == plan.input_shape]
-    short = max(window.steps(rows) for rows, _ in tiles) <= MOST_STEPS
+        shape = plan.input_shape
+        tiles = [each for each in tiles if _plan(problem, each[0], target).input_shape == shape]
+    short = max(window.steps(rows) for (rows, _), _ in tiles) <= MOST_STEPS
     return Space(
         (
-            Decision("tile", tuple(tiles)),
+            Decision(
+                "tile",
+                tuple(tile for tile, _ in tiles),
+                costs=tuple(cost for _, cost in tiles),
+            ),
             Decision("order", first("pixels" if plan.pixels_inside else "channels", ORDERS)),
             Decision("unroll", (False, True) if short else (False,)),
             chunks(plan.chunks),
@@ -252,8 +271,11 @@ class _Window:
         reach = (self.steps(tile_rows) * self.dot.depth - 1) * self.dilation[0]
         return last + reach + 1, self.columns(round_up(self.out[1], tile_columns))
 
-    def tiles(self, vectors: int) -> list[tuple[int, int]]:
-        """(rows, columns) of the tiles with at most so many vectors of sums, the fastest first."""
+    def tiles(self, vectors: int) -> list[tuple[tuple[int, int], float]]:
+        """(rows, columns) of the tiles with at most so many vectors of sums, and their costs.
+
+        The fastest comes first.
+        """
         highest = self.dot.depth if self.dilation[0] == 1 else 1
 
         def cost(tile: tuple[int, int]) -> float:
@@ -268,4 +290,4 @@ class _Window:
             for rows in range(1, min(highest, self.out[0]) + 1)
             for columns in range(1, min(vectors // rows, self.out[1]) + 1)
         )
-        return sorted(tiles, key=cost)
+        return sorted(((tile, cost(tile)) for tile in tiles), key=lambda each: each[1])

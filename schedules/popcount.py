@@ -47,6 +47,11 @@ class Popcount:
     in_flight: int = 8
 
     @property
+    def name(self) -> str:
+        """What tells it from the others of a target."""
+        return f"{self.form}_{self.lanes}"
+
+    @property
     def in_bytes(self) -> bool:
         """Whether counts are added up in bytes first."""
         return self.form in SUMS
@@ -81,24 +86,22 @@ def popcounts_of(
     positions: int = 1,
     *,
     outputs: int | None = None,
-    form: str | None = None,
+    every: bool = False,
 ) -> list[Popcount]:
-    """What the target can count a reduction over `positions` of `words` with; at least one.
+    """What the target may count a reduction over `positions` of `words` with; at least one.
 
-    words: 0 where weights cannot be in any order. outputs: within which vectors stay. form: the
-    only one that is wanted. Raises Unsupported on x86 below AVX2.
+    words: 0 where weights cannot be in any order. outputs: within which vectors stay. every: also
+    on vectors of the length that is not the usual one, after the others. Raises Unsupported on x86
+    below AVX2.
     """
     if target.architecture.name == "x86_64":
-        found = [_x86_popcount(target, outputs)]
-    else:
-        in_bytes, tree = _ARM[target.architecture.name]
-        if target.llvm["mcpu"] in IN_ORDER:
-            in_bytes = replace(in_bytes, load_cost=0.5, far_load_cost=0.75, broadcast_cost=0.5)
-        fits = positions * words * WORD_BITS <= bit_tree.MOST_BITS
-        found = [in_bytes, tree] if words and words % tree.step == 0 and fits else [in_bytes]
-    found = [popcount for popcount in found if form in (None, popcount.form)]
-    assert found, f"no popcount {form} for {words} words"
-    return found
+        found = _x86_popcounts(target, outputs)
+        return found if every else found[:1]
+    in_bytes, tree = _ARM[target.architecture.name]
+    if target.llvm["mcpu"] in IN_ORDER:
+        in_bytes = replace(in_bytes, load_cost=0.5, far_load_cost=0.75, broadcast_cost=0.5)
+    fits = positions * words * WORD_BITS <= bit_tree.MOST_BITS
+    return [in_bytes, tree] if words and words % tree.step == 0 and fits else [in_bytes]
 
 
 # Broadcasting a word takes an arithmetic unit, and ARMv7 adds up pairs of 64-bit vectors.
@@ -124,13 +127,15 @@ _ARM = {
 }  # fmt: skip
 
 
-def _x86_popcount(target: Target, outputs: int | None) -> Popcount:
+def _x86_popcounts(target: Target, outputs: int | None) -> list[Popcount]:
+    """On vectors of the usual length, and of the other one if it has as many registers."""
     has = target.features.__contains__
     wide = target.vector_bytes == 64 and has("avx512bw")
-    if wide and outputs is not None and outputs % 16 and has("avx512vl"):
-        wide = False
+    lengths = [16] if wide else [8]
+    if wide and has("avx512vl"):
+        lengths = [8, 16] if outputs is not None and outputs % 16 else [16, 8]
     if has("avx512vpopcntdq") and (wide or has("avx512vl")):
-        return Popcount("words", 16 if wide else 8, spare=4, cost=3)
+        return [Popcount("words", lanes, spare=4, cost=3) for lanes in lengths]
     if has("avx2"):
-        return Popcount("pmadd", 16 if wide else 8, spare=6, cost=8)
+        return [Popcount("pmadd", lanes, spare=6, cost=8) for lanes in lengths]
     raise Unsupported(f"target {target.name!r}: kernels on bits need avx2 or avx512vpopcntdq")

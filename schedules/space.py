@@ -30,11 +30,16 @@ class UnknownDecision(InvalidInput):
 
 @dataclass(frozen=True)
 class Decision:
-    """A name and what it may be. `for_threads`: it makes no difference to one thread."""
+    """A name and what it may be.
+
+    `for_threads`: it makes no difference to one thread. `costs`: about how long the kernel takes
+    with each choice, in any unit; none where nothing is known of that.
+    """
 
     name: str
     choices: tuple[Value, ...]
     for_threads: bool = False
+    costs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,18 @@ class Space:
         """How many combinations there are."""
         return prod(len(decision.choices) for decision in self.decisions)
 
+    @property
+    def for_one_thread(self) -> "Space":
+        """The space without decisions that make no difference to one thread."""
+        return Space(tuple(each for each in self.decisions if not each.for_threads))
+
+    def has(self, decisions: Decisions) -> bool:
+        """Whether these are all decisions of the space, and choices that it has."""
+        known = {decision.name: decision.choices for decision in self.decisions}
+        return known.keys() == decisions.keys() and all(
+            frozen(value) in known[name] for name, value in decisions.items()
+        )
+
     def chosen(self, decisions: Decisions) -> dict[str, Value]:
         """All decisions: those given, the others by default. Raises UnknownDecision."""
         known = {decision.name: decision.choices for decision in self.decisions}
@@ -57,8 +74,9 @@ class Space:
             if frozen(value) not in known[name]:
                 choices = ", ".join(map(str, known[name][:8]))
                 raise UnknownDecision(f"decision {name!r}: {value!r} is none of {choices}, …")
-        values = {name: frozen(value) for name, value in decisions.items()}
-        return {name: values.get(name, choices[0]) for name, choices in known.items()}
+        values = {name: frozen(decisions.get(name, choices[0])) for name, choices in known.items()}
+        # The choice itself: a value of JSON may equal it and have another type, as 2.0 and 2.
+        return {name: known[name][known[name].index(value)] for name, value in values.items()}
 
 
 def frozen(value: Any) -> Any:

@@ -104,6 +104,8 @@ def _cut_vector(loop: tirx.For) -> tirx.Stmt:
         kind = tirx.ForKind.VECTORIZED if width > 1 else tirx.ForKind.SERIAL
         return _loop(lane, width, kind, _substituted(body, {loop.loop_var: lane + first}), {})
 
+    # TVM would solve the conditions for the loops' variables to bound what the statements read.
+    base = edge.base.astype("int32")
     rest, parts = edge.extent % lanes, []
     for width in (1 << bit for bit in reversed(range(lanes.bit_length() - 1))):
         if rest & width:
@@ -111,8 +113,8 @@ def _cut_vector(loop: tirx.For) -> tirx.Stmt:
     last = None
     if parts:
         shorter = tirx.SeqStmt(parts) if len(parts) > 1 else parts[0]
-        last = tirx.IfThenElse(edge.base < edge.extent, shorter, None)
-    return tirx.IfThenElse(edge.base <= edge.extent - lanes, part(0, lanes), last)
+        last = tirx.IfThenElse(base < edge.extent, shorter, None)
+    return tirx.IfThenElse(base <= edge.extent - lanes, part(0, lanes), last)
 
 
 def _edge(condition: tirx.Expr, sizes: Mapping[tirx.Var, int]) -> _Edge:

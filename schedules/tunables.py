@@ -10,16 +10,32 @@ from tvm import te
 
 from qcompile.schedules import (
     batch_matmul_f32,
+    conv2d_bits,
     conv2d_f32,
     conv2d_int8,
+    dense_bits,
     dense_f32,
     dense_int8,
+    dense_packed,
     depthwise_conv2d_f32,
     depthwise_conv2d_int8,
     pool2d_int8,
 )
+from qcompile.schedules.batch_matmul_bits import batch_matmul_bits
 from qcompile.schedules.batch_matmul_int8 import batch_matmul_int8
+from qcompile.schedules.conv2d_bits_plan import (
+    Conv2dBitsPlan,
+    Conv2dBitsProblem,
+    conv2d_bits_plan,
+    conv2d_bits_space,
+)
 from qcompile.schedules.conv2d_plan import Conv2dPlan, Conv2dProblem, conv2d_plan, conv2d_space
+from qcompile.schedules.dense_bits_plan import (
+    DenseBitsPlan,
+    DenseBitsProblem,
+    dense_bits_plan,
+    dense_bits_space,
+)
 from qcompile.schedules.depthwise_plan import (
     DepthwisePlan,
     DepthwiseProblem,
@@ -65,6 +81,26 @@ def _dense_int8(plan: dense_int8.DensePlan, operands: Sequence[te.Tensor], layer
         return batch_matmul_int8(x, w, plan, layer)
     x, w, bias = operands
     return dense_int8.dense_int8(x, w, bias, plan, layer)
+
+
+def _conv2d_bits(plan: Conv2dBitsPlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
+    x, w, bias = operands
+    return conv2d_bits.conv2d_bits(x, w, bias, plan, layer)
+
+
+def _dense_bits(plan: DenseBitsPlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
+    if plan.batch:
+        x, w = operands
+        return batch_matmul_bits(x, w, plan, layer)
+    x, w, bias = operands
+    return dense_bits.dense_bits(x, w, bias, plan, layer)
+
+
+def _dense_packed(
+    plan: dense_packed.DensePackedPlan, operands: Sequence[te.Tensor], layer: str
+) -> te.Tensor:
+    x, w, bias = operands
+    return dense_packed.dense_packed(x, w, bias, plan, layer)
 
 
 def _depthwise_conv2d_int8(
@@ -129,6 +165,33 @@ TUNABLES: Mapping[str, Tunable] = {
         _dense_int8,
         _input_and_weights,
         dense_int8.random_operands,
+    ),
+    "conv2d_bits": Tunable(
+        Conv2dBitsProblem,
+        Conv2dBitsPlan.from_json,
+        conv2d_bits_space,
+        conv2d_bits_plan,
+        _conv2d_bits,
+        _input_and_weights,
+        conv2d_bits.random_operands,
+    ),
+    "dense_bits": Tunable(
+        DenseBitsProblem,
+        DenseBitsPlan.from_json,
+        dense_bits_space,
+        dense_bits_plan,
+        _dense_bits,
+        _input_and_weights,
+        dense_bits.random_operands,
+    ),
+    "dense_packed": Tunable(
+        dense_packed.DensePackedProblem,
+        dense_packed.DensePackedPlan.from_json,
+        dense_packed.dense_packed_space,
+        dense_packed.dense_packed_plan,
+        _dense_packed,
+        lambda plan: (plan.dense.input_shape, plan.weight_shape),
+        dense_packed.random_operands,
     ),
     "depthwise_conv2d_int8": Tunable(
         DepthwiseProblem,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from qcompile.commands.check import Check
     from qcompile.commands.model_bench import ModelBench
     from qcompile.layerwise import LayerAgreement
+    from qcompile.tuning.result import TuneResult
 
 
 def check_answer(found: Check, layers: bool = False) -> dict[str, Any]:
@@ -84,6 +85,29 @@ def model_answer(found: ModelBench) -> dict[str, Any]:
         "instructions": found.instructions,
         "unmodelled": found.unmodelled,
         "layers": [asdict(layer) for layer in found.layers],
+    }
+
+
+def tune_answer(found: TuneResult) -> dict[str, Any]:
+    """Tasks with what was found for each (times of one call), totals, the curve and failures."""
+    return {
+        "target": found.target,
+        "records": str(found.records),
+        "tasks": [
+            {**asdict(task), "gain": task.gain, "of_limit": task.of_limit} for task in found.tasks
+        ],
+        "before_s": found.before_s,
+        "after_s": found.after_s,
+        "measured": found.measured,
+        "known": found.known,
+        "curve": [asdict(point) for point in found.curve],
+        "limits": dict(found.limits),
+        "earlier": found.earlier,
+        "head_start": None if found.head_start is None else asdict(found.head_start),
+        "failures": [{"task": task, **asdict(failure)} for task, failure in found.failures],
+        "skipped": asdict(found.skipped),
+        "lost": list(found.lost),
+        "interrupted": found.interrupted,
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qcompile.cli.answers import bench_answer, check_answer, model_answer
+from qcompile.cli.answers import bench_answer, check_answer, model_answer, tune_answer
 from qcompile.cli.progress import progress
 from qcompile.cli.show import (
     dot_product,
@@ -23,8 +25,14 @@ from qcompile.cli.show import (
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
+from qcompile.cli.show_tune import show_tune
+from qcompile.cli.show_tuned import show_tuned
+from qcompile.cli.tune_progress import tune_progress
 from qcompile.errors import DeviceError, DeviceLost, Disagreement, InvalidInput
 from qcompile.files import expect_writable, write_whole
+
+if TYPE_CHECKING:
+    from qcompile.tuning.result import TuneResult
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -53,6 +61,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
+    from qcompile.commands.manifest import tuned_kernels
     from qcompile.targets import load_target
 
     target = load_target(arguments.target)
@@ -67,11 +76,13 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
             progress=report,
         )
     show_bundle(manifest)
+    show_tuned(tuned_kernels(manifest.folder))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -135,6 +146,49 @@ def _model_bench(arguments: argparse.Namespace) -> None:
     _write_json(arguments.json, model_answer(found))
 
 
+def tune(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.plots import expect_matplotlib
+    from qcompile.commands.tune import tune
+    from qcompile.devices import LOCAL
+    from qcompile.tuning.result import TuningInterrupted
+
+    _expect_json(arguments.json)
+    if arguments.plots:
+        expect_matplotlib()
+    try:
+        with tune_progress() as watcher:
+            found = tune(
+                arguments.model,
+                arguments.target,
+                arguments.records,
+                trials=arguments.trials,
+                devices=arguments.devices or [LOCAL],
+                seed=arguments.seed,
+                batch=arguments.batch,
+                shapes=dict(arguments.shape),
+                watcher=watcher,
+            )
+    except TuningInterrupted as error:
+        _tell_tuning(arguments, error.result)
+        raise
+    _tell_tuning(arguments, found)
+    if found.interrupted is not None:
+        raise DeviceLost(found.interrupted)
+
+
+def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
+    from qcompile.commands.tune_plots import draw_tuning
+
+    if arguments.json != "-":
+        words = ["qcompile", "compile", arguments.model, "--target", arguments.target]
+        words += ["--records", arguments.records, "-o", "build"]
+        show_tune(found, shlex.join(words))
+    _write_json(arguments.json, tune_answer(found))
+    if arguments.plots:
+        for file in draw_tuning(found, Path.cwd()):
+            print(f"wrote {file}", file=sys.stderr if arguments.json == "-" else sys.stdout)
+
+
 def targets(arguments: argparse.Namespace) -> None:
     from qcompile.targets import list_targets, load_target
 
@@ -171,6 +225,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "compile": compile_,
     "run": run,
     "bench": bench,
+    "tune": tune,
     "targets": targets,
     "devices": devices,
     "demo": demo,

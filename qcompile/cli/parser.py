@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from qcompile import __version__
+from qcompile.cli.help_tune import TUNE
+from qcompile.tuning import TRIALS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
@@ -15,6 +17,7 @@ A compiler for quantized neural networks: ONNX in, a standalone C library out.
   3. run it on your data                   qcompile run build --inputs samples.npz
   4. measure it, against others            qcompile bench build --against onnxruntime \\
                                              --model model.onnx
+  5. make it faster on its device          qcompile tune model.onnx --target host --records records
 """
 
 EPILOG = """\
@@ -53,6 +56,13 @@ examples:
   qcompile compile deep.onnx --target host -o build --variants variants.json
       more networks in the same library, weights that they share stored once; variants.json is
       {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
+  qcompile compile model.onnx --target znver4 -o build --records tuning
+      kernels as fast as the records in the folder tuning/ know how to make them for this target
+
+Tuning records say which decisions made a kernel fast. They count where the problem and the
+target's instructions are theirs; those of DB come before those that ship with qcompile, measured
+times before modelled ones. What has no record, or none that beats the default, is compiled as
+without. report.json says for each layer what it got and why.
 
 DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
 manifest.json and report.json. It is replaced as a whole, or left as it was.
@@ -112,6 +122,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_compile(commands)
     _add_run(commands)
     _add_bench(commands)
+    _add_tune(commands)
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
@@ -169,6 +180,9 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--quantized-io",
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
+    )
+    compile_.add_argument(
+        "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
     compile_.add_argument(
         "--variants", metavar="FILE", help="more networks that share the weights, as JSON"
@@ -238,6 +252,40 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument("--model", metavar="MODEL", help="the ONNX file that the peers run")
 
 
+def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tune = _add(commands, "tune", "find the fastest kernels of a model on its device", TUNE)
+    tune.add_argument("model", metavar="MODEL", help="an ONNX file")
+    tune.add_argument(
+        "--target", metavar="T", required=True, help="a name (see `targets`), `host`, a TOML file"
+    )
+    tune.add_argument(
+        "--records", metavar="DB", required=True, help="the folder that gets every measurement"
+    )
+    tune.add_argument(
+        "--trials",
+        metavar="N",
+        type=_positive,
+        default=TRIALS,
+        help=f"at most so many new ones; default: {TRIALS}",
+    )
+    tune.add_argument(
+        "--device",
+        metavar="D",
+        dest="devices",
+        action="append",
+        help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; "
+        "default: here",
+    )
+    tune.add_argument("--seed", metavar="S", type=_seed, default=0, help="of what is random")
+    _add_shapes(tune)
+    tune.add_argument(
+        "--plots",
+        action="store_true",
+        help="draw tuning.png and tuning_tasks.png here; needs matplotlib",
+    )
+    tune.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
+
+
 def _expect_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.model is None and {"onnxruntime", "openvino"} & set(arguments.against):
         parser.error("--against onnxruntime or openvino needs --model MODEL")
@@ -250,6 +298,12 @@ def _positive(text: str) -> int:
     if not 0 < number < 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return number
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 999999999")
+    return int(text)
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

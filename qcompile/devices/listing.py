@@ -11,7 +11,7 @@ from qcompile.errors import DeviceError
 ADDRESSED = {
     "ssh://user@host[:port]": "a board with an ssh server; nothing is installed on it",
     "rpc://tracker:port/key": "a board that runs TVM's RPC server, by its tracker",
-    "model:TARGET": "an estimate of cycles on the core of a target, for `bench` alone",
+    "model:TARGET": "an estimate of cycles on the core of a target, for `bench` and `tune`",
 }
 
 

@@ -34,5 +34,5 @@ def open_device(name: str, architecture: str | None = None, mcpu: str | None = N
     if kind == "rpc":
         return Rpc(name)
     if kind == "model":
-        raise DeviceError(f"{name}: a model runs nothing; only `bench --device {name}` takes it")
+        raise DeviceError(f"{name}: a model runs nothing; `bench` and `tune` alone take it")
     raise DeviceError(f"no device {name!r}; devices are {FORMS}")

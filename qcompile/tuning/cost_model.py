@@ -1,18 +1,20 @@
 """The cost model: XGBoost on what was measured, of this network and of others.
 
-It predicts how near a candidate is to the best one of its task, from 0 to 1. What was measured
-before, of other shapes, bit widths and processors, counts less than the tasks at hand, but is
-there from the first candidate on.
+It begins with what the kernels' plans expect their tiles to cost, and learns by how much that is
+wrong: a score is the logarithm of a speed. What was measured before, of other shapes, bit widths
+and processors, counts less than the tasks at hand, but is there from the first candidate on.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log
 from typing import Any
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from qcompile.schedules.space import Decision
 from qcompile.targets import Target
 from qcompile.tuning.features import features_of
 from qcompile.tuning.tasks import Task
@@ -22,32 +24,42 @@ PARAMETERS = {
     "max_depth": 6,
     "eta": 0.2,
     "min_child_weight": 1,
-    "subsample": 1.0,
-    "lambda": 0.5,
+    "lambda": 1.0,
+    "base_score": 0.0,
     "nthread": 1,
 }
-ROUNDS = 80
-EARLIER_WEIGHT = 0.2  # of a candidate of other tasks, to one of these
-FAILED = 0.0
-# With so few measured candidates, where a tile stands in its space tells more than a model.
-FEWEST = 6
+ROUNDS = 60
+EARLIER_WEIGHT = 0.1  # of a candidate of other tasks, to one of these
+FAILED = -1.0  # below the slowest, of a candidate that failed
+# What one choice further from the default is thought to cost where nothing is known.
+NEXT_CHOICE = 0.01
 
 
 @dataclass
 class Measured:
-    """What is known of one task: features (n, f) and seconds (n,), infinite for failures."""
+    """What is known of one task: features (n, f), expected scores (n,) and seconds (n,).
+
+    Seconds, in any unit, are infinite for failures.
+    """
 
     features: list[NDArray[np.float32]] = field(default_factory=list)
+    expected: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def add(self, features: NDArray[np.float32], seconds: float | None) -> None:
+    def add(self, features: NDArray[np.float32], expected: float, seconds: float | None) -> None:
         self.features.append(features)
+        self.expected.append(expected)
         self.seconds.append(np.inf if seconds is None else seconds)
 
     def targets(self) -> NDArray[np.float64]:
-        """best / seconds, 0 for failures."""
-        seconds = np.array(self.seconds)
-        return np.where(np.isfinite(seconds), seconds.min() / seconds, FAILED)
+        """Scores that are, on average, the expected ones: only their differences matter."""
+        scores = -np.log(self.seconds)
+        timed = np.isfinite(scores)
+        if not timed.any():
+            return np.array(self.expected) + FAILED
+        expected = np.array(self.expected)
+        scores += np.mean(expected[timed] - scores[timed])
+        return np.where(timed, scores, scores[timed].min() + FAILED)
 
 
 class CostModel:
@@ -70,21 +82,31 @@ class CostModel:
         if self._earlier:
             self._train()
 
+    @property
+    def trained(self) -> bool:
+        """Whether it has learned from anything."""
+        return self._booster is not None
+
     def predict(self, task: int, choices: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         """A score for each candidate, given by the numbers of its choices."""
+        expected = np.array([self.expected(task, chosen) for chosen in choices])
         if self._booster is None:
-            return -np.array([sum(chosen) for chosen in choices], "float64")
+            return expected
         rows = np.stack([self.features(task, chosen) for chosen in choices])
-        return np.asarray(self._booster.predict(xgboost.DMatrix(rows)), "float64")
+        data = xgboost.DMatrix(rows, base_margin=expected, nthread=1)
+        return np.asarray(self._booster.predict(data), "float64")
 
     def update(
         self, task: int, choices: Sequence[tuple[int, ...]], seconds: Sequence[float | None]
     ) -> None:
         """Learn from measured candidates."""
         for chosen, taken in zip(choices, seconds, strict=True):
-            self.own[task].add(self.features(task, chosen), taken)
-        if self._earlier or sum(len(group.seconds) for group in self.own) >= FEWEST:
-            self._train()
+            self.own[task].add(self.features(task, chosen), self.expected(task, chosen), taken)
+        self._train()
+
+    def expected(self, task: int, choices: tuple[int, ...]) -> float:
+        """The score of a candidate before anything is measured."""
+        return expected_score(self.tasks[task].space.decisions, choices)
 
     def features(self, task: int, choices: tuple[int, ...]) -> NDArray[np.float32]:
         """The vector of a candidate."""
@@ -104,8 +126,20 @@ class CostModel:
             np.concatenate([np.stack(group.features) for group, _ in groups]),
             np.concatenate([group.targets() for group, _ in groups]),
             weight=np.concatenate([np.full(len(g.seconds), weight) for g, weight in groups]),
+            base_margin=np.concatenate([group.expected for group, _ in groups]),
+            nthread=1,
         )
         self._booster = xgboost.train({**PARAMETERS, "seed": self._seed}, data, ROUNDS)
+
+
+def expected_score(decisions: Sequence[Decision], choices: Sequence[int]) -> float:
+    """The logarithm of the speed that the plan expects of these choices, to that of the default."""
+    score = 0.0
+    for decision, chosen in zip(decisions, choices, strict=True):
+        if decision.costs:
+            score -= log(decision.costs[chosen] / decision.costs[0])
+        score -= NEXT_CHOICE * (chosen > 0 if decision.costs else chosen)
+    return score
 
 
 def decisions_of(task: Task, choices: Sequence[int]) -> Mapping[str, Any]:
@@ -114,3 +148,8 @@ def decisions_of(task: Task, choices: Sequence[int]) -> Mapping[str, Any]:
         decision.name: decision.choices[chosen]
         for decision, chosen in zip(task.space.decisions, choices, strict=True)
     }
+
+
+def choices_of(decisions: Sequence[Decision], chosen: Mapping[str, Any]) -> tuple[int, ...]:
+    """The numbers of the choices."""
+    return tuple(decision.choices.index(chosen[decision.name]) for decision in decisions)

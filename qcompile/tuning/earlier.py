@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qcompile.errors import QCompileError
 from qcompile.records import Record
 from qcompile.schedules.space import frozen
 from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import Target
-from qcompile.tuning.cost_model import Measured
+from qcompile.tuning.cost_model import Measured, choices_of, expected_score
 from qcompile.tuning.features import features_of
 
 MOST = 20_000  # candidates: more take longer to learn from than they help
@@ -34,25 +37,28 @@ def earlier_groups(
             continue
         if record.failure is not None and record.failure.kind in ("device", "reference"):
             continue
-        features = _features(record, replace(target, features=measured.features))
-        if features is None:
+        seen = _seen(record, replace(target, features=measured.features))
+        if seen is None:
             continue
         ratio = None
         if record.estimate_s is not None and record.reference_s is not None:
             ratio = record.estimate_s / record.reference_s
-        groups[record.workload, record.processor, record.threads].add(features, ratio)
+        groups[record.workload, record.processor, record.threads].add(*seen, ratio)
         count += 1
     return list(groups.values())
 
 
-def _features(record: Record, target: Target) -> Any:
+def _seen(record: Record, target: Target) -> tuple[NDArray[np.float32], float] | None:
+    """The features of a record's candidate, and the score that was expected of it."""
     tunable = TUNABLES.get(record.operator)
     if tunable is None:
         return None
     try:
         problem = tunable.problem(**{name: frozen(v) for name, v in record.problem.items()})
         decisions = {name: frozen(value) for name, value in record.decisions.items()}
-        space = tunable.space(problem, target)
-        return features_of(record.operator, problem, space, space.chosen(decisions), target)
+        space = tunable.space(problem, target).for_one_thread
+        chosen = space.chosen(decisions)
+        features = features_of(record.operator, problem, space, chosen, target)
+        return features, expected_score(space.decisions, choices_of(space.decisions, chosen))
     except (QCompileError, TypeError, LookupError):
         return None

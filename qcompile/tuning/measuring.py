@@ -102,10 +102,13 @@ class Measurer:
         ]
         for thread in self._threads:
             thread.start()
-        errors = [error for future in ready if (error := future.exception()) is not None]
-        if errors:
+        try:
+            errors = [error for future in ready if (error := future.exception()) is not None]
+            if errors:
+                raise errors[0]
+        except BaseException:
             self.close()
-            raise errors[0]
+            raise
 
     def submit(self, batch: Batch) -> Future[list[Outcome]]:
         """The outcomes of the reference and of the candidates, in order, once they are measured.

@@ -10,7 +10,7 @@ import random
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from qcompile.targets import Target
 from qcompile.tuning.cost_model import CostModel, decisions_of
+from qcompile.tuning.course import Course
 from qcompile.tuning.tasks import Task
 
 TASK, CHOICE = "qcompile.task", "qcompile.choice."
@@ -74,8 +75,9 @@ def search(
     with _without_tensor_intrinsics():
         contexts = [_context(task, number, target, settings) for number, task in enumerate(tasks)]
         scheduler = ms.task_scheduler.GradientBased(seed=1 + settings.seed)
-        ended: list[bool] = []
-        try:
+        course = Course()
+
+        def work() -> None:
             ms.tune_tasks(
                 tasks=contexts,
                 task_weights=[float(weight) for weight in weights],
@@ -84,18 +86,18 @@ def search(
                 max_trials_per_task=LIMITLESS,
                 num_trials_per_iter=settings.batch,
                 builder=_Builder(),
-                runner=_Runner(tasks, laboratory, ended),
+                runner=_Runner(tasks, laboratory, course),
                 database=ms.database.MemoryDatabase(),
-                cost_model=_Model(model),
+                cost_model=_Model(model, course),
                 measure_callbacks=[
                     ms.measure_callback.AddToDatabase(),
                     ms.measure_callback.UpdateCostModel(),
                 ],
                 task_scheduler=scheduler,
             )
-        except Exception:
-            if not ended:
-                raise
+
+        with suppress(Finished):
+            course.run(work)
 
 
 def _context(task: Task, number: int, target: Target, settings: SearchSettings) -> Any:
@@ -192,38 +194,39 @@ class _Builder(ms.builder.PyBuilder):  # type: ignore[misc]
 class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
     """Has candidates measured, all of one task."""
 
-    def __init__(self, tasks: Sequence[Task], laboratory: Laboratory, ended: list[bool]) -> None:
+    def __init__(self, tasks: Sequence[Task], laboratory: Laboratory, course: Course) -> None:
         super().__init__()
         self.tasks = tasks
         self.laboratory = laboratory
-        self.ended = ended
+        self.course = course
 
     def run(self, inputs: Any) -> Any:
         asked = [json.loads(each.artifact_path) for each in inputs]
+        if not asked:  # the space is exhausted; the search ends after some of these
+            return []
         task = asked[0][0]
         decisions = [decisions_of(self.tasks[task], choices) for _, choices in asked]
-        try:
+        with self.course.step():
             measurement = self.laboratory.evaluate(task, decisions)
-        except BaseException:
-            self.ended.append(True)
-            raise
-        return [_Future(measurement, number) for number in range(len(asked))]
+        return [_Future(measurement, number, self.course) for number in range(len(asked))]
 
 
 @derived_object
 class _Future(ms.runner.PyRunnerFuture):  # type: ignore[misc]
     """One candidate's part of a measurement."""
 
-    def __init__(self, measurement: Measurement, number: int) -> None:
+    def __init__(self, measurement: Measurement, number: int, course: Course) -> None:
         super().__init__()
         self.measurement = measurement
         self.number = number
+        self.course = course
 
     def done(self) -> bool:
         return self.measurement.done()
 
     def result(self) -> Any:
-        seconds = self.measurement.result()[self.number]
+        with self.course.step():
+            seconds = self.measurement.result()[self.number]
         if seconds is None:
             return ms.runner.RunnerResult(None, "failed")
         return ms.runner.RunnerResult([seconds], None)
@@ -233,19 +236,22 @@ class _Future(ms.runner.PyRunnerFuture):  # type: ignore[misc]
 class _Model(ms.cost_model.PyCostModel):  # type: ignore[misc]
     """Our cost model, as MetaSchedule asks it."""
 
-    def __init__(self, model: CostModel) -> None:
+    def __init__(self, model: CostModel, course: Course) -> None:
         super().__init__()
         self.model = model
+        self.course = course
 
     def update(self, context: Any, candidates: Any, results: Any) -> None:
         asked = [_decided(candidate.sch.mod) for candidate in candidates]
         seconds = [float(result.run_secs[0]) if result.run_secs else None for result in results]
         if asked:
-            self.model.update(asked[0][0], [choices for _, choices in asked], seconds)
+            with self.course.step():
+                self.model.update(asked[0][0], [choices for _, choices in asked], seconds)
 
     def predict(self, context: Any, candidates: Any) -> Any:
         asked = [_decided(candidate.sch.mod) for candidate in candidates]
-        return self.model.predict(asked[0][0], [choices for _, choices in asked])
+        with self.course.step():
+            return self.model.predict(asked[0][0], [choices for _, choices in asked])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qcompile.devices import Device, open_device
 from qcompile.devices.preflight import preflight
-from qcompile.errors import DeviceError
+from qcompile.errors import DeviceError, ModelError
 from qcompile.model_device import estimate, load_core
 from qcompile.targets import Target, load_target
 from qcompile.tuning.batch import Batch, Rounds
@@ -77,6 +77,15 @@ class Model:
 Station = Board | Model
 
 
+def has_model(target: Target) -> bool:
+    """Whether there is a model of the target's core."""
+    try:
+        load_core(target)
+    except ModelError:
+        return False
+    return True
+
+
 def open_station(
     name: str, target: Target, rounds: Rounds, open_board: Open = open_device
 ) -> Station:
@@ -91,9 +100,10 @@ def open_station(
     device = open_board(name, architecture, str(target.llvm["mcpu"]))
     try:
         if device.emulated:
+            modelled = f", or by {MODEL}{target.name}" if has_model(target) else ""
             raise DeviceError(
                 f"{name}: an emulator says nothing about speed; tune on a board (ssh://, adb:, "
-                f"rpc://) or by {MODEL}{target.name}"
+                f"rpc://){modelled}"
             )
         preflight(device, architecture, target.features)
     except BaseException:
@@ -107,9 +117,10 @@ def _open_model(name: str, target: Target, rounds: Rounds) -> Model:
     load_core(modelled)
     lacking = [feature for feature in target.features if feature not in modelled.features]
     if modelled.architecture.name != target.architecture.name or lacking:
+        own = f", or by {MODEL}{target.name}" if has_model(target) else ""
         raise DeviceError(
             f"{name}: it has not all that code for {target.name} uses; tune for "
-            f"--target {modelled.name}, or by {MODEL}{target.name}"
+            f"--target {modelled.name}{own}"
         )
     architecture, mcpu = modelled.architecture.name, str(modelled.llvm["mcpu"])
     return Model(name, open_device("qemu", architecture, mcpu), modelled, rounds)

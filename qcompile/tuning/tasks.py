@@ -96,7 +96,7 @@ def extract_tasks(fused: tvm.IRModule, target: Target) -> list[Task]:
             anchor.problem,
             epilogue_of(function),
             function,
-            anchor.tunable.space(anchor.problem, target),
+            anchor.tunable.space(anchor.problem, target).for_one_thread,
             tuple(layers),
             _constants(call),
         )

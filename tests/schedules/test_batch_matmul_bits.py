@@ -10,7 +10,7 @@ from qcompile.schedules.batch_matmul_bits import (
     pack_code_columns,
     word_columns,
 )
-from qcompile.schedules.dense_bits import plan_dense_bits
+from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from tests.schedules.bits import Width, packed_words, weighted_sum
 from tests.schedules.kernels import (
     ARM_TARGETS,
@@ -43,7 +43,7 @@ def operands(width, shape):
 def test_multiplies(shape, width, target):
     batch, rows, depth, columns = shape
     codes, values = operands(width, shape)
-    plan = plan_dense_bits(rows, depth, columns, width.planes, target, batch=batch)
+    plan = plan_dense_bits(rows, depth, columns, width.planes, target, batch=batch, start=5)
     planes = width.weight_planes(values)
     words = packed_words(list(planes))
     ordered = run(
@@ -56,7 +56,7 @@ def test_multiplies(shape, width, target):
     )
     function = fused_function(
         [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32")],
-        lambda x, w: batch_matmul_bits(x, w, plan, "layer", bias=5),
+        lambda x, w: batch_matmul_bits(x, w, plan, "layer"),
         same,
         2,
     )

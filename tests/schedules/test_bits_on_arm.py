@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.conv2d_bits import pack_weights
-from qcompile.schedules.dense_bits import plan_dense_bits
+from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from qcompile.targets import load_target
 from tests.schedules.bit_convolution import convolve, operands, plan_of, prepared
 from tests.schedules.bit_convolution import kernel as conv2d_kernel

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import DenseBitsPlan, pack_weights, plan_dense_bits
+from qcompile.schedules.dense_bits import pack_weights
+from qcompile.schedules.dense_bits_plan import DenseBitsPlan, plan_dense_bits
 from qcompile.targets import host_features, load_target
 from tests.schedules.bit_products import arrays_of, kernel, operands
 from tests.schedules.bits import WIDTHS, Width, packed_words, weighted_sum
@@ -114,3 +115,14 @@ def test_leaves_small_kernels_to_one_thread():
 def test_plan_survives_json():
     plan = plan_dense_bits(3, 97, 33, Planes("and", ((1, -2), (0.5, 4))), load_target("znver4"))
     assert DenseBitsPlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("columns", [41, 45])
+def test_requantizes_columns_that_leave_a_part_of_a_vector_in_a_later_tile(columns, target):
+    shape, width = (5, 992, columns), FIRST
+    plan = plan_dense_bits(*shape, width.planes, target)
+    codes, values, bias, scale = operands(width, shape, 1)
+    expected = requantized_reference(weighted_sum(width, codes, values) + bias, scale)
+    library = build(kernel(plan, requantized, [(scale.shape, "float32")]), target)
+    arrays = [*arrays_of(width, codes, values, plan), bias, scale]
+    np.testing.assert_array_equal(run(library, arrays, expected), expected)

@@ -15,7 +15,8 @@ from qcompile.export import export_bundle
 from qcompile.export.planes import first_plane, with_vectors_of
 from qcompile.passes.bit_planes import weight_planes
 from qcompile.schedules.bit_product import Planes
-from qcompile.schedules.dense_bits import pack_weights, plan_dense_bits
+from qcompile.schedules.dense_bits import pack_weights
+from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from qcompile.targets import host_features, load_target
 
 TARGET = load_target("x86-64-v3")
