@@ -246,7 +246,7 @@ class _Layout:
                 continue
             count = height // rows * ceil(wide / columns) * ceil(self.vectors / vectors)
             one = Tile(rows * columns, vectors)
-            cost = dot.slots * count * tile_cost(one, steps, dot, target)
+            cost = dot.slots * self.panels * count * tile_cost(one, steps, dot, target)
             yield tile, cost
 
     def input_shape(self, tile: tuple[int, int, int]) -> tuple[int, ...]:

@@ -201,6 +201,7 @@ def test_plan_survives_json():
     assert Conv2dPlan.from_json(plan.to_json()) == plan
 
 
-def test_merges_small_groups():
-    plan = plan_conv2d((1, 4, 4, 64), (64, 3, 3, 4), load_target("znver4"), groups=16)
-    assert (plan.groups, plan.group_channels) == (4, 16)
+@pytest.mark.parametrize(("name", "groups"), [("znver5", (4, 16)), ("znver4", (8, 8))])
+def test_merges_small_groups_to_vectors(name, groups):
+    plan = plan_conv2d((1, 4, 4, 64), (64, 3, 3, 4), load_target(name), groups=16)
+    assert (plan.groups, plan.group_channels) == groups
