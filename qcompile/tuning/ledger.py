@@ -54,7 +54,8 @@ class Ledger:
         for task in tasks:
             found: dict[str, Known] = {}
             for record in contents.records.of(task.workload, target):
-                if record.modelled == modelled and record.threads == threads:
+                alike = record.modelled == modelled and record.threads == threads
+                if alike and task.space.has(record.decisions):
                     known = _known(record)
                     if known is not None and not _better_known(
                         found.get(record.decisions_key), known
