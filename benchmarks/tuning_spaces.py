@@ -45,7 +45,7 @@ def layers() -> dict[str, tuple[LayerShape, str]]:
     )
     return {
         "int8 3x3, 28x28, 128 channels": (convolution(28, 128, 128, INT8), "int8"),
-        "int8 1x1, 28x28, 192 to 32": (product(784, 192, 32, INT8), "int8"),
+        "int8 1x1, 7x7, 960 to 160": (product(49, 960, 160, INT8), "int8"),
         "W1A1 3x3, 14x14, 256 channels": (convolution(14, 256, 256, (1, 1)), "bits"),
         "int8 depthwise 3x3, 56x56x144": (depthwise, "int8"),
     }

@@ -17,16 +17,27 @@ from qcompile.export.folder import expect_replaceable
 from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
 from qcompile.measure.host_costs import costs_for
+from qcompile.passes.choose_kernels import ChooseKernels
+from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
     Pass,
-    fuse_passes,
     integer_form_passes,
+    lower_chosen_passes,
     lower_passes,
     own_form_passes,
+    task_passes,
 )
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
+from qcompile.tuned import (
+    KernelTuning,
+    Sources,
+    decided_by,
+    summary,
+    tuning_of_layer,
+    tunings_of,
+)
 from qcompile.tvm_errors import register_errors
 from qcompile.variants import read_variants
 
@@ -39,7 +50,7 @@ class Analysis:
     """A model's layers and what stays float on a target.
 
     accumulators: the proofs of the integer layers. costs_source: where the costs are from that the
-    kernels were chosen by.
+    kernels were chosen by. tuning: of the kernels, once they are compiled.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -48,6 +59,7 @@ class Analysis:
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     costs_source: str
+    tuning: tuple[KernelTuning, ...] = ()
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -91,6 +103,7 @@ def compile_model(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    records: str | Path | None = None,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
     progress: Progress | None = None,
@@ -103,9 +116,10 @@ def compile_model(
     register_errors()
     expect_replaceable(output)
     others = read_variants(variants) if variants is not None else {}
+    sources = Sources.read(records)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    lower = _Lowering(target, batch, shapes, quantized_io)
+    lower = _Lowering(target, batch, shapes, quantized_io, sources)
     folder = None if dump_ir is None else Path(dump_ir)
     network = lower(model, _Dump(folder), lambda what, k: say(what, k, steps))
     lowered = {}
@@ -124,7 +138,7 @@ def compile_model(
         target=target,
         output=output,
         variants={variant: each.kernels for variant, each in lowered.items()},
-        report=_report(network.analysis, {v: each.analysis for v, each in lowered.items()}),
+        report=_report(network.analysis, {v: e.analysis for v, e in lowered.items()}, sources),
         certificate=_certificate(network.analysis, {v: e.analysis for v, e in lowered.items()}),
         progress=lambda what: say(what, steps - 1, steps),
     )
@@ -148,6 +162,7 @@ class _Lowering:
     batch: int | None
     shapes: Mapping[str, Sequence[int]] | None
     quantized_io: bool
+    sources: Sources
 
     def __call__(self, model: Path, dump: "_Dump", say: Callable[[str, int], None]) -> _Lowered:
         say("reading the model", 0)
@@ -161,11 +176,24 @@ class _Lowering:
         dump("2_integer_form", integer_form)
         say("kernels", 2)
         costs = costs_for(self.target, integer_form, lambda what: say(what, 2))
-        lowered = _run(integer_form, lower_passes(self.target, costs))
-        analysis = _analysis(imported, integer_form, lowered, costs)
-        kernels = _run(lowered, fuse_passes(self.target))
+        chosen = _run(integer_form, [ChooseKernels(self.target, costs)])
+        lowered, fused, tuning = self._tuned(chosen)
+        analysis = _analysis(imported, integer_form, lowered, costs, tuning)
+        kernels = _run(fused, [ScheduleKernels(self.target)])
         dump("3_kernels", kernels)
         return _Lowered(_described(kernels, imported, analysis), analysis)
+
+    def _tuned(
+        self, chosen: tvm.IRModule
+    ) -> tuple[tvm.IRModule, tvm.IRModule, tuple[KernelTuning, ...]]:
+        """The network lowered and fused, with the decisions that its records tell."""
+        lowered = _run(chosen, lower_chosen_passes(self.target))
+        fused = _run(lowered, task_passes())
+        tuning = tunings_of(fused, self.target, self.sources)
+        if decided := decided_by(tuning):
+            lowered = _run(chosen, lower_chosen_passes(self.target, decided))
+            fused = _run(lowered, task_passes())
+        return lowered, fused, tuning
 
 
 @contextmanager
@@ -182,7 +210,11 @@ def _run(mod: tvm.IRModule, passes: Sequence[Pass]) -> tvm.IRModule:
 
 
 def _analysis(
-    imported: ImportedModel, integer_form: tvm.IRModule, lowered: tvm.IRModule, costs: Costs
+    imported: ImportedModel,
+    integer_form: tvm.IRModule,
+    lowered: tvm.IRModule,
+    costs: Costs,
+    tuning: tuple[KernelTuning, ...] = (),
 ) -> Analysis:
     return Analysis(
         layers=tuple(layer_facts(integer_form, lowered)),
@@ -191,6 +223,7 @@ def _analysis(
         inputs=_ports(imported.inputs, integer_form, "inputs"),
         outputs=_ports(imported.outputs, integer_form, "outputs"),
         costs_source=costs.source,
+        tuning=tuning,
     )
 
 
@@ -224,14 +257,23 @@ def _described(kernels: tvm.IRModule, imported: ImportedModel, analysis: Analysi
     )
 
 
-def _report(analysis: Analysis, variants: Mapping[str, Analysis]) -> dict[str, Any]:
+def _report(
+    analysis: Analysis, variants: Mapping[str, Analysis], sources: Sources
+) -> dict[str, Any]:
+    tunings = [tuning_of_layer(analysis.tuning, x.name, x.kernel) for x in analysis.layers]
+    layers = zip(analysis.layers, tunings, strict=True)
     report: dict[str, Any] = {
-        "layers": [asdict(layer) for layer in analysis.layers],
+        "layers": [asdict(layer) | {"tuning": tuning.told()} for layer, tuning in layers],
+        "kernels": [
+            {"operator": each.operator, "layer": each.layer} | each.told()
+            for each in analysis.tuning
+        ],
+        "tuning": summary(analysis.tuning, sources),
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
         "costs_source": analysis.costs_source,
     }
     if variants:
-        report["variants"] = {name: _report(each, {}) for name, each in variants.items()}
+        report["variants"] = {name: _report(each, {}, sources) for name, each in variants.items()}
     return report
 
 

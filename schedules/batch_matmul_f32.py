@@ -42,6 +42,11 @@ class BatchMatmulF32Problem:
     depth: int
     by_columns: bool = False
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.batch * self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class BatchMatmulF32Plan:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from qcompile.schedules.bit_product import chunks_of
 from qcompile.schedules.conv2d_plan import MOST_SPLITS
 from qcompile.schedules.popcount import Popcount
-from qcompile.schedules.space import MOST_UNROLLED, Value, divisors
+from qcompile.schedules.space import MOST_UNROLLED, Decision, Value, divisors
 from qcompile.schedules.tile import MOST_TILES
 
 Extents = tuple[int, ...]  # of a tile, from rows to vectors
@@ -39,6 +39,12 @@ def best_choices(
     first = min(usual, key=lambda popcount: best[popcount][0].cost)
     others = [choice for popcount in every if popcount != first for choice in best[popcount]]
     return [*best[first], *others]
+
+
+def tile_decision(choices: Sequence[Choice]) -> Decision:
+    """The decision on the popcount and the tile."""
+    values = tuple(choice.value for choice in choices)
+    return Decision("tile", values, costs=tuple(choice.cost for choice in choices))
 
 
 def choice_of(choices: Sequence[Choice], value: Value) -> Choice:

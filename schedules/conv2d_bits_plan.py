@@ -15,6 +15,7 @@ from qcompile.schedules.bit_space import (
     best_choices,
     choice_of,
     splits_and_unrolls,
+    tile_decision,
     value_of,
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
@@ -60,6 +61,11 @@ class Conv2dBitsProblem:
     def steps(self) -> int:
         """Words of a window."""
         return prod(self.w[1:3]) * self.words
+
+    @property
+    def products(self) -> int:
+        """Multiplications of bits."""
+        return self.planes.pairs * self.image.products
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ def _space(problem: Conv2dBitsProblem, target: Target, choices: Sequence[Choice]
     )
     return Space(
         (
-            Decision("tile", tuple(choice.value for choice in choices)),
+            tile_decision(choices),
             Decision("order", ("weights", "data") if stay else ("data", "weights")),
             Decision("split_unroll", tuple(divided)),
         )

@@ -62,6 +62,13 @@ class Conv2dF32Problem:
         divisors = [n for n in range(1, self.groups + 1) if self.groups % n == 0]
         return max(n for n in divisors if n == 1 or self.channels // n % lanes == 0)
 
+    @property
+    def products(self) -> int:
+        """Multiplications, those with zeros between merged groups not counted."""
+        batch, *_, channels = self.data
+        each = prod(self.kernel) * channels // self.groups
+        return batch * self.height * self.width * self.channels * each
+
 
 @dataclass(frozen=True)
 class Conv2dF32Plan:

@@ -65,6 +65,11 @@ class Conv2dProblem:
         )
         return height, width
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.x[0] * prod(self.out) * prod(self.w)
+
 
 @dataclass(frozen=True)
 class Conv2dPlan:

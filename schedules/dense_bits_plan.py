@@ -12,6 +12,7 @@ from qcompile.schedules.bit_space import (
     best_choices,
     choice_of,
     splits_and_unrolls,
+    tile_decision,
     value_of,
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
@@ -44,6 +45,12 @@ class DenseBitsProblem:
     @property
     def words(self) -> int:
         return ceil(self.depth / WORD_BITS)
+
+    @property
+    def products(self) -> int:
+        """Multiplications of bits."""
+        pairs = self.planes.pairs
+        return pairs * max(self.batch, 1) * self.rows * self.depth * self.columns
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ def _space(problem: DenseBitsProblem, target: Target, choices: Sequence[Choice])
     divided = splits_and_unrolls(choices, (words,), most_splits=1)
     return Space(
         (
-            Decision("tile", tuple(choice.value for choice in choices)),
+            tile_decision(choices),
             Decision("order", ("weights", "data") if stay else ("data", "weights")),
             Decision("unroll", tuple(unroll for _, unroll in divided)),
         )

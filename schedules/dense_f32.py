@@ -37,6 +37,11 @@ class DenseF32Problem:
     columns: int
     depth: int
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class DenseF32Plan:

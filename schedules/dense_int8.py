@@ -60,6 +60,11 @@ class DenseProblem:
     narrow: bool = False
     pairs: bool = True
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return max(self.batch, 1) * self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class DensePlan:

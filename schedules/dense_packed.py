@@ -53,6 +53,11 @@ class DensePackedProblem:
         depth = round_up(self.depth, dot_of(target).depth * 8 // self.bits)
         return DenseProblem(self.rows, depth, self.columns, pairs=False)
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.rows * self.depth * self.columns
+
 
 @dataclass(frozen=True)
 class DensePackedPlan:

@@ -62,6 +62,12 @@ class DepthwiseConv2dF32Problem:
         """Columns of the output."""
         return _outputs(self.data[2], self.kernel[1], self.strides[1], self.dilation[1])
 
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        pixels = self.data[0] * self.height * self.width
+        return pixels * self.channels * prod(self.kernel)
+
 
 @dataclass(frozen=True)
 class DepthwiseConv2dF32Plan:

@@ -48,6 +48,20 @@ class DepthwiseProblem:
         (_, height, width, _), (top, left, bottom, right) = self.x, self.pads
         return height + top + bottom, width + left + right
 
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        height, width = (
+            (self.padded[a] - (self.w[1 + a] - 1) * self.dilation[a] - 1) // self.strides[a] + 1
+            for a in (0, 1)
+        )
+        return height, width
+
+    @property
+    def products(self) -> int:
+        """Multiplications."""
+        return self.x[0] * prod(self.out) * prod(self.w)
+
 
 @dataclass(frozen=True)
 class DepthwisePlan:

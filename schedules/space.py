@@ -81,8 +81,9 @@ class Space:
             if frozen(value) not in known[name]:
                 choices = ", ".join(map(str, known[name][:8]))
                 raise UnknownDecision(f"decision {name!r}: {value!r} is none of {choices}, …")
-        values = {name: frozen(value) for name, value in decisions.items()}
-        return {name: values.get(name, choices[0]) for name, choices in known.items()}
+        values = {name: frozen(decisions.get(name, choices[0])) for name, choices in known.items()}
+        # The choice itself: a value of JSON may equal it and have another type, as 2.0 and 2.
+        return {name: known[name][known[name].index(value)] for name, value in values.items()}
 
 
 def frozen(value: Any) -> Any:

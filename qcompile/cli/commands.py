@@ -26,6 +26,7 @@ from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_tune import show_tune
+from qcompile.cli.show_tuned import show_tuned
 from qcompile.cli.tune_progress import tune_progress
 from qcompile.errors import DeviceError, DeviceLost, Disagreement, InvalidInput
 from qcompile.files import expect_writable, write_whole
@@ -60,6 +61,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
+    from qcompile.commands.manifest import tuned_kernels
     from qcompile.targets import load_target
 
     target = load_target(arguments.target)
@@ -74,11 +76,13 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
             progress=report,
         )
     show_bundle(manifest)
+    show_tuned(tuned_kernels(manifest.folder))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -56,6 +56,13 @@ examples:
   qcompile compile deep.onnx --target host -o build --variants variants.json
       more networks in the same library, weights that they share stored once; variants.json is
       {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
+  qcompile compile model.onnx --target znver4 -o build --records tuning
+      kernels as fast as the records in the folder tuning/ know how to make them for this target
+
+Tuning records say which decisions made a kernel fast. They count where the problem and the
+target's instructions are theirs; those of DB come before those that ship with qcompile, measured
+times before modelled ones. What has no record, or none that beats the default, is compiled as
+without. report.json says for each layer what it got and why.
 
 DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
 manifest.json and report.json. It is replaced as a whole, or left as it was.
@@ -173,6 +180,9 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--quantized-io",
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
+    )
+    compile_.add_argument(
+        "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
     compile_.add_argument(
         "--variants", metavar="FILE", help="more networks that share the weights, as JSON"

@@ -17,6 +17,7 @@ def compile(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    records: str | Path | None = None,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
     progress: Progress | None = None,
@@ -24,7 +25,8 @@ def compile(
     """Compile the ONNX file `model` for `target` into the folder `output`; what was made.
 
     `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
-    With `quantized_io` inputs and outputs are integer codes. The JSON file `variants` names more
+    With `quantized_io` inputs and outputs are integer codes. Kernels are chosen by the tuning
+    records in the folder `records`, and those that ship. The JSON file `variants` names more
     networks for the bundle (qcompile.variants). Raises QCompileError; `output` is then as it was.
     """
     from qcompile.compiler import compile_model
@@ -37,6 +39,7 @@ def compile(
         batch=batch,
         shapes=shapes,
         quantized_io=quantized_io,
+        records=records,
         variants=variants,
         dump_ir=dump_ir,
         progress=progress,

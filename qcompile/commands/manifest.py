@@ -88,6 +88,50 @@ def read_manifest(folder: str | Path, variant: str | None = None) -> Manifest:
         raise BundleError(f"{folder}: manifest.json is damaged: {kind}: {error}") from error
 
 
+@dataclass(frozen=True)
+class TunedKernels:
+    """How many kernels of a bundle, all its networks together, are tuned, by which records.
+
+    tuned: of `kernels` that could be; modelled, shipped: of these, by a model's times, and by
+    records that ship. unknown_decisions: kernels whose records this version does not understand.
+    records: the user's folder; skipped: what of it was not read, in words.
+    """
+
+    kernels: int
+    tuned: int
+    modelled: int
+    shipped: int
+    unknown_decisions: int
+    records: str | None
+    skipped: str
+
+
+def tuned_kernels(folder: Path) -> TunedKernels:
+    """What the bundle's report says of tuning. Raises BundleError."""
+    path = folder / "report.json"
+    try:
+        expect_regular(path)
+        report = json.loads(path.read_text(encoding="utf-8"))
+        networks = [each["tuning"] for each in (report, *report.get("variants", {}).values())]
+
+        def total(name: str) -> int:
+            return sum(int(network[name]) for network in networks)
+
+        return TunedKernels(
+            kernels=total("kernels"),
+            tuned=total("tuned"),
+            modelled=total("modelled"),
+            shipped=total("shipped"),
+            unknown_decisions=total("unknown_decisions"),
+            records=networks[0]["records"],
+            skipped=str(networks[0]["skipped"]),
+        )
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path}: damaged: {type(error).__name__}: {error}") from error
+
+
 def predicted_seconds(folder: Path) -> dict[str, float]:
     """What the bundle's report predicts of its layers, by name. Raises BundleError."""
     path = folder / "report.json"

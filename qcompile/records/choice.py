@@ -31,6 +31,9 @@ class Case(StrEnum):
     OTHER_EPILOGUE = "tuned with another epilogue"
     NO_RECORD = "default: no record"
     DEFAULT_FASTEST = "default: measured fastest"
+    # What a compile finds beyond the records.
+    UNKNOWN_DECISIONS = "default: its record has decisions that this version does not know"
+    NOTHING_TO_DECIDE = "default: nothing to decide"
 
 
 @dataclass(frozen=True)

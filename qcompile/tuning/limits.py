@@ -7,7 +7,6 @@ whose operands stay in the first cache. Of a model it is what the best instructi
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,18 +61,6 @@ def kind_of(operator: str) -> str | None:
     return next((kind for end, kind in suffixes.items() if operator.endswith(end)), None)
 
 
-def products_of(problem: Any) -> int | None:
-    """Products of one call, of single bits where operands are planes; None where none is told."""
-    planes = getattr(problem, "planes", None)
-    pairs = planes.pairs if planes is not None else 1
-    if hasattr(problem, "depth") and hasattr(problem, "columns"):
-        return int(pairs * max(problem.batch, 1) * problem.rows * problem.depth * problem.columns)
-    if hasattr(problem, "w"):
-        out = getattr(problem, "image", problem).out
-        return int(pairs * problem.x[0] * prod(out) * prod(problem.w))
-    return None
-
-
 def modelled_limits(target: Target) -> dict[str, float]:
     """Products a second of each kind, by LLVM's model of the core; none of cores of 32 bits."""
     try:
@@ -99,9 +86,7 @@ def measured_limits(
             raise DeviceLost(outcomes[0].message)
         seconds = [outcome.seconds_each for outcome in outcomes if isinstance(outcome, Timing)]
         if seconds:
-            products = products_of(task.problem)
-            assert products is not None
-            limits[name] = products / min(seconds)
+            limits[name] = task.problem.products / min(seconds)
     return limits
 
 

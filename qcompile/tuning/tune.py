@@ -23,7 +23,7 @@ from qcompile.tuning.earlier import earlier_groups
 from qcompile.tuning.head_start import head_start
 from qcompile.tuning.laboratory import Laboratory
 from qcompile.tuning.ledger import Known, Ledger
-from qcompile.tuning.limits import kind_of, measured_limits, modelled_limits, products_of
+from qcompile.tuning.limits import kind_of, measured_limits, modelled_limits
 from qcompile.tuning.measuring import Measurer
 from qcompile.tuning.network import tasks_of
 from qcompile.tuning.outcomes import Failure, Outcome
@@ -247,8 +247,9 @@ class _Session:
         return len(self._candidates(number))
 
     def _limit_s(self, task: Task) -> float | None:
-        products, rate = products_of(task.problem), self.limits.get(kind_of(task.operator) or "")
-        return products / rate if products and rate else None
+        kind = kind_of(task.operator)
+        rate = None if kind is None else self.limits.get(kind)
+        return None if rate is None else task.problem.products / rate
 
     def _points(self, states: Sequence[TaskState]) -> Iterator[Point]:
         """The curve in seconds; candidates and the default were measured in turns."""

@@ -94,6 +94,13 @@ class Analysis:
     costs_source: str = "measured"
 
 
+UNTUNED = {
+    **dict.fromkeys(("kernels", "tuned", "modelled", "shipped", "unknown_decisions"), 0),
+    "records": None,
+    "skipped": "",
+}
+
+
 def write_bundle(folder, name="net", **changes):
     """A folder that looks like a bundle whose bench takes a millisecond."""
     for part in ("lib", "bin"):
@@ -114,7 +121,8 @@ def write_bundle(folder, name="net", **changes):
         **changes,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    report = {"layers": [{"name": "Conv_0", "choices": [{"predicted_us": 590.0}]}]}
+    layers = [{"name": "Conv_0", "choices": [{"predicted_us": 590.0}]}]
+    report = {"layers": layers, "tuning": UNTUNED}
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "lib" / f"lib{name}.so").write_bytes(b"x" * 10240)
     (folder / "bin" / f"{name}_bench").write_text(BENCH)

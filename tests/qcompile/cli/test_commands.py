@@ -144,7 +144,7 @@ def test_hands_the_options_on(calls, tmp_path):
     [(model, target, options)] = calls
     assert (model, target, options.pop("progress")) == ("m.onnx", "znver4", None)
     expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
-    assert options == {**expected, "variants": None}
+    assert options == {**expected, "variants": None, "records": None}
     assert check("m.onnx", "znver4").target.name == "znver4"
 
 
