@@ -65,13 +65,6 @@ class Space:
             frozen(value) in known[name] for name, value in decisions.items()
         )
 
-    def has(self, decisions: Mapping[str, Any]) -> bool:
-        """Whether these are all of its decisions, each with one of its choices."""
-        known = {decision.name: decision.choices for decision in self.decisions}
-        return decisions.keys() == known.keys() and all(
-            frozen(value) in known[name] for name, value in decisions.items()
-        )
-
     def chosen(self, decisions: Decisions) -> dict[str, Value]:
         """All decisions: those given, the others by default. Raises UnknownDecision."""
         known = {decision.name: decision.choices for decision in self.decisions}
