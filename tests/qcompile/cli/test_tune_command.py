@@ -178,6 +178,17 @@ def test_plots_without_matplotlib_are_refused_before_any_work(cli, tmp_path):
     assert not (tmp_path / "db").exists()
 
 
+def test_plots_are_drawn_here(cli, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    options = ["--target", "host", "--records", "db", "--trials", "2", "--plots"]
+    code, out, err = cli("tune", product(tmp_path), *options)
+    assert code == 0, err
+    for name in ("tuning.png", "tuning_tasks.png"):
+        assert f"wrote {tmp_path / name}" in out
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_live_table_has_a_line_for_each_task():
     from rich.console import Console
 
