@@ -170,7 +170,7 @@ def test_adds_a_residual(case, target):
 @pytest.mark.parametrize("case", [Case((1, 6, 17, 64), 48), Case((1, 62, 9, 3), 16)], ids=str)
 def test_reads_only_what_is_prepared(case, target):
     x, w, bias, _ = operands(case, 1)
-    plan = replace(plan_of(case, w, target), parallel=False)
+    plan = replace(plan_of(case, w, target), chunks="none")
     library = build(kernel(plan, lambda sums: sums, []), target)
     rng, sums = np.random.default_rng(1), convolve(x, w, bias, case, 0).astype("int32")
     x = prepared(x, case, plan, 0, rng)
