@@ -192,6 +192,7 @@ def conv2d_space(problem: Conv2dProblem, target: Target) -> Space:
         for layout in _layouts(problem, target)
         for tile, cost in sorted(layout.tiles(target), key=lambda each: each[1])[:MOST_TILES]
     ]
+    best.sort(key=lambda each: each[2])
     layout, tile, _ = best[0]
     plan = layout.plan(tile, target)
     if not any(problem.pads):
@@ -244,7 +245,8 @@ class _Layout:
             if columns % dot.rows or (self.panels > 1 and self.vectors % vectors):
                 continue
             count = height // rows * ceil(wide / columns) * ceil(self.vectors / vectors)
-            cost = count * tile_cost(Tile(rows * columns, vectors), steps, dot, target)
+            one = Tile(rows * columns, vectors)
+            cost = dot.slots * self.panels * count * tile_cost(one, steps, dot, target)
             yield tile, cost
 
     def input_shape(self, tile: tuple[int, int, int]) -> tuple[int, ...]:

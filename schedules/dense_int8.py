@@ -153,6 +153,7 @@ def dense_space(problem: DenseProblem, target: Target) -> Space:
         for dot in _dots(problem, target)
         for tile, cost in _tiles(problem, dot, target)[:MOST_TILES]
     ]
+    choices.sort(key=lambda each: each[2])
     dot, tile, _ = choices[0]
     plan = _plan(problem, dot, tile, target)
     width = plan.steps * plan.depth
@@ -184,7 +185,7 @@ def _tiles(problem: DenseProblem, dot: Dot, target: Target) -> list[tuple[Tile, 
         full, rest = divmod(rows, tile.rows)
         panels = ceil(vectors / tile.vectors)
         last = tile_cost(Tile(rest, tile.vectors), steps, dot, target) if rest else 0
-        return panels * (full * tile_cost(tile, steps, dot, target) + last)
+        return dot.slots * panels * (full * tile_cost(tile, steps, dot, target) + last)
 
     # Two rows at a time leave no row alone at the end.
     fitting = (t for t in tiles(target, dot, rows, vectors) if dot.rows == 1 or rows % t.rows == 0)

@@ -285,5 +285,9 @@ class _Window:
             work = self.steps(rows) * (rows * columns * self.kernel[1] + taps)
             return ceil(self.out[0] / rows) * ceil(self.out[1] / columns) * (work + TILE_COST)
 
-        tiles = ((r, c) for r in range(1, highest + 1) for c in range(1, vectors // r + 1))
+        tiles = (
+            (rows, columns)
+            for rows in range(1, min(highest, self.out[0]) + 1)
+            for columns in range(1, min(vectors // rows, self.out[1]) + 1)
+        )
         return sorted(((tile, cost(tile)) for tile in tiles), key=lambda each: each[1])

@@ -18,8 +18,9 @@ class Dot:
     once, whose sums share registers.
 
     It keeps `held` registers for each vector of `b` that is in use, and `spare` more must be free.
-    Costs are in units of the sequence itself: to bring `depth` bytes of `a`, or a vector of `b`,
-    into registers. `in_flight` of them hide their latency.
+    `slots` tells how long it takes, beside the other dot products of its target. Costs are in
+    units of the sequence itself: to bring `depth` bytes of `a`, or a vector of `b`, into
+    registers. `in_flight` of them hide their latency.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dot:
     unit: int = 4
     parts: int = 1
     rows: int = 1
+    slots: float = 1.0
 
     def at_once(self, steps: int) -> int:
         """How many of so many steps, in whole groups, it takes at once."""

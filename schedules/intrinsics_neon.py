@@ -20,9 +20,9 @@ LANES, OFFSET = 4, 128
 
 # Of weights that are at least -127: two products fit 16 bits.
 PAIRS_64 = Dot("qcompile.dot_smlal", LANES, 16, OFFSET, 2, 8, 0.1, 0.1, 2, unit=16, parts=4)
-SINGLE_64 = Dot("qcompile.dot_smull", LANES, 16, OFFSET, 2, 8, 0.1, 0.1, 2, unit=16, parts=4)
+SINGLE_64 = Dot("qcompile.dot_smull", LANES, 16, OFFSET, 2, 8, 0.1, 0.1, 2, 1, 16, 4, slots=4 / 3)
 PAIRS_32 = Dot("qcompile.dot_vmlal", LANES, 16, OFFSET, 1, 5, 0.1, 0.1, 2, unit=16, parts=4)
-SINGLE_32 = Dot("qcompile.dot_vmull", LANES, 16, OFFSET, 1, 5, 0.1, 0.1, 2, unit=16, parts=4)
+SINGLE_32 = Dot("qcompile.dot_vmull", LANES, 16, OFFSET, 1, 5, 0.1, 0.1, 2, 1, 16, 4, slots=4 / 3)
 
 
 def register_chains() -> None:

@@ -6,6 +6,7 @@ VNNI widen to 16 bits and multiply with vpmaddwd; vpmaddubsw would saturate.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tvm import tirx
 from tvm.s_tir import TensorIntrin
@@ -14,6 +15,7 @@ from tvm.script import tirx as T  # noqa: N812
 from qcompile.errors import Unsupported
 from qcompile.schedules.dot import Dot
 from qcompile.targets import Target
+from qcompile.targets.x86 import HALF_WIDTH
 
 DEPTH = 4  # bytes of `a` in one step
 
@@ -26,13 +28,17 @@ VNNI_256 = Dot("qcompile.dot_vnni_256", 8, DEPTH, 0, 1, 1, a_cost=0.15, b_cost=0
 WIDEN_512 = Dot("qcompile.dot_widen_512", 16, DEPTH, 0, 2, 13, a_cost=0.5, b_cost=0.75, in_flight=4)
 WIDEN_256 = Dot("qcompile.dot_widen_256", 8, DEPTH, 0, 2, 4, a_cost=0.5, b_cost=0.75, in_flight=4)
 
+# Where 512 bits take two passes: but for what the fewer instructions save.
+LONG_SLOTS = 1.9
+
 
 def x86_dots(target: Target) -> list[Dot]:
     """The dot products of the target, the fastest first. Raises Unsupported below AVX2."""
     has = target.features.__contains__
     wide, vnni_256 = target.vector_bytes == 64, has("avxvnni") or has("avx512vl")
     if wide and has("avx512vnni"):
-        return [VNNI_512, VNNI_256] if vnni_256 else [VNNI_512]
+        slots = LONG_SLOTS if target.llvm["mcpu"] in HALF_WIDTH else 1.0
+        return [replace(VNNI_512, slots=slots), *([VNNI_256] if vnni_256 else [])]
     if wide and has("avx512bw"):
         return [WIDEN_512, WIDEN_256] if has("avx512vl") else [WIDEN_512]
     if has("avxvnni") or (has("avx512vnni") and has("avx512vl")):

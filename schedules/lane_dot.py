@@ -34,10 +34,10 @@ class LaneDot:
 
 
 LANE_DOTS = {
-    VNNI_512: LaneDot("llvm.x86.avx512.vpdpbusd.512", 16, 4, "uint8", "int8"),
-    VNNI_256: LaneDot("llvm.x86.avx512.vpdpbusd.256", 8, 4, "uint8", "int8"),
-    WIDEN_512: LaneDot("llvm.x86.avx512.pmaddw.d.512", 16, 2, "int16", "int16"),
-    WIDEN_256: LaneDot("llvm.x86.avx2.pmadd.wd", 8, 2, "int16", "int16"),
+    VNNI_512.name: LaneDot("llvm.x86.avx512.vpdpbusd.512", 16, 4, "uint8", "int8"),
+    VNNI_256.name: LaneDot("llvm.x86.avx512.vpdpbusd.256", 8, 4, "uint8", "int8"),
+    WIDEN_512.name: LaneDot("llvm.x86.avx512.pmaddw.d.512", 16, 2, "int16", "int16"),
+    WIDEN_256.name: LaneDot("llvm.x86.avx2.pmadd.wd", 8, 2, "int16", "int16"),
 }
 
 SMLAL = LaneDot("", 8, 1, "int16", "int16")
@@ -45,7 +45,7 @@ SMLAL = LaneDot("", 8, 1, "int16", "int16")
 
 def lane_dot_of(target: Target) -> LaneDot:
     """The fastest such dot product of the target. Raises Unsupported on x86 below AVX2."""
-    return LANE_DOTS[x86_dots(target)[0]] if target.architecture.name == "x86_64" else SMLAL
+    return LANE_DOTS[x86_dots(target)[0].name] if target.architecture.name == "x86_64" else SMLAL
 
 
 def register_lane_dot(dot: LaneDot) -> str:

@@ -2,6 +2,10 @@
 
 from qcompile.targets.architecture import Architecture
 
+# Processors whose 512-bit instructions take two passes through 256-bit units.
+# Source: AMD, Software Optimization Guide for the Zen 4 microarchitecture (57647).
+HALF_WIDTH = frozenset({"znver4"})
+
 # Instruction sets that LLVM may use for our code, with Linux' name of each in /proc/cpuinfo.
 # Others that a processor has (aes, sha, amx, ...) need intrinsics that no kernel calls.
 # Source: LLVM's X86.td; Linux, arch/x86/include/asm/cpufeatures.h.

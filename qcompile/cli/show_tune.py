@@ -29,7 +29,7 @@ def show_tune(found: TuneResult, command: str) -> None:
             f"{task.trials} of {task.candidates}",
             str(task.failed) if task.failed else "",
         )
-        for task in found.tasks
+        for task in sorted(found.tasks, key=lambda task: -task.share)
     ]
     times = [">us before", ">us after", ">gain", ">of limit"]
     print_table(["task", ">calls", ">share", *times, ">trials", ">failed"], rows)

@@ -38,8 +38,8 @@ class Course:
         """Do the work. An interrupt is raised once the step that is under way has ended."""
         done: Future[None] = Future()
         thread = threading.Thread(target=self._work, args=(work, done), daemon=True)
-        thread.start()
         try:
+            thread.start()
             done.result()
         except BaseException:
             if not done.done():

@@ -66,6 +66,7 @@ class Laboratory:
 
         Raises Finished once all trials are spent, DeviceLost when no device is left.
         """
+        self.ledger.refresh(task)
         new = [d for d in decisions if self.ledger.known(task, d) is None]
         new = [d for d in new if canonical(d) != canonical(self.tasks[task].default)]
         if new and self.asked >= self.trials:

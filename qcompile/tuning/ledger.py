@@ -42,25 +42,35 @@ class Ledger:
         self.tasks = tasks
         self.target = target
         self.database = database
+        self.modelled = modelled
         self.threads = threads
         self.failures: list[tuple[int, Failure]] = []
-        self.measured = 0  # candidates since it was made
+        self.measured = 0  # new candidates since it was made
         self._lock = threading.Lock()
         database.expect_writable()
         contents = database.load()
         self.skipped = contents.skipped
         self.records = contents.records
         self._known: list[dict[str, Known]] = []
-        for task in tasks:
-            found: dict[str, Known] = {}
-            for record in contents.records.of(task.workload, target):
-                if record.modelled == modelled and record.threads == threads:
-                    known = _known(record)
-                    if known is not None and not _better_known(
-                        found.get(record.decisions_key), known
-                    ):
-                        found[record.decisions_key] = known
-            self._known.append(found)
+        for number in range(len(tasks)):
+            self._known.append({})
+            self._take(number)
+
+    def refresh(self, task: int) -> None:
+        """Know also what others have written since."""
+        with self._lock:
+            self.records = self.database.load().records
+            self._take(task)
+
+    def _take(self, number: int) -> None:
+        """Know what the records have of a task."""
+        task, found = self.tasks[number], self._known[number]
+        for record in self.records.of(task.workload, self.target):
+            alike = record.modelled == self.modelled and record.threads == self.threads
+            if alike and task.space.has(record.decisions):
+                known = _known(record)
+                if known is not None and not _better_known(found.get(record.decisions_key), known):
+                    found[record.decisions_key] = known
 
     def known(self, task: int, decisions: Mapping[str, Any]) -> Known | None:
         """What was measured of a candidate."""
@@ -118,7 +128,7 @@ class Ledger:
         known = _known(record)
         with self._lock:
             self.database.append(record)
-            self.measured += 1
+            self.measured += not (record.default or thorough)
             if isinstance(outcome, Failure):
                 self.failures.append((task, outcome))
             if known is not None:

@@ -16,6 +16,8 @@ from tvm import te
 from qcompile.errors import DeviceLost, ModelError
 from qcompile.model_device.limits import bit_limit, int8_limit
 from qcompile.passes.replan import INDEX
+from qcompile.schedules.dense_bits_plan import DenseBitsProblem
+from qcompile.schedules.dense_f32 import DenseF32Problem
 from qcompile.schedules.dense_int8 import DenseProblem
 from qcompile.schedules.space import DEFAULT
 from qcompile.schedules.tunables import TUNABLES
@@ -34,8 +36,8 @@ FILLED = 3 / 4  # of the first cache
 DEPTH_UNIT = 64  # products of all instructions are whole steps of so many
 FORMS = 4  # tiles that are tried, the most promising first; each with short and long loops
 LAYER = "limit"
-
-Shape = tuple[int, int, int]  # rows, depth, columns
+# Of each operand, as signs are.
+ONE_PLANE: Mapping[str, Any] = {"operation": "xor", "coefficients": ((-2,),)}
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,15 @@ class Kind:
     """A product: its schedule, its problem of a shape, and the bytes of an element of operands."""
 
     operator: str
-    problem: Callable[[int, int, int], Any]
+    problem: Callable[..., Any]
     element_bytes: float
     sums: str
 
 
 KINDS: Mapping[str, Kind] = {
     "int8": Kind("dense_int8", partial(DenseProblem, narrow=True), 1, "int32"),
+    "bits": Kind("dense_bits", partial(DenseBitsProblem, **ONE_PLANE), 1 / 8, "int32"),
+    "float32": Kind("dense_f32", DenseF32Problem, 4, "float32"),
 }
 
 
@@ -93,7 +97,8 @@ def measured_limits(
 def limit_task(kind: Kind, target: Target) -> Task:
     """A matrix product that stays in the first cache."""
     tunable = TUNABLES[kind.operator]
-    problem = kind.problem(*_shape(kind, target))
+    rows, depth, columns = _shape(kind, target)
+    problem = kind.problem(rows=rows, depth=depth, columns=columns)
     plan = tunable.planned(problem, target, DEFAULT)
     arrays = tunable.operands(plan, np.random.default_rng(SEED))
     operands = [te.placeholder(array.shape, str(array.dtype)) for array in arrays]
@@ -104,7 +109,8 @@ def limit_task(kind: Kind, target: Target) -> Task:
     return Task(kind.operator, problem, (), function, space, (LAYER,), {})
 
 
-def _shape(kind: Kind, target: Target) -> Shape:
+def _shape(kind: Kind, target: Target) -> tuple[int, int, int]:
+    """Rows, depth and columns."""
     columns = VECTORS * target.vector_bytes // SUM_BYTES
     room = FILLED * target.l1d_bytes - ROWS * columns * SUM_BYTES
     depth = int(room / kind.element_bytes / (ROWS + columns)) // DEPTH_UNIT * DEPTH_UNIT

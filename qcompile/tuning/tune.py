@@ -171,7 +171,7 @@ class _Session:
             tasks=states,
             curve=tuple(self._points(states)),
             trials=self.trials,
-            measured=sum(state.trials for state in states) - self.known,
+            measured=self.ledger.measured,
             known=self.known,
             failures=failures,
             skipped=self.ledger.skipped,

@@ -170,7 +170,7 @@ def test_adds_a_residual(case, target):
 @pytest.mark.parametrize("case", [Case((1, 6, 17, 64), 48), Case((1, 62, 9, 3), 16)], ids=str)
 def test_reads_only_what_is_prepared(case, target):
     x, w, bias, _ = operands(case, 1)
-    plan = replace(plan_of(case, w, target), parallel=False)
+    plan = replace(plan_of(case, w, target), chunks="none")
     library = build(kernel(plan, lambda sums: sums, []), target)
     rng, sums = np.random.default_rng(1), convolve(x, w, bias, case, 0).astype("int32")
     x = prepared(x, case, plan, 0, rng)
@@ -201,6 +201,7 @@ def test_plan_survives_json():
     assert Conv2dPlan.from_json(plan.to_json()) == plan
 
 
-def test_merges_small_groups():
-    plan = plan_conv2d((1, 4, 4, 64), (64, 3, 3, 4), load_target("znver4"), groups=16)
-    assert (plan.groups, plan.group_channels) == (4, 16)
+@pytest.mark.parametrize(("name", "groups"), [("znver5", (4, 16)), ("znver4", (8, 8))])
+def test_merges_small_groups_to_vectors(name, groups):
+    plan = plan_conv2d((1, 4, 4, 64), (64, 3, 3, 4), load_target(name), groups=16)
+    assert (plan.groups, plan.group_channels) == groups

@@ -99,7 +99,7 @@ def test_adds_a_residual(shape, target):
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 13, 37, 49])
 def test_reads_no_row_beyond_the_last(rows, target):
-    plan = replace(plan_dense(rows, 64, 48, target), parallel=False)
+    plan = replace(plan_dense(rows, 64, 48, target), chunks="none")
     x, w, bias, _ = operands(plan, 64, 1)
     library = build(kernel(plan, lambda sums: sums, []), target)
     sums = product(x, w, bias).astype("int32")

@@ -1,0 +1,121 @@
+"""The Python function: what it refuses, what it finds, what it writes, how it ends."""
+
+import json
+from collections import Counter
+
+import pytest
+
+import qcompile
+from qcompile.devices.local import Local
+from qcompile.errors import DeviceLost, InvalidInput, OutputError
+from qcompile.tuning import tune as whole
+from qcompile.tuning.result import TuningInterrupted
+from tests.qcompile.tuning.small_models import pooling_free, product
+
+TARGET = "host"
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def counted(folder):
+    """How often each candidate was measured."""
+    return Counter(
+        (r["workload"], json.dumps(r["decisions"], sort_keys=True), r["thorough"])
+        for r in lines(folder)
+    )
+
+
+class Watching:
+    """A watcher that does something after so many batches of the search."""
+
+    def __init__(self, after=0, act=lambda: None):
+        self.after, self.act, self.said, self.batches = after, act, [], 0
+
+    def say(self, text):
+        self.said.append(text)
+
+    def state(self, tasks, measured, trials):
+        self.batches += measured > 0
+        if self.batches == self.after:
+            self.act()
+
+
+def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
+    model, records = product(tmp_path), tmp_path / "records"
+    watcher = Watching()
+    first = qcompile.tune(model, TARGET, records, trials=6, watcher=watcher)
+    assert (first.measured, first.known, first.interrupted) == (6, 0, None)
+    assert "searching" in watcher.said
+    (task,) = first.tasks
+    assert task.default_s > 0 and task.best_s <= task.default_s and task.share == 1
+    assert 0 < task.of_limit < 1.2  # a tiny product cannot beat the limit but by noise
+    assert first.after_s == task.best_s and first.curve[-1].trials == 6
+    again = qcompile.tune(model, TARGET, records, trials=3, seed=1)
+    assert (again.measured, again.known) == (3, 6)
+    counts = counted(records)
+    assert set(counts.values()) == {1}
+    assert sum(not thorough for *_, thorough in counts) == 1 + 6 + 3
+
+
+def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
+    calls = []
+
+    def shell(self, script):
+        calls.append(script)
+        if len(calls) > 6:
+            raise DeviceLost("local: gone")
+        return original(self, script)
+
+    original = Local.shell
+    monkeypatch.setattr(Local, "shell", shell)
+    records = tmp_path / "records"
+    found = qcompile.tune(product(tmp_path), TARGET, records, trials=20)
+    assert "gone" in found.interrupted and found.lost
+    assert 0 < found.measured < 20
+    assert found.measured == sum(not (r["default"] or r["thorough"]) for r in lines(records))
+    assert found.tasks[0].default_s > 0
+
+
+def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole._Session, "_confirm", interrupted)
+    with pytest.raises(TuningInterrupted) as caught:
+        qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
+    assert caught.value.result.measured == 3
+    assert caught.value.result.interrupted == "interrupted"
+
+
+def test_a_failing_untuned_kernel_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("qcompile.tuning.laboratory._text", lambda task: "no function")
+    with pytest.raises(qcompile.errors.QCompileError, match="untuned kernel"):
+        qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"devices": []}, "no device"),
+        ({"devices": ["local", "model:rpi4"]}, "boards and models"),
+    ],
+)
+def test_refuses_what_makes_no_sense(tmp_path, options, message):
+    with pytest.raises(InvalidInput, match=message):
+        qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", **options)
+    assert not (tmp_path / "records" / "records.jsonl").exists() or not lines(tmp_path / "records")
+
+
+def test_refuses_a_model_without_tunable_kernels(tmp_path):
+    with pytest.raises(InvalidInput, match="none of its kernels can be tuned"):
+        qcompile.tune(pooling_free(tmp_path), TARGET, tmp_path / "records")
+
+
+def test_refuses_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "records").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        qcompile.tune(tmp_path / "missing.onnx", TARGET, tmp_path / "records")
