@@ -1,0 +1,37 @@
+"""The records that ship for a target: of a database, those that decide what kernels become.
+
+    qcompile tune MODEL --target znver4 --records DB     for each network
+    python benchmarks/ship_records.py DB znver4
+
+writes targets/records/znver4.jsonl: for each kernel whose tuned form won, that one's thorough
+measurement. Compiling reads them all, so there are no others.
+"""
+
+import argparse
+from pathlib import Path
+
+from qcompile.records import Case, Database
+from qcompile.records.choice import best
+from qcompile.schedules.space import VERSION
+from qcompile.targets import load_target
+from qcompile.targets.records import FOLDER
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("records", type=Path, help="the database")
+    parser.add_argument("target", help="a name of `qcompile targets`")
+    options = parser.parse_args()
+    target = load_target(options.target)
+    records = Database(options.records, VERSION).load().records
+    workloads = sorted({record.workload for record in records})
+    choices = [best(records, workload, target) for workload in workloads]
+    won = [choice.record for choice in choices if choice.case == Case.TUNED]
+    lines = [record.to_line() for record in won if record is not None and record.thorough]
+    path = FOLDER / f"{target.name}.jsonl"
+    path.write_bytes(b"".join(lines))
+    print(f"{path}: {len(lines)} of {len(workloads)} kernels have a faster form than the default")
+
+
+if __name__ == "__main__":
+    main()
