@@ -8,8 +8,8 @@ import pytest
 import qcompile
 from qcompile.devices.local import Local
 from qcompile.errors import DeviceLost, InvalidInput, OutputError
-from qcompile.tuning import tune as whole
 from qcompile.tuning.result import TuningInterrupted
+from qcompile.tuning.session import Session
 from tests.qcompile.tuning.small_models import pooling_free, product
 
 TARGET = "host"
@@ -82,7 +82,7 @@ def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(whole._Session, "_confirm", interrupted)
+    monkeypatch.setattr(Session, "_confirm", interrupted)
     with pytest.raises(TuningInterrupted) as caught:
         qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
     assert caught.value.result.measured == 3
