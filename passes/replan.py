@@ -126,6 +126,8 @@ class _Grafted:
             else:
                 renamed[buffer] = parameter
         self._expect_unread(renamed)
+        twice = [b for b in renamed if sum(b.same_as(other) for other in old) > 1]
+        assert not twice, "a factor times itself lies the same whatever is decided"
         kept[made.params[-1]] = self.output
         body = _substituted(fresh.body, kept)
         grafted = list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
@@ -170,10 +172,11 @@ class _Grafted:
                 parameter = any(buffer.same_as(p) for p in self.function.params)
                 if parameter and not any(buffer.same_as(other) for other in read):
                     read.append(buffer)
-        first = []
+        first: list[Any] = []
         for shape in self.anchor.tunable.shapes(self.anchor.plan):
-            # Of operands of equal shapes, the kernel reads the first one first.
-            buffer = next(b for b in read if _shape(b) == tuple(shape))
+            # Of operands of equal shapes, the kernel reads the first one first; a factor times
+            # itself is both.
+            buffer = next(b for b in (*read, *first) if _shape(b) == tuple(shape))
             read = [b for b in read if not b.same_as(buffer)]
             first.append(buffer)
         return [*first, *read]

@@ -15,6 +15,7 @@ from qcompile.errors import InvalidInput
 
 VERSION = 1  # of what decisions mean; records of others do not count
 MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
+SHOWN = 8  # choices in a message
 PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with
 ORDERS = ("data", "weights")  # what stays in cache while all of the other passes by
 CHUNKS = ("none", "outer", "tiles")  # what threads share: the outer loops, or the tiles inside, too
@@ -72,8 +73,9 @@ class Space:
             if name not in known:
                 raise UnknownDecision(f"decision {name!r}: known are {', '.join(known)}")
             if frozen(value) not in known[name]:
-                choices = ", ".join(map(str, known[name][:8]))
-                raise UnknownDecision(f"decision {name!r}: {value!r} is none of {choices}, …")
+                more = ["…"] * (len(known[name]) > SHOWN)
+                choices = ", ".join(map(str, [*known[name][:SHOWN], *more]))
+                raise UnknownDecision(f"decision {name!r}: {value!r} is none of {choices}")
         values = {name: frozen(decisions.get(name, choices[0])) for name, choices in known.items()}
         # The choice itself: a value of JSON may equal it and have another type, as 2.0 and 2.
         return {name: known[name][known[name].index(value)] for name, value in values.items()}

@@ -79,17 +79,15 @@ class Task:
 
 
 def extract_tasks(fused: tvm.IRModule, target: Target) -> list[Task]:
-    """The tasks of a module of fused kernels; kernels that compute the same are one."""
+    """The tasks of a module of fused kernels, in the order of their calls; kernels that compute the
+    same are one."""
     found: dict[str, tuple[tirx.PrimFunc, Anchor, list[str], tvm.ir.Call]] = {}
-    calls = _calls(fused)
-    for variable, function in fused.functions.items():
-        anchor = anchor_of(function) if isinstance(function, tirx.PrimFunc) else None
-        own = [call for call in calls if variable.same_as(call.args[0])]
-        if anchor is None or not own:
-            continue
-        key = canonical([anchor.operator, vars(anchor.problem), epilogue_of(function)])
-        layers = found.setdefault(key, (function, anchor, [], own[0]))[2]
-        layers += [anchor.layer] * len(own)
+    for call in _calls(fused):
+        function = fused[call.args[0]]
+        anchor = anchor_of(function)
+        if anchor is not None:
+            key = canonical([anchor.operator, vars(anchor.problem), epilogue_of(function)])
+            found.setdefault(key, (function, anchor, [], call))[2].append(anchor.layer)
     return [
         Task(
             anchor.operator,
