@@ -123,12 +123,12 @@ def table(tasks: Sequence[Task], states: Sequence[TaskState]) -> tuple[Table, st
         f"{met} of {len(rows)} at most {AIM} times (aim: all)."
     )
     columns = ["layer (MxNxK)", "untuned us", "tuned us", "untuned / tuned"]
-    columns += ["trials", "of", "decisions of the tuned kernel that differ"]
+    columns += ["trials", "candidates", "decisions of the tuned kernel that differ"]
     return Table("Untuned and tuned kernels, one thread", columns, rows), remark
 
 
 def decided(task: Task, best: Mapping[str, object]) -> str:
-    """The decisions that are not the default ones, and these."""
+    """The decisions that are not the default ones, and what these would be."""
     default = {name: _plain(value) for name, value in task.default.items()}
     parts = [
         f"{name}: {_plain(value)}, not {default[name]}"
@@ -139,8 +139,10 @@ def decided(task: Task, best: Mapping[str, object]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Tuples and lists alike."""
-    return "x".join(map(_plain, value)) if isinstance(value, tuple | list) else str(value)
+    """Tuples and lists alike; instructions without the project's name."""
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_plain, value))})"
+    return str(value).removeprefix("qcompile.")
 
 
 def main() -> None:
