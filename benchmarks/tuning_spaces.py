@@ -53,11 +53,15 @@ def layers() -> dict[str, tuple[LayerShape, str]]:
 
 def task_of(name: str, target: Target) -> Task:
     """The task, its space thinned out to about BOUND candidates."""
-    layer, kernel = layers()[name]
+    task = only_task(name, layer_module(*layers()[name]), target)
+    return replace(task, space=thinned(task.space))
+
+
+def only_task(name: str, module: tvm.IRModule, target: Target) -> Task:
+    """The task of a layer's module, under this name."""
     passes = [*lower_chosen_passes(target), *task_passes()]
-    fused = tvm.transform.Sequential(passes)(layer_module(layer, kernel))
-    (task,) = extract_tasks(fused, target)
-    return replace(task, layers=(name,), space=thinned(task.space))
+    (task,) = extract_tasks(tvm.transform.Sequential(passes)(module), target)
+    return replace(task, layers=(name,))
 
 
 def thinned(space: Space) -> Space:

@@ -1,10 +1,11 @@
-"""ResNet-18 in int8 against onnxruntime, and its 3x3 layers against the processor's peak.
+"""ResNet-18 in int8 against onnxruntime, its 3x3 layers against the peak; tuned against untuned.
 
-    python benchmarks/x86_int8.py [--threads 1 2] [--cache FOLDER] [--json] [--record]
+    python benchmarks/x86_int8.py [--threads 1 2] [--records DB] [--cache FOLDER] [--record]
 
-Both run batch 1 in processes of their own, in alternating blocks, the other one stopped. A layer's
+All run batch 1 in processes of their own, in alternating blocks, the others stopped. A layer's
 time includes its epilogue (bias, requantization, residual, activation) and the padding of its
-input. The peak is that of the VNNI dot product on registers, measured between the blocks.
+input. The peak is that of the VNNI dot product on registers, measured between the blocks. Kernels
+are tuned by the records in DB and those that ship; untuned ones take no record into account.
 """
 
 import argparse
@@ -17,10 +18,10 @@ from statistics import median
 
 import onnx
 from kernel_clock import Clock
-from models import model_file
+from models import NETWORKS, model_file
 from results import Report, Table, add_options, finish, working_folder
 
-from qcompile.commands.manifest import Manifest, read_manifest
+from qcompile.commands.manifest import Manifest, read_manifest, tuned_kernels
 from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer
 from qcompile.commands.race import Latency, race
@@ -31,11 +32,14 @@ NETWORK = "resnet18"
 VNNI = ("avx512vnni", "avxvnni")
 LAYER_ROUNDS = 7
 LAYER_INFERENCES = 20
+TUNED_ROUNDS = 15  # gains are a few percent: more rounds than for other ratios
+NOISE = 0.01  # equal networks are within this of each other
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="ResNet-18 int8 against onnxruntime.")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--records", type=Path, metavar="DB", help="of `qcompile tune`")
     add_options(parser)
     options = parser.parse_args()
     if not set(VNNI) & set(host_features()):
@@ -43,15 +47,14 @@ def main() -> None:
         return
     with working_folder(options.cache) as folder:
         model = model_file(NETWORK, "int8", folder)
-        compile_model(model, host_target(), output=folder / NETWORK)
+        compile_model(model, host_target(), output=folder / NETWORK, records=options.records)
         manifest = read_manifest(folder / NETWORK)
-        latencies = {
-            threads: against_onnxruntime(manifest, model, threads)
-            for threads in options.threads
-            if threads <= (os.cpu_count() or 1)
-        }
+        counts = [threads for threads in options.threads if threads <= (os.cpu_count() or 1)]
+        latencies = {threads: against_onnxruntime(manifest, model, threads) for threads in counts}
         layers, peak = layer_table(manifest, model, Clock(host_target(), folder))
-    finish(Report("x86_int8", [latency_table(latencies), layers], [peak]), options)
+        tuned, gains = tuned_table(folder, options.records, counts)
+    tables = [latency_table(latencies), layers, tuned]
+    finish(Report("x86_int8", tables, [peak, gains]), options)
 
 
 def against_onnxruntime(manifest: Manifest, model: Path, threads: int) -> list[Latency]:
@@ -100,6 +103,38 @@ def layer_table(manifest: Manifest, model: Path, clock: Clock) -> tuple[Table, s
     )
     columns = ["layer", "kernel", "us", "GOPS", "of the peak"]
     return Table("Layers, one thread", columns, rows), remark
+
+
+def tuned_table(folder: Path, records: Path | None, counts: Sequence[int]) -> tuple[Table, str]:
+    """Each network with tuned kernels and with untuned ones, in alternating blocks."""
+    rows, slower = [], []
+    for name in NETWORKS:
+        tuned, untuned = folder / name, folder / f"{name}_untuned"
+        model = model_file(name, "int8", folder)
+        compile_model(model, host_target(), output=tuned, records=records)
+        compile_model(model, host_target(), output=untuned, shipped_records=False)
+        kernels = tuned_kernels(tuned)
+        for threads in counts:
+            ours, before = tuned_race(tuned, untuned, threads)
+            if before.ratio < 1 - NOISE:
+                slower.append(f"{name} on {threads} threads")
+            rows.append(
+                [name, threads, f"{kernels.tuned} of {kernels.kernels}", *_milliseconds(before)[:1],
+                 *_milliseconds(ours), f"{1 - 1 / before.ratio:.1%}"]
+            )  # fmt: skip
+    columns = ["network", "threads", "kernels tuned", "untuned ms"]
+    columns += ["tuned ms", "p10 ms", "p90 ms", "gain"]
+    remark = f"Slower than untuned by more than {NOISE:.0%}: {', '.join(slower) or 'none'}."
+    return Table("Tuned against untuned, int8, batch 1", columns, rows), remark
+
+
+def tuned_race(tuned: Path, untuned: Path, threads: int) -> list[Latency]:
+    """The latency of the tuned bundle, then that of the untuned one."""
+    with (
+        closing(OwnBench(read_manifest(tuned), threads)) as ours,
+        closing(OwnBench(read_manifest(untuned), threads)) as before,
+    ):
+        return race([ours, before], rounds=TUNED_ROUNDS)
 
 
 def layer_seconds(manifest: Manifest, bench: OwnBench) -> Iterator[tuple[str, float]]:

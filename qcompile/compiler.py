@@ -104,19 +104,20 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
     records: str | Path | None = None,
+    shipped_records: bool = True,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> CompileResult:
     """Compile the ONNX file `model` into the bundle folder `output`.
 
-    The arguments are those of `qcompile compile`. Raises QCompileError and leaves `output` as it
-    was.
+    The arguments are those of `qcompile compile`; without `shipped_records` only the user's records
+    count. Raises QCompileError and leaves `output` as it was.
     """
     register_errors()
     expect_replaceable(output)
     others = read_variants(variants) if variants is not None else {}
-    sources = Sources.read(records)
+    sources = Sources.read(records, shipped_records=shipped_records)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
     lower = _Lowering(target, batch, shapes, quantized_io, sources)

@@ -28,12 +28,13 @@ class Sources:
     skipped: Skipped = NONE_SKIPPED
 
     @classmethod
-    def read(cls, folder: str | Path | None) -> "Sources":
+    def read(cls, folder: str | Path | None, *, shipped_records: bool = True) -> "Sources":
         """The user's records, then those that ship. Raises InvalidRecord for no such folder."""
+        last = shipped(VERSION).records if shipped_records else Records()
         if folder is None:
-            return cls((shipped(VERSION).records,))
+            return cls((last,))
         own = Database(folder, VERSION).load()
-        return cls((own.records, shipped(VERSION).records), Path(folder), own.skipped)
+        return cls((own.records, last), Path(folder), own.skipped)
 
     def ships(self, record: Record, target: Target) -> bool:
         """Whether a record for the target is none of the user's."""

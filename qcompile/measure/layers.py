@@ -3,7 +3,7 @@
 A layer is measured as it runs in a network: it takes codes of few bits and makes such codes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
@@ -102,17 +102,23 @@ def random_grid(count: int) -> Iterator[LayerShape]:
             yield product(rows, depth, outputs, bits)
 
 
-def layer_module(layer: LayerShape, kernel: str) -> tvm.IRModule:
-    """codes -> convolution or product -> thresholds -> codes."""
-    builder, outputs = relax.BlockBuilder(), layer.w[0]
+def few_codes(sums: relax.Expr, outputs: int) -> tvm.ir.Call:
+    """sums -> thresholds -> codes."""
+    levels = np.arange(LEVELS * outputs, dtype="int32").reshape(LEVELS, outputs)
+    return threshold(sums, relax.const(levels), low=0, step=1, dtype="uint8")
+
+
+def layer_module(
+    layer: LayerShape, kernel: str, epilogue: Callable[[relax.Expr, int], relax.Expr] = few_codes
+) -> tvm.IRModule:
+    """codes -> convolution or product -> codes, by the epilogue of sums of so many outputs."""
+    builder = relax.BlockBuilder()
     shape = (prod(layer.x[:3]), layer.x[3]) if layer.pointwise else layer.x
     x = relax.Var("x", relax.TensorType(shape, "int8" if layer.signed else "uint8"))
-    levels = np.arange(LEVELS * outputs, dtype="int32").reshape(LEVELS, outputs)
     with builder.function("main", [x]):
         with builder.dataflow():
             sums = builder.emit(with_kernel(_sums(layer, x), kernel))
-            codes = threshold(sums, relax.const(levels), low=0, step=1, dtype="uint8")
-            result = builder.emit_output(codes)
+            result = builder.emit_output(epilogue(sums, layer.w[0]))
         builder.emit_func_output(result)
     return builder.get()
 

@@ -214,7 +214,10 @@ static void time_all(struct state *states, int count, double burst_ns, int round
             }
         }
         for (int k = 0; k < count; ++k) {
-            const int slow = round >= ROUNDS_OF_SLOW && states[k].samples[0] > SLOW * best;
+            /* All times are told as parts of the reference's: two disturbed samples of it must not
+               end its rounds. */
+            const int slow = states[k].number != 0 && round >= ROUNDS_OF_SLOW &&
+                             states[k].samples[0] > SLOW * best;
             const int steady = round >= rounds && spread(&states[k]) <= most_spread;
             if (!states[k].done && (slow || steady)) {
                 states[k].done = 1;

@@ -1,7 +1,8 @@
 """Which of this machine's cores build candidates, and which measure them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -23,3 +24,14 @@ def share_cores(local_devices: int, usable: Iterable[int] | None = None) -> Core
     measuring = tuple(cores[-1 - k % len(cores)] for k in range(local_devices))
     building = tuple(core for core in cores if core not in measuring)
     return Cores(building or tuple(cores), measuring)
+
+
+@contextmanager
+def on_cores(cores: Sequence[int]) -> Iterator[None]:
+    """This process keeps off the cores that measure."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -16,7 +16,7 @@ from qcompile.cli import main
 from qcompile.commands.demo import IMAGES, NETWORKS
 from qcompile.commands.manifest import tuned_kernels
 from qcompile.commands.reference import load_reference
-from qcompile.compiler import export_bundle
+from qcompile.compiler import compile_model, export_bundle
 from qcompile.errors import InvalidRecord
 from qcompile.frontend import import_onnx
 from qcompile.passes.replan import replan
@@ -223,6 +223,17 @@ def test_records_of_others_do_not_count(tmp_path, tasks, change):
     folder = write(tmp_path / "records", *(record_of(task, **change) for task in tasks))
     found = tunings(compiled(tmp_path / "bundle", folder))
     assert {each["case"] for each in found.values()} == {Case.NO_RECORD}
+
+
+def test_without_shipped_records_only_the_users_count(tmp_path, tasks, nothing_ships):
+    first, second, *_ = tasks
+    write(nothing_ships, record_of(first), record_of(second))
+    for records, tuned in ((None, ()), (write(tmp_path / "records", record_of(first)), (first,))):
+        bundle = tmp_path / f"bundle_{len(tuned)}"
+        compile_model(MODEL, TARGET, output=bundle, batch=1, records=records, shipped_records=False)
+        found = {layer for layer, told in tunings(bundle).items() if told["case"] == "tuned"}
+        assert found == {layer for task in tuned for layer in task.layers}
+        assert not any(told["shipped"] for told in tunings(bundle).values())
 
 
 def test_modelled_and_shipped_records_are_said(tmp_path, tasks, nothing_ships, capfd):

@@ -135,6 +135,13 @@ def test_slow_candidates_run_twice(tmp_path):
     assert found[1].seconds_each > 2 * found[0].seconds_each
 
 
+def test_a_slow_untuned_kernel_has_all_rounds(tmp_path):
+    """What all others are compared with must not be told by two samples."""
+    found = outcomes_of(batch_in_c([SLOW, GOOD], local_target(), tmp_path))
+    assert found[0].seconds_each > 2 * found[1].seconds_each
+    assert all(len(one.seconds) + one.dropped >= QUICK.least for one in found)
+
+
 @pytest.mark.parametrize(("tolerance", "nearly"), [(0.0, "wrong result"), (1e-6, "timing")])
 def test_floats_may_be_near(tolerance, nearly, tmp_path):
     bodies = [FLOAT, NEARLY, FAR, NAN]

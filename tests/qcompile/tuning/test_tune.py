@@ -2,14 +2,18 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 import qcompile
 from qcompile.devices.local import Local
 from qcompile.errors import DeviceLost, InvalidInput, OutputError
-from qcompile.tuning import tune as whole
+from qcompile.targets import host_target
+from qcompile.tuning import session
+from qcompile.tuning.network import tasks_of
 from qcompile.tuning.result import TuningInterrupted
+from qcompile.tuning.tune import tune_tasks
 from tests.qcompile.tuning.small_models import pooling_free, product
 
 TARGET = "host"
@@ -59,6 +63,17 @@ def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
     assert sum(not thorough for *_, thorough in counts) == 1 + 6 + 3
 
 
+@pytest.mark.parametrize(("evenly", "weight"), [(False, lambda s: 3), (True, lambda s: 1 / s)])
+def test_tasks_count_by_their_calls_or_alike(tmp_path, monkeypatch, evenly, weight):
+    target, asked = host_target(), []
+    (task,) = tasks_of(product(tmp_path), target, lambda text: None)
+    task = replace(task, layers=("a", "b", "c"))
+    monkeypatch.setattr(session, "search", lambda tasks, weights, *others: asked.append(weights))
+    found = tune_tasks([task], target, tmp_path / "records", trials=1, evenly=evenly)
+    assert asked == [[weight(found.tasks[0].default_s)]]
+    assert found.measured == 0 and found.tasks[0].best is None
+
+
 def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
     calls = []
 
@@ -82,7 +97,7 @@ def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(whole._Session, "_confirm", interrupted)
+    monkeypatch.setattr(session.Session, "_confirm", interrupted)
     with pytest.raises(TuningInterrupted) as caught:
         qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
     assert caught.value.result.measured == 3
