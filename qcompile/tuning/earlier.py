@@ -16,6 +16,8 @@ from qcompile.targets import Target
 from qcompile.tuning.cost_model import Measured, choices_of, expected_score
 from qcompile.tuning.features import features_of
 
+# What problems and decisions raise that are not what a kernel has: of other types and lengths, too.
+UNKNOWN = (QCompileError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 MOST = 20_000  # candidates: more take longer to learn from than they help
 
 
@@ -37,7 +39,7 @@ def earlier_groups(
             continue
         if record.failure is not None and record.failure.kind in ("device", "reference"):
             continue
-        seen = _seen(record, replace(target, features=measured.features))
+        seen = _seen(record, target)
         if seen is None:
             continue
         ratio = None
@@ -54,11 +56,12 @@ def _seen(record: Record, target: Target) -> tuple[NDArray[np.float32], float] |
     if tunable is None:
         return None
     try:
+        target = replace(target, features=record.target.features)
         problem = tunable.problem(**{name: frozen(v) for name, v in record.problem.items()})
         decisions = {name: frozen(value) for name, value in record.decisions.items()}
         space = tunable.space(problem, target).for_one_thread
         chosen = space.chosen(decisions)
         features = features_of(record.operator, problem, space, chosen, target)
         return features, expected_score(space.decisions, choices_of(space.decisions, chosen))
-    except (QCompileError, TypeError, LookupError):
+    except UNKNOWN:
         return None

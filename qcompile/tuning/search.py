@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import s_tir
@@ -251,7 +252,8 @@ class _Model(ms.cost_model.PyCostModel):  # type: ignore[misc]
     def predict(self, context: Any, candidates: Any) -> Any:
         asked = [_decided(candidate.sch.mod) for candidate in candidates]
         with self.course.step():
-            return self.model.predict(asked[0][0], [choices for _, choices in asked])
+            # MetaSchedule takes scores below 0 for 0, and draws parents in proportion to them.
+            return np.exp(self.model.predict(asked[0][0], [choices for _, choices in asked]))
 
 
 @contextmanager
