@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
             variant=arguments.variant,
             threads=arguments.threads,
             device=arguments.device,
+            dump_vta=arguments.dump_vta,
             progress=report,
         )
     show_run(found)

@@ -74,6 +74,10 @@ examples:
   qcompile run build --inputs image.npy --outputs scores.npz --threads 2
   qcompile run build --inputs test.npz --variant shallow
   qcompile run build --inputs test.npz --device qemu
+  qcompile run build --inputs test.npz --device sim --dump-vta dump
+      a bundle for VTA: the host part here, VTA simulated; OUT/NN_name/ gets each segment's
+      vta_config.json, insn.bin, dram.bin (memory before, inputs in place), expected.bin (memory
+      after) and manifest.json
 
 """
 
@@ -126,7 +130,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
-    forms = "local, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
+    forms = "local, sim, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
     devices.add_argument("device", nargs="?", metavar="D", help=forms)
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
     demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
@@ -225,6 +229,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
     _add_device(run)
     _add_variant(run)
+    run.add_argument(
+        "--dump-vta",
+        metavar="OUT",
+        help="with --device sim: write each segment's program and memory on the first sample",
+    )
     run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
 
 
