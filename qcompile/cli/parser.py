@@ -87,6 +87,9 @@ examples:
   qcompile bench build --threads 2 --per-layer
   qcompile bench build --device qemu
   qcompile bench build --device model:rpi4 --per-layer
+  qcompile bench build --device sim --per-layer --plots
+      a bundle for VTA: the cycle simulator's cycles of each layer by unit, and a picture of the
+      three queues over time
   qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
   qcompile bench build --against litert=model.tflite
 
@@ -248,7 +251,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument(
         "--plots",
         action="store_true",
-        help="draw latency.png (and layers.png) here; needs matplotlib",
+        help="draw latency.png (and layers.png, or VTA's queues) here; needs matplotlib",
     )
     bench.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
     bench.add_argument(

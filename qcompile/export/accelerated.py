@@ -29,11 +29,13 @@ class Accelerator:
     """VTA's part of a network. `simulated` is the network lowered for `simulated_target`.
 
     design: which registers the board's accelerator has; registers_address: their physical address.
+    memory_window: where it sees the physical address 0.
     """
 
     segments: Sequence[VtaSegment]
     design: Literal["hls", "rtl"]
     registers_address: int
+    memory_window: int
     simulated: tvm.IRModule
     simulated_target: Target
 
@@ -60,6 +62,7 @@ def write_vta_folder(accelerator: Accelerator, name: str, folder: Path) -> None:
     words = {
         "BOARD_DESIGN": str(DESIGNS[accelerator.design]),
         "BOARD_REGISTERS": f"{accelerator.registers_address:#x}u",
+        "BOARD_WINDOW": f"{accelerator.memory_window:#x}u",
         "NETWORK": name,
     }
     for file in ("vta_linux.h", "vta_linux.c"):

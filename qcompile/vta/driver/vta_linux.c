@@ -3,6 +3,7 @@
    cc -c vta/driver/NETWORK_vta_linux.c -Iinclude -Ivta/driver */
 
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64 /* registers may lie beyond 2 GiB */
 #include "NETWORK_vta_linux.h"
 
 #include <errno.h>
@@ -67,6 +68,7 @@ struct NETWORK_vta_linux NETWORK_vta_defaults(void) {
         .registers = "/dev/mem",
         .registers_offset = NETWORK_VTA_REGISTERS,
         .memory = "/dev/udmabuf0",
+        .window = NETWORK_VTA_WINDOW,
         .timeout_ms = 10000,
     };
     return usual;
@@ -123,6 +125,9 @@ static void *map(const char *file, uint64_t offset, uint64_t bytes) {
     return mapped == MAP_FAILED ? NULL : mapped;
 }
 
+/* The memory's address as the accelerator sees it. */
+static uint64_t seen(void) { return device.options.window + device.options.memory_address; }
+
 /* Move the addresses of an instruction that transfers elements by `distance` bytes. */
 static int32_t relocate(const struct NETWORK_vta_segment *segment, uint64_t distance,
                         uint64_t words[2]) {
@@ -143,7 +148,7 @@ static int32_t relocate(const struct NETWORK_vta_segment *segment, uint64_t dist
 
 /* Put a segment's image, and its instructions behind it, to `base` of the memory. */
 static int32_t place(const struct NETWORK_vta_segment *segment, uint64_t base) {
-    const uint64_t distance = device.options.memory_address + base - IMAGE_ADDRESS;
+    const uint64_t distance = seen() + base - IMAGE_ADDRESS;
     unsigned char *to = device.memory + base + whole_pages(segment->image_bytes);
     copy_in(device.memory + base, segment->image, segment->image_bytes);
     for (uint32_t k = 0; k < segment->instruction_count; ++k) {
@@ -189,10 +194,12 @@ static void launch(uint32_t address, uint32_t count) {
     write_register(STORE + CONTROL, AUTO_RESTART);
 }
 
+/* DONE tells of the run before until COMPUTE has taken an instruction: FETCH, whose start bit clears
+   itself when it has handed out all of them, comes first. */
 static int finished(void) {
     return device.options.design == NETWORK_VTA_RTL
         ? (read_register(RTL_CONTROL) & RTL_FINISHED) != 0
-        : (read_register(COMPUTE_DONE) & 1) != 0;
+        : (read_register(FETCH + CONTROL) & START) == 0 && (read_register(COMPUTE_DONE) & 1) != 0;
 }
 
 static int64_t milliseconds(void) {
@@ -202,7 +209,9 @@ static int64_t milliseconds(void) {
 }
 
 static int32_t wait_until_finished(void) {
+    const struct timespec response = {.tv_nsec = 1000};
     const int64_t end = milliseconds() + device.options.timeout_ms;
+    nanosleep(&response, NULL); /* for COMPUTE to take an instruction */
     while (!finished()) {
         if (milliseconds() > end) {
             return NETWORK_ERROR_VTA_TIMEOUT;
@@ -221,7 +230,7 @@ static int32_t run_segment(const struct NETWORK_vta_segment *segment, uint64_t b
                 segment->inputs[k].bytes);
     }
     __sync_synchronize(); /* cached memory would be flushed here */
-    launch((uint32_t)(device.options.memory_address + code), segment->instruction_count);
+    launch((uint32_t)(seen() + code), segment->instruction_count);
     const int32_t status = wait_until_finished();
     __sync_synchronize(); /* and its cache lines invalidated here */
     for (int32_t k = 0; status == NETWORK_OK && k < segment->output_count; ++k) {
@@ -265,7 +274,7 @@ static int32_t complete(struct NETWORK_vta_linux *options) {
     if (options->memory_bytes == 0) {
         options->memory_bytes = told(options->memory, "size");
     }
-    const uint64_t end = options->memory_address + options->memory_bytes;
+    const uint64_t end = options->window + options->memory_address + options->memory_bytes;
     if (options->memory_address < IMAGE_ADDRESS || options->memory_address % PAGE != 0 ||
         end > (uint64_t)1 << 32) {
         return NETWORK_ERROR_VTA_ADDRESS;

@@ -26,6 +26,7 @@ extern "C" {
 /* The board that the bundle was compiled for. */
 #define NETWORK_VTA_DESIGN BOARD_DESIGN
 #define NETWORK_VTA_REGISTERS BOARD_REGISTERS
+#define NETWORK_VTA_WINDOW BOARD_WINDOW
 
 /* What the registers mean: one block for each module (boards of Xilinx), or one for all. */
 enum { NETWORK_VTA_HLS = 0, NETWORK_VTA_RTL = 1 };
@@ -38,6 +39,7 @@ struct NETWORK_vta_linux {
     uint64_t memory_offset;    /* in that file: 0 with u-dma-buf, the address in /dev/mem */
     uint64_t memory_address;   /* physical; 0: as /sys tells of the u-dma-buf device */
     uint64_t memory_bytes;     /* 0: as /sys tells of the u-dma-buf device */
+    uint64_t window;           /* where the accelerator sees the physical address 0 */
     int32_t timeout_ms;        /* of one segment */
 };
 

@@ -115,4 +115,4 @@ def module(target_name: str) -> tvm.IRModule:
 def accelerator() -> Accelerator:
     """VTA's part of `module` on a Pynq board."""
     simulated = load_target("x86-64-v3")
-    return Accelerator((segment(),), "hls", 0x43C00000, module("x86-64-v3"), simulated)
+    return Accelerator((segment(),), "hls", 0x43C00000, 0, module("x86-64-v3"), simulated)
