@@ -76,6 +76,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            scales=arguments.scales,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,

@@ -134,6 +134,13 @@ def test_compiles(cli, calls, tmp_path):
     assert re.search(r"inputs: +x float32 1x2\n", out) and re.search(r"library: +10\.0 KiB", out)
 
 
+@pytest.mark.parametrize("scales", ["exact", "power-of-two"])
+def test_hands_the_scales_on(cli, calls, tmp_path, scales):
+    arguments = ("compile", "m.onnx", "--target", "znver4", "-o", tmp_path / "out")
+    assert cli(*arguments, "--scales", scales)[0] == 0
+    assert calls[0][2]["scales"] == scales
+
+
 def test_says_what_the_host_is(cli, calls, tmp_path):
     _, out, _ = cli("compile", "m.onnx", "--target", "host", "-o", tmp_path / "out")
     assert out.startswith("host: detected: ") and "int8 dot product" in out
@@ -144,7 +151,8 @@ def test_hands_the_options_on(calls, tmp_path):
     [(model, target, options)] = calls
     assert (model, target, options.pop("progress")) == ("m.onnx", "znver4", None)
     expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
-    assert options == {**expected, "variants": None, "records": None}
+    expected |= {"variants": None, "records": None, "scales": "exact"}
+    assert options == expected
     assert check("m.onnx", "znver4").target.name == "znver4"
 
 
