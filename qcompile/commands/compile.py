@@ -6,7 +6,7 @@ from pathlib import Path
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.progress import Progress
 from qcompile.scales import EXACT
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 
 
 def compile(
@@ -36,7 +36,7 @@ def compile(
 
     compile_model(
         Path(model),
-        load_target(target) if isinstance(target, str) else target,
+        load_processor(target) if isinstance(target, str) else target,
         output=Path(output),
         name=name,
         batch=batch,
