@@ -199,9 +199,7 @@ def targets(arguments: argparse.Namespace) -> None:
         show_targets([target for target in known if not isinstance(target, VtaTarget)])
         print()
         show_boards([target for target in known if isinstance(target, VtaTarget)])
-        print(
-            "\n`host` is this machine as detected; a path to a TOML file is a target of your own."
-        )
+        print("\n`host` is this machine as detected; a path to a TOML file is one of your own.")
     else:
         target = load_target(arguments.target)
         show_board(target) if isinstance(target, VtaTarget) else show_target(target)

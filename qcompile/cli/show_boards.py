@@ -31,8 +31,8 @@ def show_boards(boards: Sequence[VtaTarget]) -> None:
 def show_board(board: VtaTarget) -> None:
     """One board's facts."""
     config = board.config
-    logs = (config.log_uop_buff_size, config.log_inp_buff_size)
-    logs += (config.log_wgt_buff_size, config.log_acc_buff_size)
+    logs = [config.log_uop_buff_size, config.log_inp_buff_size]
+    logs += [config.log_wgt_buff_size, config.log_acc_buff_size]
     print_facts(
         [
             ("target", board.name),

@@ -147,7 +147,7 @@ def test_hands_the_options_on(calls, tmp_path):
     expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
     expected |= {"variants": None, "records": None, "scales": "exact"}
     assert options == expected
-    compile("m.onnx", "znver4", tmp_path / "out", scales="power-of-two")
+    compile("m.onnx", "znver4", tmp_path / "other", scales="power-of-two")
     assert calls[1][2]["scales"] == "power-of-two"
     assert check("m.onnx", "znver4").target.name == "znver4"
 

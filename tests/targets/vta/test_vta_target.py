@@ -18,8 +18,8 @@ def changed(tmp_path, old, new):
 
 
 def test_reads_a_file_of_the_users(tmp_path):
-    board = load_target(changed(tmp_path, "LOG_WGT_WIDTH = 3", "LOG_WGT_WIDTH = 2"))
-    assert (board.name, board.config.wgt_width, board.config.wgt_bits) == ("board", 4, 11)
+    board = load_target(changed(tmp_path, "LOG_WGT_BUFF_SIZE = 18", "LOG_WGT_BUFF_SIZE = 16"))
+    assert (board.name, board.config.wgt_bits) == ("board", 8)
 
 
 @pytest.mark.parametrize(
