@@ -22,7 +22,7 @@ from qcompile.passes.layers import Geometry
 from qcompile.pipeline import lower_chosen_passes, task_passes
 from qcompile.records import Database, canonical
 from qcompile.schedules.space import VERSION, Decision, Space
-from qcompile.targets import Target, host_target, load_target
+from qcompile.targets import Target, host_target, load_processor
 from qcompile.tuning.batch import Rounds
 from qcompile.tuning.building import Builders
 from qcompile.tuning.cores import share_cores
@@ -100,7 +100,7 @@ class Measurements:
 
 def measure() -> None:
     """Measure every candidate of every task and keep the times."""
-    target = load_target(str(host_target().llvm["mcpu"]))
+    target = load_processor(str(host_target().llvm["mcpu"]))
     cores = share_cores(1)
     kept = {}
     with (

@@ -18,6 +18,7 @@ from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
 from qcompile.measure.host_costs import costs_for
 from qcompile.passes.choose_kernels import ChooseKernels
+from qcompile.passes.power_of_two import Rescaled, rescaled_layers
 from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
@@ -28,6 +29,7 @@ from qcompile.pipeline import (
     own_form_passes,
     task_passes,
 )
+from qcompile.scales import EXACT
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs
 from qcompile.tuned import (
@@ -50,7 +52,8 @@ class Analysis:
     """A model's layers and what stays float on a target.
 
     accumulators: the proofs of the integer layers. costs_source: where the costs are from that the
-    kernels were chosen by. tuning: of the kernels, once they are compiled.
+    kernels were chosen by. tuning: of the kernels, once they are compiled. rescaled:
+    layers whose scales became powers of two.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -60,6 +63,7 @@ class Analysis:
     outputs: tuple[Any, ...]
     costs_source: str
     tuning: tuple[KernelTuning, ...] = ()
+    rescaled: tuple[Rescaled, ...] = ()
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -103,6 +107,7 @@ def compile_model(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    scales: str = EXACT,
     records: str | Path | None = None,
     shipped_records: bool = True,
     variants: str | Path | None = None,
@@ -120,7 +125,7 @@ def compile_model(
     sources = Sources.read(records, shipped_records=shipped_records)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    lower = _Lowering(target, batch, shapes, quantized_io, sources)
+    lower = _Lowering(target, batch, shapes, quantized_io, scales, sources)
     folder = None if dump_ir is None else Path(dump_ir)
     network = lower(model, _Dump(folder), lambda what, k: say(what, k, steps))
     lowered = {}
@@ -163,6 +168,7 @@ class _Lowering:
     batch: int | None
     shapes: Mapping[str, Sequence[int]] | None
     quantized_io: bool
+    scales: str
     sources: Sources
 
     def __call__(self, model: Path, dump: "_Dump", say: Callable[[str, int], None]) -> _Lowered:
@@ -171,7 +177,8 @@ class _Lowering:
         dump("1_quantized_form", imported.mod)
         say("integer form", 1)
         outer = [StripOuterQuantizers()] if self.quantized_io else []
-        integer_form = _run(imported.mod, [*own_form_passes(), *outer, *integer_form_passes()])
+        passes = [*own_form_passes(), *outer, *integer_form_passes(self.scales)]
+        integer_form = _run(imported.mod, passes)
         if self.quantized_io:
             _expect_codes(integer_form)
         dump("2_integer_form", integer_form)
@@ -225,6 +232,7 @@ def _analysis(
         outputs=_ports(imported.outputs, integer_form, "outputs"),
         costs_source=costs.source,
         tuning=tuning,
+        rescaled=rescaled_layers(integer_form),
     )
 
 
@@ -273,6 +281,8 @@ def _report(
         "float_ops": [asdict(operator) for operator in analysis.float_ops],
         "costs_source": analysis.costs_source,
     }
+    if analysis.rescaled:
+        report["power_of_two"] = [asdict(layer) for layer in analysis.rescaled]
     if variants:
         report["variants"] = {name: _report(each, {}, sources) for name, each in variants.items()}
     return report

@@ -22,6 +22,7 @@ from qcompile.cli.show import (
     show_target,
     show_targets,
 )
+from qcompile.cli.show_boards import show_board, show_boards
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
@@ -63,9 +64,9 @@ def check(arguments: argparse.Namespace) -> None:
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
     from qcompile.commands.manifest import tuned_kernels
-    from qcompile.targets import load_target
+    from qcompile.targets import load_processor
 
-    target = load_target(arguments.target)
+    target = load_processor(arguments.target)
     if target.name == "host":
         print(f"host: {target.source}; int8 dot product: {dot_product(target)}")
     with progress() as report:
@@ -77,6 +78,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            scales=arguments.scales,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
@@ -215,12 +217,17 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
 
 
 def targets(arguments: argparse.Namespace) -> None:
-    from qcompile.targets import list_targets, load_target
+    from qcompile.targets import VtaTarget, list_targets, load_target
 
     if arguments.target is None:
-        show_targets([load_target(name) for name in list_targets()])
+        known = [load_target(name) for name in list_targets()]
+        show_targets([target for target in known if not isinstance(target, VtaTarget)])
+        print()
+        show_boards([target for target in known if isinstance(target, VtaTarget)])
+        print("\n`host` is this machine as detected; a path to a TOML file is one of your own.")
     else:
-        show_target(load_target(arguments.target))
+        target = load_target(arguments.target)
+        show_board(target) if isinstance(target, VtaTarget) else show_target(target)
 
 
 def devices(arguments: argparse.Namespace) -> None:

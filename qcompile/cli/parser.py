@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from qcompile import __version__
 from qcompile.cli.help_tune import TUNE
+from qcompile.scales import EXACT, SCALES
 from qcompile.tuning import TRIALS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
@@ -58,6 +59,9 @@ examples:
       {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
   qcompile compile model.onnx --target znver4 -o build --records tuning
       kernels as fast as the records in the folder tuning/ know how to make them for this target
+  qcompile compile model.onnx --target host -o shifted --scales power-of-two
+      the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
+      this bundle and of the one with exact scales. report.json says what each layer's weights lost
 
 Tuning records say which decisions made a kernel fast. They count where the problem and the
 target's instructions are theirs; those of DB come before those that ship with qcompile, measured
@@ -187,6 +191,13 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--quantized-io",
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
+    )
+    compile_.add_argument(
+        "--scales",
+        choices=SCALES,
+        default=EXACT,
+        help="of codes: the model's own (the default), or powers of two, which hardware without "
+        "multipliers shifts by: to see on a processor what such hardware computes",
     )
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
