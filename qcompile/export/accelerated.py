@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tvm
 
@@ -19,6 +19,7 @@ from qcompile.export.link import link_library, write_sources
 from qcompile.export.network import DEFAULT
 from qcompile.export.toolchain import Toolchain
 from qcompile.targets import Target
+from qcompile.targets.vta.target import Registers
 from qcompile.vta.segment import VtaSegment
 
 DESIGNS = {"hls": 0, "rtl": 1}  # the values of NAME_VTA_HLS and NAME_VTA_RTL
@@ -26,16 +27,10 @@ DESIGNS = {"hls": 0, "rtl": 1}  # the values of NAME_VTA_HLS and NAME_VTA_RTL
 
 @dataclass(frozen=True)
 class Accelerator:
-    """VTA's part of a network. `simulated` is the network lowered for `simulated_target`.
-
-    design: which registers the board's accelerator has; registers_address: their physical address.
-    memory_window: where it sees the physical address 0.
-    """
+    """VTA's part of a network. `simulated` is the network lowered for `simulated_target`."""
 
     segments: Sequence[VtaSegment]
-    design: Literal["hls", "rtl"]
-    registers_address: int
-    memory_window: int
+    registers: Registers
     simulated: tvm.IRModule
     simulated_target: Target
 
@@ -60,9 +55,9 @@ def write_vta_folder(accelerator: Accelerator, name: str, folder: Path) -> None:
     drivers = folder / "vta" / "driver"
     drivers.mkdir()
     words = {
-        "BOARD_DESIGN": str(DESIGNS[accelerator.design]),
-        "BOARD_REGISTERS": f"{accelerator.registers_address:#x}u",
-        "BOARD_WINDOW": f"{accelerator.memory_window:#x}u",
+        "BOARD_DESIGN": str(DESIGNS[accelerator.registers.design]),
+        "BOARD_REGISTERS": f"{accelerator.registers.address:#x}u",
+        "BOARD_WINDOW": f"{accelerator.registers.memory_window:#x}u",
         "NETWORK": name,
     }
     for file in ("vta_linux.h", "vta_linux.c"):

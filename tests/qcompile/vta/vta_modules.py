@@ -22,6 +22,7 @@ from qcompile.targets.vta.instructions import (
     Tokens,
     Uop,
 )
+from qcompile.targets.vta.target import Registers
 from qcompile.vta.segment import IMAGE_ADDRESS, SegmentLayer, SegmentTensor, VtaSegment
 
 UOPS, X, Y, WGT, END = 0x1000, 0x1040, 0x1080, 0x1200, 0x1300
@@ -112,7 +113,10 @@ def module(target_name: str) -> tvm.IRModule:
     return mod
 
 
+PYNQ = Registers("hls", 0x43C00000, 0)
+
+
 def accelerator() -> Accelerator:
     """VTA's part of `module` on a Pynq board."""
     simulated = load_target("x86-64-v3")
-    return Accelerator((segment(),), "hls", 0x43C00000, 0, module("x86-64-v3"), simulated)
+    return Accelerator((segment(),), PYNQ, module("x86-64-v3"), simulated)
