@@ -43,3 +43,13 @@ def rows(config: Config, one: Load | Store, image: Bytes, place: str) -> Bytes:
     size = config.element_bytes(buffer_of(one))
     shape, strides = (one.y_size, one.x_size * size), (one.x_stride * size, 1)
     return np.lib.stride_tricks.as_strided(image[begin:end], shape, strides)
+
+
+def padded_rows(config: Config, one: Load, image: Bytes, place: str) -> Bytes:
+    """(elements, bytes): the block that a LOAD writes, zero where it is padded."""
+    size = config.element_bytes(one.memory)
+    y0, _, x0, _ = one.pads
+    block = np.zeros((one.rows, one.columns * size), np.uint8)
+    part = block[y0 : y0 + one.y_size, x0 * size : (x0 + one.x_size) * size]
+    part[:] = rows(config, one, image, place)
+    return block.reshape(-1, size)

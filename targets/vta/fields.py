@@ -6,7 +6,6 @@ of the first word starts the second (the VTA instruction set, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,9 +52,9 @@ class Field(NamedTuple):
 
 
 @lru_cache
-def _layout(config: Config, kind: Hashable) -> tuple[Field, ...]:
+def _layout(config: Config, opcode: int) -> tuple[Field, ...]:
     placed, word, shift = [], 0, 0
-    for name, bits in _widths(config, kind):
+    for name, bits in _widths(config, opcode):
         if shift + bits > WORD_BITS:
             word, shift = word + 1, 0
         placed.append(Field(name, bits, word, shift))
@@ -65,19 +64,19 @@ def _layout(config: Config, kind: Hashable) -> tuple[Field, ...]:
 
 def layout(config: Config, kind: type[Instruction]) -> tuple[Field, ...]:
     """The fields of one kind of instruction, in the order of `values`."""
-    return _layout(config, kind)
+    return _layout(config, OPCODES[kind])
 
 
-def _widths(config: Config, kind: Hashable) -> tuple[tuple[str, int], ...]:
-    if kind in (Load, Store):
+def _widths(config: Config, opcode: int) -> tuple[tuple[str, int], ...]:
+    if opcode in (OPCODES[Load], OPCODES[Store]):
         return _MEMORY
-    if kind is Finish:
+    if opcode == OPCODES[Finish]:
         return _HEADER
     u, a = config.uop_bits, config.acc_bits
     i, w = config.inp_bits, config.wgt_bits
     loops = (("reset", 1), ("uop_bgn", u), ("uop_end", u + 1), ("iter_out", 14), ("iter_in", 14))
     dst = (("dst_factor_out", a), ("dst_factor_in", a))
-    if kind is Alu:
+    if opcode == OPCODES[Alu]:
         src = (("src_factor_out", a), ("src_factor_in", a))
         return (*_HEADER, *loops, *dst, *src, ("alu_opcode", 3), ("use_imm", 1), ("imm", 16))
     src = (("src_factor_out", i), ("src_factor_in", i))
