@@ -64,10 +64,10 @@ def check(arguments: argparse.Namespace) -> None:
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
     from qcompile.commands.manifest import tuned_kernels
-    from qcompile.targets import load_processor
+    from qcompile.targets import Target, load_target
 
-    target = load_processor(arguments.target)
-    if target.name == "host":
+    target = load_target(arguments.target)
+    if isinstance(target, Target) and target.name == "host":
         print(f"host: {target.source}; int8 dot product: {dot_product(target)}")
     with progress() as report:
         manifest = compile(
