@@ -26,6 +26,7 @@ from qcompile.cli.show_boards import show_board, show_boards
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
+from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
 from qcompile.cli.tune_progress import tune_progress
@@ -98,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             variant=arguments.variant,
             threads=arguments.threads,
             device=arguments.device,
+            dump_vta=arguments.dump_vta,
             progress=report,
         )
     show_run(found)
@@ -106,6 +108,9 @@ def run(arguments: argparse.Namespace) -> None:
 def bench(arguments: argparse.Namespace) -> None:
     if arguments.device.startswith("model:"):
         _model_bench(arguments)
+        return
+    if arguments.device == "sim":
+        _sim_bench(arguments)
         return
     from qcompile.commands.bench import bench
     from qcompile.commands.plots import draw, expect_matplotlib
@@ -146,6 +151,26 @@ def _model_bench(arguments: argparse.Namespace) -> None:
     if arguments.json != "-":
         show_model_bench(found, arguments.per_layer)
     _write_json(arguments.json, model_answer(found))
+
+
+def _sim_bench(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.plots import expect_matplotlib
+    from qcompile.commands.sim_bench import sim_bench
+    from qcompile.commands.sim_plots import draw_queues
+    from qcompile.commands.simulation import expect_plain
+
+    options = {name: getattr(arguments, name) for name in ("against", "threads", "repeat")}
+    expect_plain(arguments.device, **options)
+    _expect_json(arguments.json)
+    if arguments.plots:
+        expect_matplotlib()
+    found = sim_bench(arguments.bundle, arguments.variant)
+    if arguments.json != "-":
+        show_sim_bench(found, arguments.per_layer)
+    _write_json(arguments.json, sim_answer(found))
+    if arguments.plots:
+        for file in draw_queues(found, Path.cwd()):
+            print(f"wrote {file}", file=sys.stderr if arguments.json == "-" else sys.stdout)
 
 
 def tune(arguments: argparse.Namespace) -> None:

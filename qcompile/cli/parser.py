@@ -78,6 +78,10 @@ examples:
   qcompile run build --inputs image.npy --outputs scores.npz --threads 2
   qcompile run build --inputs test.npz --variant shallow
   qcompile run build --inputs test.npz --device qemu
+  qcompile run build --inputs test.npz --device sim --dump-vta dump
+      a bundle for VTA: the host part here, VTA simulated; OUT/NN_name/ gets each segment's
+      vta_config.json, insn.bin, dram.bin (memory before, inputs in place), expected.bin (memory
+      after) and manifest.json
 
 """
 
@@ -87,6 +91,9 @@ examples:
   qcompile bench build --threads 2 --per-layer
   qcompile bench build --device qemu
   qcompile bench build --device model:rpi4 --per-layer
+  qcompile bench build --device sim --per-layer --plots
+      a bundle for VTA: the cycle simulator's cycles of each layer by unit, and a picture of the
+      three queues over time
   qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
   qcompile bench build --against litert=model.tflite
 
@@ -130,7 +137,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
-    forms = "local, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
+    forms = "local, sim, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
     devices.add_argument("device", nargs="?", metavar="D", help=forms)
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
     demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
@@ -236,6 +243,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
     _add_device(run)
     _add_variant(run)
+    run.add_argument(
+        "--dump-vta",
+        metavar="OUT",
+        help="with --device sim: write each segment's program and memory on the first sample",
+    )
     run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
 
 
@@ -250,7 +262,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument(
         "--plots",
         action="store_true",
-        help="draw latency.png (and layers.png) here; needs matplotlib",
+        help="draw latency.png (and layers.png, or VTA's queues) here; needs matplotlib",
     )
     bench.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
     bench.add_argument(

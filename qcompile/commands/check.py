@@ -27,8 +27,8 @@ from qcompile.commands.reference import load_reference
 from qcompile.targets import Target, load_processor
 
 if TYPE_CHECKING:
-    from qcompile.compiler import Analysis
     from qcompile.layerwise import LayerAgreement
+    from qcompile.lowering import Analysis
 
 
 @dataclass(frozen=True)

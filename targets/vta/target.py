@@ -5,6 +5,8 @@ clock_hz     of the accelerator
 part         the FPGA
 host         the target of the processor that runs the rest, by name
 source       where the facts are from
+[registers]  design, "hls" (a block for each module) or "rtl" (one block); address: physical;
+             memory_window: where the accelerator sees the physical address 0
 [vta]        the configuration, as the keys of its JSON form (config.py)
 """
 
@@ -12,15 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from qcompile.errors import UnknownTarget
 from qcompile.targets.fields import expect_clock, expect_names, expect_source
 from qcompile.targets.target import Target
 from qcompile.targets.vta.config import Config
 
-FIELDS = ("port_bytes", "clock_hz", "part", "host", "source", "vta")
+FIELDS = ("port_bytes", "clock_hz", "part", "host", "source", "registers", "vta")
+REGISTERS = ("design", "address", "memory_window")
+DESIGNS = ("hls", "rtl")
+PAGE = 4096  # registers are mapped in whole pages
 PORTS = (8, 16, 32, 64)  # bytes, of the designs
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Which registers start the accelerator, where they are, and where it sees memory."""
+
+    design: Literal["hls", "rtl"]
+    address: int
+    memory_window: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class VtaTarget:
     part: str
     host: Target
     source: str
+    registers: Registers
 
 
 def vta_target(
@@ -63,4 +78,18 @@ def vta_target(
         part=fields["part"],
         host=load_host(fields["host"]),
         source=expect_source(fields),
+        registers=_registers(fields["registers"]),
     )
+
+
+def _registers(fields: Any) -> Registers:
+    if not isinstance(fields, dict):
+        raise UnknownTarget(f"registers = {fields!r}: expected a table")
+    expect_names(fields, REGISTERS, "field of registers")
+    if fields["design"] not in DESIGNS:
+        raise UnknownTarget(f"design = {fields['design']!r}: expected {' or '.join(DESIGNS)}")
+    for field in ("address", "memory_window"):
+        value = fields[field]
+        if type(value) is not int or not 0 <= value < 2**32 or value % PAGE:
+            raise UnknownTarget(f"{field} = {value!r}: expected a multiple of {PAGE} below 2^32")
+    return Registers(fields["design"], fields["address"], fields["memory_window"])

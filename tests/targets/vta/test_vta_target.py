@@ -35,6 +35,9 @@ def test_reads_a_file_of_the_users(tmp_path):
         ('host = "rpi3"', 'host = "vta-pynq"', "a processor is needed here"),
         ('source = "VTA', 'source = ""  # "VTA', "expected where the facts come from"),
         ("[vta]", "[vta.config]", "missing"),
+        ('design = "hls"', 'design = "hsl"', "design = 'hsl': expected hls or rtl"),
+        ("address = 0xA000_0000", "address = 0xA000_0010", "expected a multiple of 4096"),
+        ("memory_window = 0", "", "field of registers 'memory_window' is missing"),
     ],
 )
 def test_says_what_is_wrong_with_a_file(tmp_path, old, new, message):
