@@ -8,7 +8,7 @@ layers are a `Segment` beside the module. Segments hand tensors on to each other
 Everything that no layer of VTA is (vta_layers.py) stays as it is, for the host.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from tvm import relax, te, tirx
@@ -56,11 +56,11 @@ def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) 
     layers = with_names_of_their_own(graph, vta_layers(graph))
     layers = [layer for layer in layers if layer.layer.name not in on_host]
     runs = vta_runs(graph, layers, function.body.body)
-    rewriter = _Partition(graph, runs)
+    rewriter = _Partition(graph, runs.runs, runs.host)
     others = {var: f for var, f in mod.functions.items() if not isinstance(f, relax.Function)}
     rewriter.builder = relax.BlockBuilder(IRModule(others))
     made = rewriter.transform(function)
-    functions = {var: f for var, f in rewriter.builder.get().functions.items()}
+    functions = rewriter.builder.get().functions
     kernels = {var: f for var, f in functions.items() if not isinstance(f, relax.Function)}
     main = next(var for var in mod.functions if str(var.name_hint) == "main")
     return Partition(
@@ -72,11 +72,13 @@ def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) 
 class _Partition(BindingRewriter):
     """Rebuilds the function; a segment is called where its first output is needed."""
 
-    def __init__(self, graph: VtaGraph, runs: list[VtaRun]) -> None:
+    def __init__(
+        self, graph: VtaGraph, runs: Sequence[VtaRun], host: Collection[relax.Var]
+    ) -> None:
         super().__init__()
         self._graph = graph
         self._runs = {layer.output: run for run in runs for layer in run.layers}
-        self._covered = {var for run in runs for layer in run.layers for var in layer.covers}
+        self._needed = host
         self._blocks: dict[relax.Var, relax.Var] = {}  # tensors in VTA's layout
         self.called: list[VtaRun] = []
 
@@ -90,10 +92,8 @@ class _Partition(BindingRewriter):
                 for parameter in function.params:
                     self._replacements[parameter] = parameter
                 for var in self._graph.values:
-                    if var not in self._covered:
+                    if var in self._needed:
                         self._host(var)
-                for var in variables_of(function.body.body):
-                    self._host(var)
                 output = self.builder.emit_output(self._substitute(function.body.body))
             self.builder.emit_func_output(output)
         return self.builder.get()[symbol]
@@ -187,4 +187,4 @@ def _extern(
     made = results if isinstance(results, (list, tuple)) or len(outputs) > 1 else [results]
     function = te.create_prim_func([*arguments, *made])
     marks = {SEGMENT: segment, "tirx.is_scheduled": True, "op_pattern": OPAQUE}
-    return function.with_attr(marks)
+    return function.without_attr("global_symbol").with_attr(marks)

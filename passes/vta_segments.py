@@ -20,8 +20,16 @@ class VtaRun:
     segment: Segment
 
 
-def vta_runs(graph: VtaGraph, layers: Sequence[VtaLayer], result: relax.Expr) -> list[VtaRun]:
-    """The largest segments in which no layer waits for the host, in an order that works.
+@dataclass(frozen=True, eq=False)
+class VtaRuns:
+    """What runs on VTA, and the variables that the host has: its own, and what comes back."""
+
+    runs: tuple[VtaRun, ...]
+    host: frozenset[relax.Var]
+
+
+def vta_runs(graph: VtaGraph, layers: Sequence[VtaLayer], result: relax.Expr) -> VtaRuns:
+    """The largest segments in which no layer waits for the host.
 
     A layer's level counts the times that data went from the host to VTA before it. Layers of one
     level never wait for each other through the host; those that touch the same tensors make one
@@ -43,8 +51,9 @@ def vta_runs(graph: VtaGraph, layers: Sequence[VtaLayer], result: relax.Expr) ->
     order = {layer.output: place for place, layer in enumerate(layers)}
     ordered = [sorted(group, key=lambda layer: order[layer.output]) for group in groups]
     ordered.sort(key=lambda group: (levels[group[0].output], order[group[0].output]))
-    read = _read_outside(graph, ordered, result)
-    return [_run(graph, group, read) for group in ordered]
+    host, outside = _needed(graph, ordered, result)
+    runs = tuple(_run(graph, group, outside) for group in ordered)
+    return VtaRuns(runs, frozenset(host))
 
 
 def _levels(graph: VtaGraph, made: dict[relax.Var, VtaLayer]) -> dict[relax.Var, int]:
@@ -63,31 +72,37 @@ def _touch(layer: VtaLayer, other: VtaLayer) -> bool:
     return bool({other.output, *other.inputs} & {layer.output, *layer.inputs})
 
 
-def _read_outside(
+def _needed(
     graph: VtaGraph, groups: list[list[VtaLayer]], result: relax.Expr
-) -> set[relax.Var]:
-    """The outputs of layers that the host or another segment needs."""
+) -> tuple[set[relax.Var], set[relax.Var]]:
+    """The variables that the host has, and the outputs of layers that leave their segment."""
     number = {layer.output: k for k, group in enumerate(groups) for layer in group}
+    host: set[relax.Var] = set()
     outside: set[relax.Var] = set()
-    waiting, seen = list(variables_of(result)), set[relax.Var]()
-    outside.update(var for var in waiting if var in number)
     reached: set[int] = set()
+    waiting = list(variables_of(result))
     while waiting:
         var = waiting.pop()
-        if var in seen:
+        if var in host:
             continue
-        seen.add(var)
+        host.add(var)
         if var not in number:
-            reads = variables_of(graph.values[var]) if var in graph.values else []
-            outside.update(read for read in reads if read in number)
-            waiting += reads
-        elif number[var] not in reached:
-            reached.add(number[var])
-            for layer in groups[number[var]]:
-                others = [read for read in layer.inputs if number.get(read) != number[var]]
-                outside.update(read for read in others if read in number)
-                waiting += others
-    return outside
+            waiting += variables_of(graph.values[var]) if var in graph.values else []
+            continue
+        segments = [number[var]]
+        outside.add(var)
+        while segments:
+            segment = segments.pop()
+            if segment in reached:
+                continue
+            reached.add(segment)
+            for read in (read for layer in groups[segment] for read in layer.inputs):
+                if read not in number:
+                    waiting.append(read)
+                elif number[read] != segment:
+                    outside.add(read)
+                    segments.append(number[read])
+    return host, outside
 
 
 def _run(graph: VtaGraph, group: list[VtaLayer], read: set[relax.Var]) -> VtaRun:
@@ -105,7 +120,7 @@ def _run(graph: VtaGraph, group: list[VtaLayer], read: set[relax.Var]) -> VtaRun
 
 
 def with_names_of_their_own(graph: VtaGraph, layers: Sequence[VtaLayer]) -> list[VtaLayer]:
-    """The layers; of equal names, which sums of weights with zero points have, the first keeps it."""
+    """The layers. Of those with equal names, as zero points of weights make, one keeps it."""
     taken: set[str] = set()
     named = []
     for layer in layers:
