@@ -1,8 +1,8 @@
 """Divide a network in integer form between VTA and its board's processor, and lower both parts."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from qcompile.analysis import LayerFacts
@@ -10,8 +10,10 @@ from qcompile.errors import Unsupported
 from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
-from qcompile.passes.partition_vta import partition_vta
+from qcompile.passes.partition_vta import Partition, partition_vta
 from qcompile.targets import VtaTarget, load_processor
+from qcompile.targets.costs import costs_of
+from qcompile.vta.places import Place, choose_places
 from qcompile.vta.planning import planned
 from qcompile.vta.segment import VtaSegment
 from qcompile.vta.timing import time_segment
@@ -45,14 +47,21 @@ def lower_for_board(
     say("programs for VTA")
     segments = [planned(segment, k, board) for k, segment in enumerate(parts.segments)]
     whole = lower.analysis(form, board.host, say)
+    places = _places(parts, segments, whole, board)
+    on_host = [place.layer for place in places if not place.on_vta]
+    sooner = {product for layer in on_host for product in parts.products[layer]}
+    if on_host:
+        parts = partition_vta(form.mod, board.config, on_host)
+        segments = [planned(segment, k, board) for k, segment in enumerate(parts.segments)]
     rest = replace(form, mod=parts.mod)
     host = lower.kernels(rest, board.host, say)
     simulated = load_processor(SIMULATED)
     accelerator = Accelerator(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
-    analysis = _divided(whole, host.analysis, segments)
-    report = _report(board, segments, analysis)
+    analysis = _divided(whole, host.analysis, parts)
+    report = _report(board, segments, analysis, sooner)
+    report["places"] = [asdict(place) for place in places]
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
 
@@ -65,9 +74,31 @@ def _listed(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
+def _places(
+    parts: Partition, segments: Sequence[VtaSegment], whole: Analysis, board: VtaTarget
+) -> tuple[Place, ...]:
+    """Where each layer that VTA can compute is sooner done. whole: on the processor alone."""
+    timed = [layer for segment in segments for layer in time_segment(segment).layers]
+    predicted = {
+        layer.name: layer.choices[0]["predicted_us"] if layer.choices else None
+        for layer in whole.layers
+    }
+    products: dict[str, float | None] = {}
+    for name, inner in parts.products.items():
+        times = [predicted[each] for each in inner]
+        known = [1e-6 * time for time in times if time is not None]
+        products[name] = sum(known) if len(known) == len(times) else None
+    return choose_places(
+        parts.segments,
+        {layer.name: layer.cycles / board.clock_hz for layer in timed},
+        products,
+        costs_of(board.host),
+    )
+
+
+def _divided(whole: Analysis, host: Analysis, parts: Partition) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
-    names = {layer.name for segment in segments for layer in segment.layers}
+    names = {name for products in parts.products.values() for name in products}
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
@@ -75,8 +106,16 @@ def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) ->
     return replace(whole, layers=tuple(map(told, whole.layers)), tuning=host.tuning)
 
 
-def _report(board: VtaTarget, segments: Sequence[VtaSegment], analysis: Analysis) -> dict[str, Any]:
-    """The programs' simulated cycles, and the layers of the processor with the reasons."""
+def _report(
+    board: VtaTarget,
+    segments: Sequence[VtaSegment],
+    analysis: Analysis,
+    sooner: Collection[str],
+) -> dict[str, Any]:
+    """The programs' simulated cycles, and the layers of the processor with the reasons.
+
+    sooner: the convolutions and products that the processor took off VTA.
+    """
     timed = [time_segment(segment) for segment in segments]
     cycles = sum(each.cycles for each in timed)
     return {
@@ -104,16 +143,18 @@ def _report(board: VtaTarget, segments: Sequence[VtaSegment], analysis: Analysis
             for each in timed
         ],
         "host_layers": [
-            {"name": layer.name, "reason": _reason(layer, analysis)}
+            {"name": layer.name, "reason": _reason(layer, analysis, sooner)}
             for layer in analysis.layers
             if layer.kernel != KERNEL
         ],
     }
 
 
-def _reason(layer: LayerFacts, analysis: Analysis) -> str:
+def _reason(layer: LayerFacts, analysis: Analysis, sooner: Collection[str]) -> str:
     """Why the processor computes a layer."""
     if layer.reason:
         return layer.reason
+    if layer.name in sooner:
+        return "the processor is sooner done with it"
     kept = [each.reason for each in analysis.rescaled if each.layer == layer.name and each.reason]
     return kept[0] if kept else "VTA has no form of it"
