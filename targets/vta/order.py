@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from qcompile.errors import Deadlock, WrongTokens
@@ -48,6 +49,7 @@ class Flags(NamedTuple):
     pushes: tuple[Link, ...]
 
 
+@lru_cache
 def links_of(queue: Queue, tokens: Tokens) -> Flags:
     """Raises KeyError where LOAD has no previous or STORE no next neighbour."""
     if not (tokens.pop_prev or tokens.pop_next or tokens.push_prev or tokens.push_next):

@@ -37,7 +37,7 @@ LANES, CONTROL_LUT = 16, 18_200 - 2_500
 # An ALU lane: a 32-bit shifter both ways, adder, comparison and their choice. Not measured.
 ALU_LUT_PER_LANE = 300
 
-# Buffers, block and batch may all become smaller to fit; twelve halvings are enough for any device here.
+# All of these may become smaller to fit; twelve halvings are enough for any device here.
 _FIELDS = (
     "log_uop_buff_size",
     "log_inp_buff_size",
