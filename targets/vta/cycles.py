@@ -17,7 +17,7 @@ from qcompile.errors import Deadlock
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.costs import costs_of, cycles_of
 from qcompile.targets.vta.instructions import Instruction, Load, Queue, queue_of
-from qcompile.targets.vta.order import COMMANDS, LINKS, Flags, Link, links_of
+from qcompile.targets.vta.order import COMMANDS, LINKS, Flags, Link, expect_legal_flags, links_of
 from qcompile.targets.vta.port import Transfer, begin
 from qcompile.targets.vta.timeline import Cause, Span, Timeline, Unit, unit_of
 
@@ -25,7 +25,8 @@ __all__ = ["Cause", "Span", "Timeline", "Unit", "simulate", "unit_of"]
 
 
 def simulate(config: Config, port_bytes: int, instructions: Sequence[Instruction]) -> Timeline:
-    """Raises Deadlock; other rules are not checked here."""
+    """Raises WrongTokens for illegal flags, and Deadlock; other rules are not checked here."""
+    expect_legal_flags(instructions)
     machine = _Machine(config, port_bytes, instructions)
     machine.run()
     last = max((span.end for span in machine.spans.values()), default=0)

@@ -40,7 +40,7 @@ __all__ = ["Rule", "Violation", "lint"]
 def lint(
     config: Config,
     instructions: Sequence[Instruction],
-    image: npt.NDArray[np.uint8] | None = None,
+    image: npt.NDArray[np.uint8] | bytes | None = None,
 ) -> list[Violation]:
     """The violations; with an image also those of elements, up to the first that hides others."""
     for broken in broken_rules(config):
@@ -53,7 +53,8 @@ def lint(
     sequence, tokens = _ordering(instructions)
     found += tokens
     if image is not None and sequence is not None:
-        found += _of_elements(config, instructions, image, sequence)
+        data = np.frombuffer(image, np.uint8)
+        found += _of_elements(config, instructions, data, sequence)
     return found
 
 

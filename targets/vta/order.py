@@ -76,10 +76,15 @@ def illegal_flags(instructions: Sequence[Instruction]) -> Iterator[tuple[int, st
             yield n, "STORE has no next module"
 
 
-def order(instructions: Sequence[Instruction], commands: int = COMMANDS) -> Order:
-    """Raises WrongTokens and Deadlock."""
+def expect_legal_flags(instructions: Sequence[Instruction]) -> None:
+    """Raises WrongTokens where a flag is for a neighbour that does not exist."""
     for n, found in illegal_flags(instructions):
         raise WrongTokens(f"instruction {n} ({type(instructions[n]).__name__}): {found}")
+
+
+def order(instructions: Sequence[Instruction], commands: int = COMMANDS) -> Order:
+    """Raises WrongTokens and Deadlock."""
+    expect_legal_flags(instructions)
     run = _Run(instructions, commands)
     run.finish()
     return Order(run.sequence, run.queues, run.clocks, run.fullest)

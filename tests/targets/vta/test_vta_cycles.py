@@ -4,7 +4,7 @@ import pytest
 from vta_conv import Conv
 from vta_shared import CYCLES, REASON, program
 
-from qcompile.errors import Deadlock
+from qcompile.errors import Deadlock, WrongTokens
 from qcompile.targets.vta.config import DEFAULT, Buffer
 from qcompile.targets.vta.cycles import Cause, Unit, simulate
 from qcompile.targets.vta.instructions import (
@@ -120,3 +120,8 @@ def test_fetch_waits_for_room_in_a_queue():
 def test_what_never_ends_is_a_deadlock():
     with pytest.raises(Deadlock, match=r"instructions \[0\] wait for ever"):
         simulate(DEFAULT, 8, [Gemm(*LOOPS, tokens=TAKE), Finish()])
+
+
+def test_refuses_illegal_flags():
+    with pytest.raises(WrongTokens, match="LOAD has no previous module"):
+        simulate(DEFAULT, 8, [no_op(Queue.LOAD, TAKE), Finish()])

@@ -11,6 +11,7 @@ from vta_interpreter import Interpreter
 
 from qcompile.errors import (
     Deadlock,
+    InvalidInput,
     InvalidProgram,
     OutOfRange,
     Race,
@@ -157,6 +158,13 @@ def test_store_may_be_loaded_after_tokens_through_compute():
     assert data[0x2000:0x2080].any()
 
 
+ADD, DRAIN = Gemm((0, 1), (1, 1)), no_op(Queue.COMPUTE, TAKE)
+PRODUCT = [
+    *computation()[:-1],
+    Load(Buffer.INP, 0, 0x200, 1, 1, 1),
+    Load(Buffer.WGT, 0, 0x20, 1, 1, 1, tokens=GIVE),
+    DRAIN,
+]
 LOADS = Load(Buffer.INP, 0, 0x100, 1, 4, 4)
 MANY = [no_op(Queue.LOAD, Tokens())] * 600
 
@@ -180,6 +188,28 @@ MANY = [no_op(Queue.LOAD, Tokens())] * 600
                 COPY,
                 no_op(Queue.COMPUTE, TAKE_BACK),
             ),
+        ),
+        (
+            Race,
+            "instruction 5 .LOAD. and instruction 6 .COMPUTE. touch the same elements of WGT",
+            [*PRODUCT, Load(Buffer.WGT, 0, 0x20, 1, 1, 1, tokens=GIVE), ADD, DRAIN],
+        ),
+        (
+            Race,
+            "instruction 5 .LOAD. and instruction 6 .COMPUTE. touch the same elements of INP",
+            [*PRODUCT, Load(Buffer.INP, 0, 0x200, 1, 1, 1, tokens=GIVE), ADD, DRAIN],
+        ),
+        (
+            Race,
+            "instruction 7 .STORE. and instruction 8 .COMPUTE. touch the same elements of OUT",
+            [
+                *PRODUCT,
+                ADD,
+                no_op(Queue.COMPUTE, GIVE),
+                Store(0, 0x300, 1, 1, 1, Tokens(pop_prev=True, push_prev=True)),
+                ADD,
+                no_op(Queue.COMPUTE, TAKE_BACK),
+            ],
         ),
         (WrongTokens, "instruction 0 .Load.: LOAD has no prev", [no_op(Queue.LOAD, TAKE)]),
         (WrongTokens, "instruction 0 .Store.: STORE has no next", [no_op(Queue.STORE, GIVE)]),
@@ -266,3 +296,11 @@ def test_tells_how_full_a_token_queue_may_get():
     ping = [no_op(Queue.LOAD, GIVE), no_op(Queue.COMPUTE, Tokens(True, False, True, False)),
             no_op(Queue.LOAD, TAKE_BACK)]  # fmt: skip
     assert order(ping * 5).fullest[Queue.LOAD, Queue.COMPUTE] == 1
+
+
+@pytest.mark.parametrize(
+    "data", [image().astype(np.int8), image().reshape(2, -1), np.frombuffer(bytes(8), np.uint8)]
+)
+def test_refuses_what_is_no_image(data):
+    with pytest.raises(InvalidInput, match="it is one dimension of uint8 that can be changed"):
+        run(DEFAULT, computation(COPY), data)
