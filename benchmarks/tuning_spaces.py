@@ -22,7 +22,7 @@ from qcompile.passes.layers import Geometry
 from qcompile.pipeline import lower_chosen_passes, task_passes
 from qcompile.records import Database, canonical
 from qcompile.schedules.space import VERSION, Decision, Space, frozen
-from qcompile.targets import Target, host_target, load_target
+from qcompile.targets import Target, host_target, load_processor
 from qcompile.tuning.batch import Rounds
 from qcompile.tuning.building import Builders
 from qcompile.tuning.cores import share_cores
@@ -59,7 +59,7 @@ def thinned_task(name: str, target: Target) -> Task:
 
 def measured_task(name: str, found: "Measurements") -> Task:
     """The task, its space that of the candidates that were measured."""
-    task = only_task(name, layer_module(*layers()[name]), load_target(found.target))
+    task = only_task(name, layer_module(*layers()[name]), load_processor(found.target))
     candidates = [json.loads(key) for key in found.ratios]
     decisions = []
     for decision in task.space.decisions:
@@ -122,7 +122,7 @@ class Measurements:
 
 def measure() -> None:
     """Measure every candidate of every task and keep the times."""
-    target = load_target(str(host_target().llvm["mcpu"]))
+    target = load_processor(str(host_target().llvm["mcpu"]))
     cores = share_cores(1)
     kept = {}
     with (

@@ -59,3 +59,51 @@ class InvalidRecord(QCompileError):
 
 class OtherFormat(InvalidRecord):
     """A tuning record in the format of another version of qcompile."""
+
+
+class NotEncodable(Unsupported):
+    """A VTA configuration whose instructions or micro-ops cannot be written down."""
+
+
+class DoesNotFit(Unsupported):
+    """A VTA configuration needs more of a resource than the device has."""
+
+
+class InvalidProgram(QCompileError):
+    """A VTA program breaks a rule of the instruction set; subclasses say which."""
+
+
+class InvalidEncoding(InvalidProgram):
+    """A field does not fit its bits, or bytes are no instruction."""
+
+
+class OutOfRange(InvalidProgram):
+    """An instruction reaches outside a buffer, the memory image or its operand's range."""
+
+
+class UnwrittenRead(InvalidProgram):
+    """An instruction reads on-chip contents that the program never wrote."""
+
+
+class Race(InvalidProgram):
+    """Two modules touch the same elements, and no token orders them."""
+
+
+class Deadlock(InvalidProgram):
+    """Modules wait for tokens, or for room in a command queue, that never come."""
+
+
+class WrongTokens(InvalidProgram):
+    """A token flag is illegal on its queue, or tokens are left when the program ends."""
+
+
+class BufferTooSmall(Unsupported):
+    """A layer does not fit an on-chip buffer of VTA, however small its tiles are."""
+
+
+class NotRepresentable(Unsupported):
+    """A value is none that VTA's operands can hold, in any number of digits."""
+
+
+class AccumulatorOverflow(Unsupported):
+    """Sums may be larger than VTA's accumulators."""

@@ -1,0 +1,1 @@
+"""The VTA accelerator: its configuration, instructions, simulators and programs."""
