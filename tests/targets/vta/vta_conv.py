@@ -65,7 +65,7 @@ class Conv:
         self.at["uop"] = -(-end // PAGE) * PAGE
 
     def uops(self):
-        """First one elementwise micro-op for each ACC half, then a block for each pair of halves."""
+        """One elementwise micro-op for each ACC half, then a block for each pair of halves."""
         acc, inp, wgt = (self.halves[b] for b in (Buffer.ACC, Buffer.INP, Buffer.WGT))
         table = [(0, 0, 0), (acc, acc, 0)]
         for half in range(4):
