@@ -95,3 +95,15 @@ class Deadlock(InvalidProgram):
 
 class WrongTokens(InvalidProgram):
     """A token flag is illegal on its queue, or tokens are left when the program ends."""
+
+
+class BufferTooSmall(Unsupported):
+    """A layer does not fit an on-chip buffer of VTA, however small its tiles are."""
+
+
+class NotRepresentable(Unsupported):
+    """A value is none that VTA's operands can hold, in any number of digits."""
+
+
+class AccumulatorOverflow(Unsupported):
+    """Sums may be larger than VTA's accumulators."""

@@ -39,8 +39,8 @@ def run(
 ) -> Counters:
     """Changes the image in place. image: (bytes,) uint8, byte 0 at physical address 0x1000.
 
-    Raises NotEncodable, InvalidInput and subclasses of InvalidProgram: WrongTokens, Deadlock, Race, OutOfRange,
-    UnwrittenRead. The image is then changed in part.
+    Raises NotEncodable, InvalidInput and subclasses of InvalidProgram: WrongTokens, Deadlock, Race,
+    OutOfRange, UnwrittenRead. The image is then changed in part.
     """
     config.expect_encodable()
     if image.dtype != np.uint8 or image.ndim != 1 or not image.flags.writeable:

@@ -1,0 +1,97 @@
+"""What one layer asks of the accelerator, without the values of its weights.
+
+Layers with equal problems have equal plans. Fields are JSON's values, as records want them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from qcompile.targets.vta.layers import Integers, Pads
+
+Pattern = npt.NDArray[np.int32]  # (digits, O blocks, KH, KW, C blocks): which weights; -1: zeros
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One source. shape: (H, W, C). tensor: sources with the same number read the same tensor.
+
+    digits: of the weights, planes: of the tensor. pattern: which blocks of weights are equal or
+    zero, as `pattern_text` writes it; "" where none are.
+    """
+
+    shape: tuple[int, int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    padding: Pads
+    dilation: tuple[int, int]
+    tensor: int
+    digits: int
+    planes: int
+    pattern: str
+
+
+@dataclass(frozen=True)
+class SumsProblem:
+    """A layer of sums. output: (N, H, W, O).
+
+    start: what a sum begins with, where that is one number, else None (a vector by channel).
+    row_classes, column_classes: where rows and columns of equal borders begin.
+    starts_over: whether sums may begin at max(start, what the last tile left); `left` is the most
+    that a tile leaves and `least_start` the least that a sum begins with.
+    shift: of all channels, or None. low, high: limits where values might lie outside.
+    planes: of the output; rounded: whether they are signed digits.
+    """
+
+    output: tuple[int, int, int, int]
+    operands: tuple[Operand, ...]
+    start: int | None
+    row_classes: tuple[int, ...]
+    column_classes: tuple[int, ...]
+    starts_over: bool
+    least_start: int
+    left: int
+    shift: int | None
+    low: int | None
+    high: int | None
+    planes: int
+    rounded: bool
+
+    @property
+    def in_digits(self) -> bool:
+        """Whether sums are built digit by digit; then they begin at zero."""
+        return any(operand.digits > 1 or operand.planes > 1 for operand in self.operands)
+
+
+def pattern_of(blocks: Integers) -> Pattern:
+    """Equal blocks have equal numbers, blocks of zeros -1. blocks: (digits, O, KH, KW, C, ...)."""
+    flat = np.ascontiguousarray(blocks.reshape(*blocks.shape[:5], -1).astype(np.int8))
+    numbers: dict[bytes, int] = {bytes(flat.shape[-1]): -1}
+    rows = flat.reshape(-1, flat.shape[-1])
+    found = [numbers.setdefault(row.tobytes(), len(numbers) - 1) for row in rows]
+    return np.array(found, np.int32).reshape(flat.shape[:5])
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """The pattern in letters, or nothing where all blocks differ."""
+    if (pattern.reshape(-1) == np.arange(pattern.size)).all():
+        return ""
+    packed = zlib.compress(pattern.astype("<i4").tobytes(), 9)
+    return base64.b85encode(packed).decode()
+
+
+@lru_cache(maxsize=256)
+def pattern_from(operand: Operand, outputs: int, block: int) -> Pattern:
+    """The pattern of a source of a layer with so many output channels."""
+    o, c = -(-outputs // block), -(-operand.shape[2] // block)
+    shape = (operand.digits, o, *operand.kernel, c)
+    if not operand.pattern:
+        return np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    data = zlib.decompress(base64.b85decode(operand.pattern))
+    return np.frombuffer(data, "<i4").reshape(shape)

@@ -1,0 +1,157 @@
+"""Tiles: how a layer is cut, and where its parts lie on chip."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qcompile.targets.vta.planner.problem import Operand, SumsProblem
+
+Range = tuple[int, int]
+Order = Literal["weights", "data"]
+ORDERS: tuple[Order, ...] = ("weights", "data")
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The decisions of a layer. rows, columns: of outputs; outputs, inputs: blocks of channels.
+
+    order: what stays on chip while the other passes by. threads: tiles that are on chip at a
+    time: 2 halve the buffers, so that one half is filled while the other is worked on.
+    """
+
+    rows: int
+    columns: int
+    outputs: int
+    inputs: int
+    order: Order
+    threads: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Outputs of one image (of a batch): rows, columns and blocks of channels from, to."""
+
+    image: int
+    rows: Range
+    columns: Range
+    outputs: Range
+
+    @property
+    def height(self) -> int:
+        return self.rows[1] - self.rows[0]
+
+    @property
+    def width(self) -> int:
+        return self.columns[1] - self.columns[0]
+
+    @property
+    def positions(self) -> int:
+        return self.height * self.width
+
+    @property
+    def blocks(self) -> int:
+        return self.outputs[1] - self.outputs[0]
+
+    @property
+    def elements(self) -> int:
+        return self.positions * self.blocks
+
+
+def ranges(size: int, step: int) -> list[Range]:
+    """0..size in parts of that step; the last may be smaller."""
+    return ranges_between((0, size), step)
+
+
+def ranges_between(whole: Range, step: int) -> list[Range]:
+    return [(first, min(first + step, whole[1])) for first in range(*whole, step)]
+
+
+def tiles(images: int, height: int, width: int, blocks: int, tiling: Tiling) -> Iterator[Tile]:
+    """All tiles of a layer, in the order they are computed."""
+    outputs = ranges(blocks, tiling.outputs)
+    places = [
+        (image, rows, columns)
+        for image in range(images)
+        for rows in ranges(height, tiling.rows)
+        for columns in ranges(width, tiling.columns)
+    ]
+    if tiling.order == "weights":
+        yield from (Tile(*place, part) for part in outputs for place in places)
+    else:
+        yield from (Tile(*place, part) for place in places for part in outputs)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The inputs that a tile reads of one operand, padding included; pitch is `columns`.
+
+    row, column: of the first, negative above or left of the image. A kernel of one row skips the
+    rows that no output needs: rows are `row_step` apart.
+    """
+
+    row: int
+    rows: int
+    row_step: int
+    column: int
+    columns: int
+
+    @property
+    def elements(self) -> int:
+        return self.rows * self.columns
+
+
+def window(operand: Operand, rows: Range, columns: Range) -> Window:
+    (top, left, _, _), (row_stride, column_stride) = operand.padding, operand.strides
+    height, width = rows[1] - rows[0], columns[1] - columns[0]
+    skipped = operand.kernel[0] == 1
+    tall = (operand.kernel[0] - 1) * operand.dilation[0] + 1
+    wide = (operand.kernel[1] - 1) * operand.dilation[1] + 1
+    return Window(
+        row=rows[0] * row_stride - top,
+        rows=height if skipped else (height - 1) * row_stride + tall,
+        row_step=row_stride if skipped else 1,
+        column=columns[0] * column_stride - left,
+        columns=(width - 1) * column_stride + wide,
+    )
+
+
+def input_elements(problem: SumsProblem, tiling: Tiling) -> int:
+    """The most INP elements that one step of a tile loads."""
+    rows, columns = (0, tiling.rows), (0, tiling.columns)
+    return tiling.inputs * max(window(each, rows, columns).elements for each in problem.operands)
+
+
+class Slots:
+    """Parts of equal size of an on-chip buffer, and what is in them."""
+
+    def __init__(self, base: int, size: int, count: int) -> None:
+        self.base, self.size = base, size
+        self.contents: list[Hashable] = [None] * count
+        self._next = 0
+
+    def place(self, key: Hashable, kept: Sequence[Hashable] = ()) -> tuple[int, bool]:
+        """Where these contents are, or are to be put, and whether they are there already.
+
+        Slots are filled in turn; those with `kept` contents are passed over.
+        """
+        if key in self.contents:
+            return self.base + self.contents.index(key) * self.size, True
+        while self.contents[self._next] is not None and self.contents[self._next] in kept:
+            self._next = (self._next + 1) % len(self.contents)
+        slot, self._next = self._next, (self._next + 1) % len(self.contents)
+        self.contents[slot] = key
+        return self.base + slot * self.size, False
+
+
+def slot_count(size: int, together: int, total: int, depth: int, threads: int) -> int:
+    """How many slots of that size to make: for all contents, for those used together, or less.
+
+    together: contents that the same tile, or all tiles with the same weights, need again.
+    """
+    if total * size <= depth:
+        return total
+    if together * size <= depth:
+        return together * min(threads, depth // (together * size))
+    return min(threads, depth // size)
