@@ -22,7 +22,7 @@ from results import Report, Table, add_options, finish, working_folder
 from qcompile.commands.model_bench import KIND, ModelBench, ModelledLayer, model_bench
 from qcompile.compiler import compile_model
 from qcompile.model_device.limits import bit_limit, int8_limit
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 
 TARGETS = ("rpi3", "rpi4", "rpi5", "neoverse-n2")
 FLOAT, INT8 = "resnet18_fp32", "resnet18_int8"
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     add_options(parser)
     options = parser.parse_args()
-    targets = [load_target(name) for name in options.targets]
+    targets = [load_processor(name) for name in options.targets]
     with working_folder(options.cache) as folder:
         found = {
             name: [modelled(name, target, folder) for target in targets]

@@ -22,7 +22,7 @@ from qcompile.commands.manifest import read_manifest
 from qcompile.commands.reference import load_reference
 from qcompile.commands.run import run
 from qcompile.compiler import compile_model
-from qcompile.targets import host_target, load_target
+from qcompile.targets import host_target, load_processor
 
 TARGETS = ("rpi3", "rpi4", "rpi5", "armv7-a9")
 TOLERANCE = 1e-4  # of the range of float outputs
@@ -91,7 +91,7 @@ def emulate(
     reference = np.concatenate([ask({name: images[k : k + 1]})[0] for k in range(len(images))])
     found = []
     for target in targets:
-        made = compile_model(model, load_target(target), output=folder / target, batch=1)
+        made = compile_model(model, load_processor(target), output=folder / target, batch=1)
         ours = run(folder / target, inputs, device="qemu").outputs[output]
         found.append(Emulated(target, len(made.analysis.float_ops), ours, x86, reference))
     return found

@@ -33,7 +33,7 @@ from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from qcompile.schedules.pack_bits import pack_bits
 from qcompile.schedules.prepare_bits import prepare_bits
 from qcompile.schedules.threshold import threshold
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 
 CONVOLUTIONS = [layer for layer in kernels_int8.RESNET18 if layer.kernel == 3]
 # (rows, columns, depth)
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--target", default="host")
     add_options(parser)
     options = parser.parse_args()
-    target = load_target(options.target)
+    target = load_processor(options.target)
     if "avx512vpopcntdq" not in target.features:
         print(f"skipped: {target.name} has no vpopcntd, whose limit this measures", file=sys.stderr)
         return

@@ -17,7 +17,7 @@ from qcompile.measure.modelled import modelled_seconds
 from qcompile.measure.samples import measure
 from qcompile.passes.kernel_costs import estimate
 from qcompile.passes.kernel_work import Work, bits_work, int8_work
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 from qcompile.targets.costs import costs_of
 
 TARGETS = ("rpi3", "rpi4", "pixel4", "rpi5", "neoverse-n2", "armv7-a9")
@@ -38,7 +38,7 @@ def main() -> None:
 
 def rows_of(name: str) -> list[list[str | float]]:
     """How many times faster bits are on a target, by the model and by its table of costs."""
-    target = load_target(name)
+    target = load_processor(name)
     layers = [convolution(*SIZES, bits) for bits in BITS]
     seconds: dict[Work, float] = defaultdict(float)
     for sample in measure(layers, target, modelled_seconds):

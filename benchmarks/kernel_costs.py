@@ -30,7 +30,7 @@ from qcompile.measure.samples import measure
 from qcompile.model_device.core import load_core
 from qcompile.passes.kernel_costs import estimate, possible_kernels
 from qcompile.passes.kernel_work import LayerShape, Work
-from qcompile.targets import Target, host_features, host_target, list_targets, load_target
+from qcompile.targets import Target, host_features, host_target, list_processors, load_processor
 from qcompile.targets.costs import Costs, read_costs
 from qcompile.targets.costs.table import FOLDER
 from qcompile.targets.x86 import WIDE
@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables of the targets")
     parser.add_argument("--quick", action="store_true", help="as `host` is measured once")
     options = parser.parse_args()
-    names = list_targets() if options.all else options.targets
+    names = [known.name for known in list_processors()] if options.all else options.targets
     for name in sorted(names, key=lambda name: name in RELATIVES):
-        target = load_target(name)
+        target = load_processor(name)
         print(f"\n{name}", flush=True)
         costs = table_of(target, options.quick)
         print(costs.to_toml(), flush=True)
@@ -98,7 +98,7 @@ def modelled(target: Target) -> Costs:
 
 def of_relative(target: Target, relative: str) -> Costs:
     """The table of another target, by the clocks."""
-    known = load_target(relative)
+    known = load_processor(relative)
     factor = known.clock_hz / target.clock_hz
     table = read_costs(FOLDER / f"{relative}.toml")
     return table.scaled(factor, f"{relative}'s times {factor:.3g} for the clocks: {table.source}")
@@ -106,7 +106,7 @@ def of_relative(target: Target, relative: str) -> Costs:
 
 def wider(target: Target) -> Costs:
     """The table of znver4 for a processor with twice the width."""
-    known = load_target("znver4")
+    known = load_processor("znver4")
     table = read_costs(FOLDER / "znver4.toml")
     factor = known.clock_hz / target.clock_hz
     source = f"znver4's times {factor:.3g} for the clocks, 64-byte vectors halved: {table.source}"

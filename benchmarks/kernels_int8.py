@@ -23,7 +23,7 @@ from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules import conv2d_int8 as conv2d
 from qcompile.schedules import dense_int8 as dense
 from qcompile.schedules.conv2d_plan import plan_conv2d
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 
 OUT_ELEMENTWISE_FUSABLE = 4
 
@@ -78,7 +78,7 @@ PRODUCTS = [
 
 
 def main() -> None:
-    target = load_target(sys.argv[1] if len(sys.argv) > 1 else "host")
+    target = load_processor(sys.argv[1] if len(sys.argv) > 1 else "host")
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(target, Path(folder))
         print(f"target {target.name}, peak {clock.peak() / 1e9:.0f} GOPS")

@@ -13,7 +13,7 @@ from pathlib import Path
 from qcompile.records import Case, Database
 from qcompile.records.choice import best
 from qcompile.schedules.space import VERSION
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 from qcompile.targets.records import FOLDER
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("records", type=Path, help="the database")
     parser.add_argument("target", help="a name of `qcompile targets`")
     options = parser.parse_args()
-    target = load_target(options.target)
+    target = load_processor(options.target)
     records = Database(options.records, VERSION).load().records
     workloads = sorted({record.workload for record in records})
     choices = [best(records, workload, target) for workload in workloads]

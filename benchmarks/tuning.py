@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 from results import Report, Table, add_options, finish
-from tuning_spaces import Measurements, read, task_of
+from tuning_spaces import Measurements, measured_task, read
 
 from qcompile.records import canonical
 from qcompile.schedules.space import frozen
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 from qcompile.tuning.cost_model import CostModel, Measured, choices_of, expected_score
 from qcompile.tuning.features import features_of
 from qcompile.tuning.search import Finished, SearchSettings, search
@@ -107,14 +107,14 @@ def measured_group(task: Task, target: Target, found: Measurements) -> Measured:
 def replay_table() -> tuple[Table, str]:
     """The trials of each search, medians over SEEDS seeds, and what the issue asks for."""
     spaces = read()
-    tasks = {name: task_of(name, load_target(found.target)) for name, found in spaces.items()}
+    tasks = {name: measured_task(name, found) for name, found in spaces.items()}
     groups = {
-        name: measured_group(tasks[name], load_target(found.target), found)
+        name: measured_group(tasks[name], load_processor(found.target), found)
         for name, found in spaces.items()
     }
     rows, parts = [], []
     for name, found in spaces.items():
-        target, task = load_target(found.target), tasks[name]
+        target, task = load_processor(found.target), tasks[name]
         others = [group for other, group in groups.items() if other != name]
         cold = [guided_trials(task, target, found, seed, []) for seed in range(SEEDS)]
         warm = [guided_trials(task, target, found, seed, others) for seed in range(SEEDS)]
@@ -133,7 +133,7 @@ def live_table(model: Path) -> tuple[Table, str]:
     """A network tuned on this machine, with an empty database."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
-        found = tune_network(model, load_target("host"), Path(folder), trials=LIVE_TRIALS)
+        found = tune_network(model, load_processor("host"), Path(folder), trials=LIVE_TRIALS)
         taken = time.monotonic() - begin
     rows = [
         [t.name, t.calls, t.share, 1e6 * (t.default_s or 0), 1e6 * (t.best_s or 0), t.trials]

@@ -5,11 +5,12 @@
 
 f, g: operators that keep or turn the order of their operand (sums with constants, products, clips,
 relu, leaky relu, sigmoid, batch normalization as product and sum, ...), constants single or along
-the last axis; x: sums (int32) or codes; the result of quantize: bipolar or of up to MAX_BITS bits,
-rounded in any way; of multi_threshold: up to MAX_LEVELS. T[k, o] is the smallest x whose code is at
-least the k-th, found by bisection over the model's own float32 operators: a composition of rounded
-monotonic functions is monotonic, so the codes are exactly theirs, ties included. Channels that turn
-the order count the other way round. Left alone: several sources, other operators, more codes.
+the last axis; x: sums (int32) or codes; the result of quantize: bipolar or of up to `bits` bits,
+MAX_BITS by default, rounded in any way; of multi_threshold: up to MAX_LEVELS. T[k, o] is the
+smallest x whose code is at least the k-th, found by bisection over the model's own float32
+operators: a composition of rounded monotonic functions is monotonic, so the codes are exactly
+theirs, ties included. Channels that turn the order count the other way round. Left alone: several
+sources, other operators, more codes.
 """
 
 from collections.abc import Callable
@@ -57,8 +58,12 @@ class _Codes:
 
 
 class _Threshold(BindingRewriter):
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self._bits = bits
+
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
-        codes = _codes_of(call)
+        codes = _codes_of(call, self._bits)
         source = None if codes is None else source_of(self, call.args[0], _keeps_order)
         if codes is None or source is None or not _along_last(source):
             return None
@@ -104,7 +109,7 @@ class _Threshold(BindingRewriter):
         return np.sort(thresholds, axis=0), flip
 
 
-def _codes_of(call: tvm.ir.Call) -> _Codes | None:
+def _codes_of(call: tvm.ir.Call, most_bits: int) -> _Codes | None:
     """What a quantize or multi_threshold makes, where it has few codes and single parameters."""
     parameters = [constant(argument) for argument in call.args[1:]]
     if operator_name(call) == MULTI_THRESHOLD:
@@ -113,7 +118,7 @@ def _codes_of(call: tvm.ir.Call) -> _Codes | None:
         if limits is None or limits.shape[1] > MAX_LEVELS or not (last or len(limits) == 1):
             return None
         return _Codes(0, 1, limits.shape[1], "uint8", partial(_count, limits))
-    if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > MAX_BITS:
+    if operator_name(call) != "qcompile.quantize" or int(call.attrs["bits"]) > most_bits:
         return None
     if any(array is None or array.size != 1 for array in parameters):
         return None
@@ -154,7 +159,10 @@ def _keeps_order(call: tvm.ir.Call, arrays: list[Array | None]) -> bool:
     return operator in ORDERED and finite and sum(isinstance(v, relax.Var) for v in variables) == 1
 
 
-@tvm.transform.module_pass(opt_level=0, name="Threshold")
-class Threshold:
-    def transform_module(self, mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
-        return rewrite_functions(mod, _Threshold)
+def Threshold(bits: int = MAX_BITS) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
+    """The pass for codes of up to so many bits."""
+
+    def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
+        return rewrite_functions(mod, partial(_Threshold, bits))
+
+    return tvm.transform.module_pass(transform, opt_level=0, name="Threshold")

@@ -28,7 +28,7 @@ class Bundle:
     """A compiled network that runs in this process, from any of its threads. Made by `load`."""
 
     def __init__(
-        self, manifest: Mapping[str, Any], opened: "_Opened", variant: str | None = None
+        self, manifest: Mapping[str, Any], opened: "OpenedLibrary", variant: str | None = None
     ) -> None:
         facts = facts_of(manifest, variant)
         self.manifest = manifest
@@ -109,7 +109,7 @@ class Bundle:
             raise BundleError(f"{self.name}: {self._error(status).decode()}")
 
 
-class _Opened:
+class OpenedLibrary:
     """A loaded library, until no bundle uses it."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -121,22 +121,33 @@ class _Opened:
 def load(directory: str | Path, threads: int | None = None, variant: str | None = None) -> Bundle:
     """The bundle in that folder, to run with so many threads (default: the manifest's).
 
-    `variant` is the network to run where the bundle has several (default: the first). Raises
+    `variant` is the network to run where the bundle has several (default: the first). Of a bundle
+    for VTA, the simulator runs VTA's part, and this processor the rest. Raises
     BundleError when it is missing or damaged, or when this processor lacks what it needs,
     InvalidInput when it has no such variant.
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
-    _expect_architecture(folder, manifest)
+    if "vta" not in manifest:
+        _expect_architecture(folder, manifest)
     try:
         facts_of(manifest, variant)
-        bundle = Bundle(manifest, _open_library(folder, manifest), variant)
+        bundle = _opened(folder, manifest, variant)
         threads = int(manifest["threads"]) if threads is None else threads
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder}: damaged: {type(error).__name__}: {error}") from error
     bundle.expect_processor()
     bundle.set_threads(threads)
     return bundle
+
+
+def _opened(folder: Path, manifest: Mapping[str, Any], variant: str | None) -> Bundle:
+    if "vta" in manifest:
+        from qcompile.vta.simulated import load_simulated
+
+        return load_simulated(folder, manifest)
+    library = open_library(folder, manifest, f"lib/lib{manifest['name']}.so")
+    return Bundle(manifest, library, variant)
 
 
 def _expect_architecture(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -149,8 +160,8 @@ def _expect_architecture(folder: Path, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _open_library(folder: Path, manifest: Mapping[str, Any]) -> _Opened:
-    file = f"lib/lib{manifest['name']}.so"
+def open_library(folder: Path, manifest: Mapping[str, Any], file: str) -> OpenedLibrary:
+    """The shared library `file` of the bundle in `folder`. Raises BundleError."""
     path = folder / file
     try:
         expect_regular(path)
@@ -160,7 +171,7 @@ def _open_library(folder: Path, manifest: Mapping[str, Any]) -> _Opened:
             copy = Path(shutil.copy(path, private))
             if hashlib.sha256(copy.read_bytes()).hexdigest() != manifest["files"][file]:
                 raise BundleError(f"{path}: damaged: its checksum is not the manifest's")
-            return _Opened(ctypes.CDLL(str(copy)))
+            return OpenedLibrary(ctypes.CDLL(str(copy)))
     except OSError as error:
         raise BundleError(f"{path}: cannot be loaded: {error.strerror or error}") from error
 

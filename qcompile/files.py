@@ -48,6 +48,13 @@ def make_folder(path: str | Path) -> None:
         raise OutputError(f"{path}: cannot be made: {error.strerror}") from error
 
 
+def expect_empty_folder(path: str | Path) -> None:
+    """The folder `path`, new or empty as it was. Raises OutputError when it holds anything."""
+    make_folder(path)
+    if any(Path(path).iterdir()):
+        raise OutputError(f"{path}: is not empty; name a new folder")
+
+
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write `content` beside `path`, then rename it: nobody sees half a file.
 

@@ -40,6 +40,7 @@ from qcompile.passes.lowering import UNDECIDED, Decided
 from qcompile.passes.narrow_constants import NarrowConstants
 from qcompile.passes.own_quantize import OwnQuantize
 from qcompile.passes.polynomial_math import PolynomialMath
+from qcompile.passes.power_of_two import PowerOfTwo
 from qcompile.passes.recover_planes import RecoverPlanes
 from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
@@ -50,8 +51,9 @@ from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
-from qcompile.passes.threshold import Threshold
+from qcompile.passes.threshold import MAX_BITS, Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
+from qcompile.scales import EXACT
 from qcompile.targets import Target, target_of
 from qcompile.targets.costs import Costs, costs_of
 from qcompile.tvm_errors import register_errors
@@ -72,8 +74,13 @@ def own_form_passes() -> Sequence[Pass]:
     ]
 
 
-def integer_form_passes() -> Sequence[Pass]:
-    """From quantized form (or float) to integer form, whatever the target."""
+def integer_form_passes(scales: str = EXACT) -> Sequence[Pass]:
+    """From quantized form (or float) to integer form, whatever the target.
+
+    scales: one of qcompile.scales. With powers of two, codes of one bit alone are made by
+    thresholds, which shifts cannot do.
+    """
+    exact = scales == EXACT
     return [
         FoldBatchNorm(),
         Conv1dAsConv2d(),
@@ -87,12 +94,13 @@ def integer_form_passes() -> Sequence[Pass]:
         IntegerConv2d(),
         IntegerMatmul(),
         IntegerPool(),
-        Threshold(),
+        Threshold(MAX_BITS if exact else 1),
         IntegerBias(),
         FoldAffine(),
         Requantize(),
         Tabulate(),
         ComposeTables(),
+        *([] if exact else [PowerOfTwo()]),
         relax.transform.DeadCodeElimination(),
     ]
 

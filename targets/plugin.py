@@ -9,7 +9,7 @@ from qcompile.errors import UnknownTarget
 from qcompile.targets.architecture import Architecture
 from qcompile.targets.architectures import ARCHITECTURES
 from qcompile.targets.host import host_architecture, host_features, widest_vectors
-from qcompile.targets.loader import list_targets, load_target
+from qcompile.targets.loader import list_processors
 from qcompile.targets.target import Target
 from qcompile.targets.x86 import X86_64
 
@@ -50,7 +50,7 @@ def target_of(target: tvm.target.Target) -> Target:
 
 def _of_processor(mcpu: str, family: Architecture) -> Target | None:
     """The named target of that `mcpu`."""
-    known = [load_target(name) for name in list_targets()]
+    known = list_processors()
     found = (t for t in known if t.architecture == family and t.llvm["mcpu"] == mcpu)
     return next(found, None)
 
@@ -74,7 +74,7 @@ def _llvm_features(target: tvm.target.Target, family: Architecture) -> tuple[str
 
 
 def _nearest_below(features: tuple[str, ...], family: Architecture) -> Target:
-    known = [load_target(name) for name in list_targets()]
+    known = list_processors()
     return max(
         (target for target in known if target.architecture == family and target.runs_on(features)),
         key=lambda target: len(target.features),
@@ -83,7 +83,7 @@ def _nearest_below(features: tuple[str, ...], family: Architecture) -> Target:
 
 def _native() -> str:
     family, features = host_architecture() or X86_64, host_features()
-    known = [load_target(name) for name in list_targets()]
+    known = list_processors()
     fitting = [t for t in known if t.architecture == family and t.runs_on(features)]
     best = max(fitting, key=lambda target: len(target.features), default=None)
     return str(best.llvm["mcpu"]) if best else family.processors[0]

@@ -9,7 +9,7 @@ from qcompile.cli.tables import print_table
 
 if TYPE_CHECKING:
     from qcompile.analysis import LayerFacts
-    from qcompile.compiler import Analysis
+    from qcompile.lowering import Analysis
 
 Choice = Mapping[str, Any]  # qcompile.passes.kernel_costs.Estimate
 

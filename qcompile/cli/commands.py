@@ -22,9 +22,11 @@ from qcompile.cli.show import (
     show_target,
     show_targets,
 )
+from qcompile.cli.show_boards import show_board, show_boards
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
+from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
 from qcompile.cli.tune_progress import tune_progress
@@ -62,9 +64,9 @@ def check(arguments: argparse.Namespace) -> None:
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
     from qcompile.commands.manifest import tuned_kernels
-    from qcompile.targets import load_target
+    from qcompile.targets import load_processor
 
-    target = load_target(arguments.target)
+    target = load_processor(arguments.target)
     if target.name == "host":
         print(f"host: {target.source}; int8 dot product: {dot_product(target)}")
     with progress() as report:
@@ -76,6 +78,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             batch=arguments.batch,
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
+            scales=arguments.scales,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             variant=arguments.variant,
             threads=arguments.threads,
             device=arguments.device,
+            dump_vta=arguments.dump_vta,
             progress=report,
         )
     show_run(found)
@@ -104,6 +108,9 @@ def run(arguments: argparse.Namespace) -> None:
 def bench(arguments: argparse.Namespace) -> None:
     if arguments.device.startswith("model:"):
         _model_bench(arguments)
+        return
+    if arguments.device == "sim":
+        _sim_bench(arguments)
         return
     from qcompile.commands.bench import bench
     from qcompile.commands.plots import draw, expect_matplotlib
@@ -144,6 +151,26 @@ def _model_bench(arguments: argparse.Namespace) -> None:
     if arguments.json != "-":
         show_model_bench(found, arguments.per_layer)
     _write_json(arguments.json, model_answer(found))
+
+
+def _sim_bench(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.plots import expect_matplotlib
+    from qcompile.commands.sim_bench import sim_bench
+    from qcompile.commands.sim_plots import draw_queues
+    from qcompile.commands.simulation import expect_plain
+
+    options = {name: getattr(arguments, name) for name in ("against", "threads", "repeat")}
+    expect_plain(arguments.device, **options)
+    _expect_json(arguments.json)
+    if arguments.plots:
+        expect_matplotlib()
+    found = sim_bench(arguments.bundle, arguments.variant)
+    if arguments.json != "-":
+        show_sim_bench(found, arguments.per_layer)
+    _write_json(arguments.json, sim_answer(found))
+    if arguments.plots:
+        for file in draw_queues(found, Path.cwd()):
+            print(f"wrote {file}", file=sys.stderr if arguments.json == "-" else sys.stdout)
 
 
 def tune(arguments: argparse.Namespace) -> None:
@@ -190,12 +217,17 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
 
 
 def targets(arguments: argparse.Namespace) -> None:
-    from qcompile.targets import list_targets, load_target
+    from qcompile.targets import VtaTarget, list_targets, load_target
 
     if arguments.target is None:
-        show_targets([load_target(name) for name in list_targets()])
+        known = [load_target(name) for name in list_targets()]
+        show_targets([target for target in known if not isinstance(target, VtaTarget)])
+        print()
+        show_boards([target for target in known if isinstance(target, VtaTarget)])
+        print("\n`host` is this machine as detected; a path to a TOML file is one of your own.")
     else:
-        show_target(load_target(arguments.target))
+        target = load_target(arguments.target)
+        show_board(target) if isinstance(target, VtaTarget) else show_target(target)
 
 
 def devices(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from qcompile import __version__
 from qcompile.cli.help_tune import TUNE
+from qcompile.scales import EXACT, SCALES
 from qcompile.tuning import TRIALS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
@@ -58,6 +59,9 @@ examples:
       {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
   qcompile compile model.onnx --target znver4 -o build --records tuning
       kernels as fast as the records in the folder tuning/ know how to make them for this target
+  qcompile compile model.onnx --target host -o shifted --scales power-of-two
+      the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
+      this bundle and of the one with exact scales. report.json says what each layer's weights lost
 
 Tuning records say which decisions made a kernel fast. They count where the problem and the
 target's instructions are theirs; those of DB come before those that ship with qcompile, measured
@@ -74,6 +78,10 @@ examples:
   qcompile run build --inputs image.npy --outputs scores.npz --threads 2
   qcompile run build --inputs test.npz --variant shallow
   qcompile run build --inputs test.npz --device qemu
+  qcompile run build --inputs test.npz --device sim --dump-vta dump
+      a bundle for VTA: the host part here, VTA simulated; OUT/NN_name/ gets each segment's
+      vta_config.json, insn.bin, dram.bin (memory before, inputs in place), expected.bin (memory
+      after) and manifest.json
 
 """
 
@@ -83,6 +91,9 @@ examples:
   qcompile bench build --threads 2 --per-layer
   qcompile bench build --device qemu
   qcompile bench build --device model:rpi4 --per-layer
+  qcompile bench build --device sim --per-layer --plots
+      a bundle for VTA: the cycle simulator's cycles of each layer by unit, and a picture of the
+      three queues over time
   qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
   qcompile bench build --against litert=model.tflite
 
@@ -126,7 +137,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
-    forms = "local, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
+    forms = "local, sim, qemu[:CPU], ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key"
     devices.add_argument("device", nargs="?", metavar="D", help=forms)
     demo = _add(commands, "demo", "compile bundled networks and run them on bundled images", DEMO)
     demo.add_argument("-o", dest="output", metavar="DIR", help="keep everything in DIR")
@@ -182,6 +193,13 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="strip the outer quantizers: the application passes integer codes",
     )
     compile_.add_argument(
+        "--scales",
+        choices=SCALES,
+        default=EXACT,
+        help="of codes: the model's own (the default), or powers of two, which hardware without "
+        "multipliers shifts by: to see on a processor what such hardware computes",
+    )
+    compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
     compile_.add_argument(
@@ -225,6 +243,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--outputs", metavar="NPZ", help="write the outputs, by name")
     _add_device(run)
     _add_variant(run)
+    run.add_argument(
+        "--dump-vta",
+        metavar="OUT",
+        help="with --device sim: write each segment's program and memory on the first sample",
+    )
     run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
 
 
@@ -239,7 +262,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument(
         "--plots",
         action="store_true",
-        help="draw latency.png (and layers.png) here; needs matplotlib",
+        help="draw latency.png (and layers.png, or VTA's queues) here; needs matplotlib",
     )
     bench.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
     bench.add_argument(

@@ -58,7 +58,6 @@ def show_targets(targets: Sequence[Target]) -> None:
         ">L1d/L2/L3 KiB",
     ]
     print_table(columns, rows)
-    print("\n`host` is this machine as detected; a path to a TOML file is a target of your own.")
 
 
 def show_target(target: Target) -> None:

@@ -10,7 +10,8 @@ from qcompile.commands.own_bench import OwnBench
 from qcompile.commands.peers import Peer, PeerFailed
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.race import LEAST_INFERENCES, Contender, Latency, LostInRace, race
-from qcompile.devices import LOCAL
+from qcompile.commands.simulation import expect_place
+from qcompile.devices import LOCAL, SIM
 from qcompile.errors import DeviceLost, InvalidInput
 from qcompile.files import expect_regular
 
@@ -82,6 +83,9 @@ def bench(
     if against and device != LOCAL:
         raise InvalidInput(f"{', '.join(against)}: peers run on this machine, not on {device}")
     manifest = read_manifest(bundle, variant)
+    if device == SIM:
+        raise InvalidInput(f"{device}: simulates cycles: qcompile.commands.sim_bench gives them")
+    expect_place(manifest, device)
     threads = threads or manifest.threads
     failed: dict[str, str] = {}
     layers: list[LayerTime] = []

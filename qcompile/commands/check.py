@@ -24,11 +24,11 @@ from qcompile.arrays import (
 from qcompile.commands.compile import compile
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.reference import load_reference
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 
 if TYPE_CHECKING:
-    from qcompile.compiler import Analysis
     from qcompile.layerwise import LayerAgreement
+    from qcompile.lowering import Analysis
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def check(
     """
     from qcompile.compiler import analyze
 
-    resolved = load_target(target) if isinstance(target, str) else target
+    resolved = load_processor(target) if isinstance(target, str) else target
     analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes, progress=progress)
     if data is None:
         return Check(Path(model), resolved, analysis, None)
@@ -101,7 +101,7 @@ def _layers(
 
     runs = list(batches(samples, batch_size(specs)))
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-        return tuple(compare_layers(model, runs, load_target("host"), Path(folder), progress))
+        return tuple(compare_layers(model, runs, load_processor("host"), Path(folder), progress))
 
 
 def compare(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.progress import Progress
-from qcompile.targets import Target, load_target
+from qcompile.scales import EXACT
+from qcompile.targets import Target, load_processor
 
 
 def compile(
@@ -17,6 +18,7 @@ def compile(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
+    scales: str = EXACT,
     records: str | Path | None = None,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
@@ -25,7 +27,8 @@ def compile(
     """Compile the ONNX file `model` for `target` into the folder `output`; what was made.
 
     `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
-    With `quantized_io` inputs and outputs are integer codes. Kernels are chosen by the tuning
+    With `quantized_io` inputs and outputs are integer codes. `scales` are `exact` or
+    `power-of-two` (qcompile.scales). Kernels are chosen by the tuning
     records in the folder `records`, and those that ship. The JSON file `variants` names more
     networks for the bundle (qcompile.variants). Raises QCompileError; `output` is then as it was.
     """
@@ -33,12 +36,13 @@ def compile(
 
     compile_model(
         Path(model),
-        load_target(target) if isinstance(target, str) else target,
+        load_processor(target) if isinstance(target, str) else target,
         output=Path(output),
         name=name,
         batch=batch,
         shapes=shapes,
         quantized_io=quantized_io,
+        scales=scales,
         records=records,
         variants=variants,
         dump_ir=dump_ir,

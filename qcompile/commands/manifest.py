@@ -51,6 +51,7 @@ class Manifest:
     workspace_bytes: int
     weight_bytes: int
     variants: list[Variant]
+    vta: dict[str, Any] | None = None  # of networks that VTA computes a part of
 
     @property
     def library_bytes(self) -> int:
@@ -82,6 +83,7 @@ def read_manifest(folder: str | Path, variant: str | None = None) -> Manifest:
             workspace_bytes=int(fields["workspace_bytes"]),
             weight_bytes=int(whole["weight_bytes"]),
             variants=[Variant.read(each) for each in whole.get("variants", [])],
+            vta=dict(whole["vta"]) if "vta" in whole else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__

@@ -8,7 +8,7 @@ from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.placed import executable
 from qcompile.errors import BundleError, DeviceError
 from qcompile.model_device import Estimate, StepEstimate, estimate
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 
 KIND = "model:"  # and the name of a target
 
@@ -56,7 +56,7 @@ def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> 
     lacks, BundleError when its program is missing, ModelError when the model is impossible here.
     """
     manifest = read_manifest(bundle, variant)
-    target = load_target(device.removeprefix(KIND))
+    target = load_processor(device.removeprefix(KIND))
     if manifest.architecture != target.architecture.name:
         raise DeviceError(
             f"{device}: {manifest.folder} is compiled for {manifest.architecture}, "

@@ -7,9 +7,15 @@ from pathlib import Path
 from qcompile.arrays import Array, Samples, accuracy, npz_bytes, read_samples, run_samples
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.progress import Progress, silent
-from qcompile.devices import LOCAL
+from qcompile.commands.simulation import (
+    expect_place,
+    expect_plain,
+    expect_simulated,
+    simulate,
+)
+from qcompile.devices import LOCAL, SIM
 from qcompile.errors import DeviceLost
-from qcompile.files import expect_writable, write_whole
+from qcompile.files import expect_empty_folder, expect_writable, write_whole
 
 
 @dataclass(frozen=True)
@@ -29,21 +35,31 @@ def run(
     variant: str | None = None,
     threads: int | None = None,
     device: str = LOCAL,
+    dump_vta: str | Path | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Run the bundle in the folder `bundle` on the samples `inputs` (.npz or .npy).
 
     Writes the outputs by name to the .npz file `outputs` when given. `variant` is the network to
     run where the bundle has several; `device` is where it runs (see `open_device`): in this
-    process, or by its executable. Raises QCompileError; when a device disappears, the outputs of
-    the samples before are in a file beside `outputs`, named *.partial.npz.
+    process, or by its executable. The device `sim` runs a bundle for VTA here, VTA simulated; the
+    folder `dump_vta` then gets each segment's program and memory on the first sample. Raises
+    QCompileError; when a device disappears, the outputs of the samples before are in a file beside
+    `outputs`, named *.partial.npz.
     """
     if outputs is not None:
         expect_writable(outputs)
     manifest = read_manifest(bundle, variant)
+    expect_place(manifest, device)
+    expect_plain(device, threads=threads)
+    if dump_vta is not None:
+        expect_simulated(device, "--dump-vta")
+        expect_empty_folder(dump_vta)
     samples = read_samples(inputs, manifest.inputs)
     threads = manifest.threads if threads is None else threads
-    if device == LOCAL:
+    if device == SIM:
+        found = simulate(manifest, samples, dump_vta, progress)
+    elif device == LOCAL:
         found = _in_process(manifest, samples, threads, progress)
     else:
         found = _on_device(manifest, samples, threads, device, outputs, progress)

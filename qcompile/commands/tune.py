@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qcompile.devices import LOCAL
 from qcompile.errors import InvalidInput
-from qcompile.targets import Target, host_architecture, host_features, load_target
+from qcompile.targets import Target, host_architecture, host_features, load_processor
 from qcompile.tuning import TRIALS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tune(
         raise InvalidInput(f"seed is {seed}; at least 0 is needed")
     if not devices:
         raise InvalidInput("no device is given; this machine is 'local'")
-    target = load_target(target) if isinstance(target, str) else target
+    target = load_processor(target) if isinstance(target, str) else target
     if LOCAL in devices:
         _expect_runs_here(target)
     from qcompile.tuning.tune import tune_network

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from qcompile.devices.adb import attached
 from qcompile.devices.local import Local
-from qcompile.devices.opening import LOCAL
+from qcompile.devices.opening import LOCAL, SIM
 from qcompile.devices.qemu import PROGRAMS, find_emulator
 from qcompile.errors import DeviceError
 
@@ -31,6 +31,7 @@ def list_devices() -> list[DeviceEntry]:
     here = f"{processor.name}, cores: {processor.cores}, {' '.join(processor.features)}"
     return [
         DeviceEntry(LOCAL, True, here),
+        DeviceEntry(SIM, True, "simulates VTA: outputs and cycles of bundles for vta-..."),
         *map(_emulator, PROGRAMS),
         *_android(),
         *(DeviceEntry(name, None, about) for name, about in ADDRESSED.items()),

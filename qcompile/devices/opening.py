@@ -9,8 +9,9 @@ from qcompile.devices.ssh import Ssh
 from qcompile.errors import DeviceError
 
 LOCAL = "local"
+SIM = "sim"
 FORMS = (
-    "local, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key, "
+    "local, sim, qemu, qemu:CPU, ssh://user@host[:port], adb:SERIAL, rpc://tracker:port/key, "
     "model:TARGET"
 )
 
@@ -33,6 +34,10 @@ def open_device(name: str, architecture: str | None = None, mcpu: str | None = N
         return Adb(name)
     if kind == "rpc":
         return Rpc(name)
+    if name == SIM:
+        raise DeviceError(
+            f"{name}: simulates VTA, and runs nothing else: `run` and `bench` take it"
+        )
     if kind == "model":
         raise DeviceError(f"{name}: a model runs nothing; `bench` and `tune` alone take it")
     raise DeviceError(f"no device {name!r}; devices are {FORMS}")

@@ -8,6 +8,7 @@ from qcompile.export.ports import Port
 from qcompile.export.runtime_files import runtime
 from qcompile.export.source import write_source
 from qcompile.targets import Target
+from qcompile.vta.segment import VtaSegment
 
 # How bench.c fills an array.
 KINDS = {"float32": "f", "float64": "d", "float16": "h", "int8": "b", "uint8": "b"}
@@ -50,7 +51,21 @@ static const int call_of_{number}[] = {{{call_of}}};
 """
 
 
-def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
+ACCELERATOR = """\
+#include <errno.h>
+
+#include "{name}_vta_linux.h"
+
+#define OPEN_ACCELERATOR() {name}_vta_open(NULL)
+"""
+
+
+def write_bench(
+    name: str,
+    networks: Sequence[Network],
+    target: Target,
+    segments: Sequence[VtaSegment] = (),
+) -> str:
     """The C99 source of the program that times the networks."""
     tables = TABLES.format(
         name=name,
@@ -65,7 +80,8 @@ def write_bench(name: str, networks: Sequence[Network], target: Target) -> str:
     parts = [
         f"#define PROFILE\n#define MOST_STEPS {max(len(n.plan.steps) for n in networks)}",
         runtime("marks.c"),
-        write_source(name, networks, target),
+        write_source(name, networks, target, segments),
+        ACCELERATOR.format(name=name) if segments else "",
         tables,
         *(_variant_tables(number, network) for number, network in enumerate(networks)),
         "\n".join(["static const struct variant variants[] = {", *rows, "};", ""]),

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from qcompile.export.accelerator import ERRORS as ACCELERATOR_ERRORS
+from qcompile.export.accelerator import write_accelerator_header
 from qcompile.export.network import Network
 from qcompile.export.ports import Port, Ports
+from qcompile.vta.segment import VtaSegment
 
 # What the functions of a bundle return: name, value, and what NAME_error tells.
 ERRORS = (
@@ -47,7 +50,7 @@ const char *{name}_error(int32_t status);
    Arrays are dense and row-major; they may have any address, and none may overlap another.
    Several threads may run at the same time, each with a workspace and outputs of its own. */
 int32_t {name}_run({parameters});
-{variants}
+{variants}{accelerator}
 /* How many threads a run uses, the caller among them: 1 at first. Runs that meet share no threads:
    the first uses them, the others run on their callers'. Waits for runs to end. */
 int32_t {name}_set_threads(int32_t threads);
@@ -98,8 +101,17 @@ int main(void) {{
 """
 
 
+def errors(segments: Sequence[VtaSegment]) -> tuple[tuple[str, int, str], ...]:
+    """What the functions of a bundle with these segments return, as ERRORS."""
+    return (*ERRORS, *ACCELERATOR_ERRORS) if segments else ERRORS
+
+
 def write_header(
-    name: str, networks: Sequence[Network], target: str, features: tuple[str, ...]
+    name: str,
+    networks: Sequence[Network],
+    target: str,
+    features: tuple[str, ...],
+    segments: Sequence[VtaSegment] = (),
 ) -> str:
     """`include/NAME.h`. The first network is the one that NAME_run runs."""
     main, *others = networks
@@ -111,8 +123,10 @@ def write_header(
         workspace_bytes=max(network.plan.workspace_bytes for network in networks),
         lengths="\n".join(_macros(name, main.ports)),
         errors=",\n".join(
-            f"    /* {text} */\n    {name}_{label} = {value}" for label, value, text in ERRORS
+            f"    /* {text} */\n    {name}_{label} = {value}"
+            for label, value, text in errors(segments)
         ),
+        accelerator=write_accelerator_header(name, segments) if segments else "",
         ports=_descriptions(main.ports),
         parameters=_signature(main),
         variants="".join(_variant(network) for network in others),

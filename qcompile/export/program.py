@@ -17,6 +17,9 @@ from tvm import relax, s_tir, tirx
 
 from qcompile.errors import Unsupported
 
+# The attribute of a PrimFunc that an accelerator computes: the segment's name. Its body is unused.
+SEGMENT = "qcompile.vta_segment"
+
 # Operators that keep every byte in its place.
 ALIASES = ("relax.reshape", "relax.flatten", "relax.squeeze", "relax.expand_dims")
 
@@ -59,6 +62,11 @@ class Program:
     buffer_bytes: tuple[int, ...]
     calls: tuple[Call, ...]
     functions: Mapping[str, tirx.PrimFunc]
+
+    @property
+    def segments(self) -> list[str]:
+        """The names of the segments, in the order of their calls."""
+        return [c.layer for c in self.calls if segment_of(self.functions[c.function]) is not None]
 
 
 def read_program(mod: tvm.IRModule) -> Program:
@@ -125,7 +133,8 @@ class _Reader:
         results = tuple(Storage("buffer", len(self.buffers) + k) for k in range(len(types)))
         self.buffers += [t.bytes for t in types]
         name = str(call.args[0].name_hint)
-        layer = layer_of(self.mod[name]) or name
+        function = self.mod[name]
+        layer = segment_of(function) or layer_of(function) or name
         self.calls.append(Call(name, layer, (*operands, *results)))
         return results if isinstance(call.ty, tvm.ir.TupleType) else results[0]
 
@@ -145,6 +154,12 @@ def _tensor_types(type_: Any) -> Sequence[TensorType]:
     except TypeError as error:
         raise Unsupported(f"main: {type_} has no static shape") from error
     return [TensorType(str(type_.dtype.dtype), shape)]
+
+
+def segment_of(function: tirx.PrimFunc) -> str | None:
+    """The name of the segment that the function stands for, None where it is a kernel."""
+    attributes = function.attrs or {}
+    return str(attributes[SEGMENT]) if SEGMENT in attributes else None
 
 
 def layer_of(function: tirx.PrimFunc) -> str | None:

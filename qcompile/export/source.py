@@ -1,13 +1,15 @@
 """The C file that calls the kernels: one translation unit with the runtime in it."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from qcompile.export.header import ERRORS
+from qcompile.export.accelerator import segment_symbol, write_hook
+from qcompile.export.header import errors
 from qcompile.export.network import Network
 from qcompile.export.plan import Plan, Pointer
 from qcompile.export.processor import processor_check
 from qcompile.export.runtime_files import runtime
 from qcompile.targets import Target
+from qcompile.vta.segment import VtaSegment
 
 INCLUDES = """\
 #define _GNU_SOURCE
@@ -35,9 +37,9 @@ static const char *message(int32_t status) {{
 }}
 """
 
-FUNCTIONS = """\
-#define EXPORTED __attribute__((visibility("default")))
+EXPORTED = '#define EXPORTED __attribute__((visibility("default")))\n'
 
+FUNCTIONS = """\
 EXPORTED const char *{name}_error(int32_t status) {{ return message(status); }}
 EXPORTED int32_t {name}_set_threads(int32_t threads) {{ return set_threads(threads); }}
 EXPORTED int32_t {name}_threads(void) {{ return get_threads(); }}
@@ -54,10 +56,10 @@ EXPORTED int32_t {entry}({parameters}) {{
 """
 
 STEP = """\
-static void step_{number}(const struct call *call, int32_t begin, int32_t end,
+static int32_t step_{number}(const struct call *call, int32_t begin, int32_t end,
     unsigned char *scratch) {{
     (void)call, (void)scratch;
-    {symbol}({arguments});
+    return {symbol}({arguments});
 }}
 """
 
@@ -69,20 +71,28 @@ static const struct network network_{number} = {{
 """
 
 
-def write_source(name: str, networks: Sequence[Network], target: Target) -> str:
+def write_source(
+    name: str,
+    networks: Sequence[Network],
+    target: Target,
+    segments: Sequence[VtaSegment] = (),
+) -> str:
     """The C99 source of everything but kernels and weights."""
+    codes = errors(segments)
     head = INCLUDES.format(
         name=name,
         thread_bytes=max(network.plan.thread_bytes for network in networks),
-        errors="\n".join(f"#define {label} {name}_{label}" for label, _, _ in ERRORS),
-        messages="\n".join(f'        case {label}: return "{text}";' for label, _, text in ERRORS),
+        errors="\n".join(f"#define {label} {name}_{label}" for label, _, _ in codes),
+        messages="\n".join(f'        case {label}: return "{text}";' for label, _, text in codes),
     )
     parts = [
         head,
         processor_check(target.architecture, target.features),
         runtime("pool.c"),
         runtime("run.c"),
-        _kernels(name, networks),
+        EXPORTED,
+        _kernels(name, networks, {segment_symbol(name, k) for k in range(len(segments))}),
+        write_hook(name, segments) if segments else "",
         *(_network(name, number, network) for number, network in enumerate(networks)),
         FUNCTIONS.format(name=name),
         *(_entry(number, network) for number, network in enumerate(networks)),
@@ -100,9 +110,10 @@ def write_weights(name: str, blob: str) -> str:
     )
 
 
-def _kernels(name: str, networks: Sequence[Network]) -> str:
+def _kernels(name: str, networks: Sequence[Network], own: Set[str]) -> str:
+    """Declarations of what objects hold: all but the functions `own`, which are C."""
     lines = ["#pragma GCC visibility push(hidden)", f"extern const unsigned char {name}_weights[];"]
-    steps = [step for network in networks for step in network.plan.steps]
+    steps = [step for n in networks for step in n.plan.steps if step.symbol not in own]
     for symbol, count in {step.symbol: len(step.pointers) for step in steps}.items():
         pointers = ", ".join(["const void *"] * count + ["int32_t", "int32_t"])
         lines.append(f"int32_t {symbol}({pointers});")

@@ -17,9 +17,9 @@ def main() -> None:
     from qcompile.measure.fit import fit
     from qcompile.measure.layers import quick_grid
     from qcompile.measure.samples import measure
-    from qcompile.targets import load_target
+    from qcompile.targets import load_processor
 
-    samples = measure(quick_grid(), load_target("host"), partial(seconds_of, bursts=QUICK))
+    samples = measure(quick_grid(), load_processor("host"), partial(seconds_of, bursts=QUICK))
     answer.write(fit(samples, sys.argv[1]).to_toml())
     answer.close()
 

@@ -6,7 +6,7 @@ import sys
 
 from qcompile.errors import QCompileError
 from qcompile.model_device.estimate import Estimate, estimate
-from qcompile.targets import load_target
+from qcompile.targets import load_processor
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     try:
         found = estimate(
             options.executable,
-            load_target(options.target),
+            load_processor(options.target),
             words[own + 1 :],
             warmup=options.warmup,
             inferences=options.inferences,

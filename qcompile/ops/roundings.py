@@ -2,11 +2,13 @@
 
     half_even, half_odd    to the nearest; ties to the even or odd integer
     half_up, half_down     to the nearest; ties away from zero, or towards it
+    half_ceil              to the nearest; ties towards plus infinity
     up, down               away from zero, or towards it
     ceil, floor            towards plus or minus infinity
 
 All are exact: a value's fraction v - trunc(v) is a float32. half_odd is half_even for codes with an
-odd zero point that is added before rounding. QONNX Quant, `rounding_mode`.
+odd zero point that is added before rounding. half_ceil of an integer times 2^-n is what an addition
+of 2^(n-1) and an arithmetic shift by n make. QONNX Quant, `rounding_mode`.
 """
 
 from collections.abc import Callable
@@ -37,6 +39,12 @@ def _away(value: tirx.Expr, moves: Callable[[tirx.Expr, tirx.Expr], tirx.Expr]) 
     return whole + tirx.Select(moves(fraction, whole), _step(value), _zero())
 
 
+def _half_ceil(value: tirx.Expr) -> tirx.Expr:
+    whole = tirx.floor(value)
+    one = tirx.const(1.0, "float32")
+    return whole + tirx.Select(value - whole >= _half(), one, _zero())
+
+
 def _half() -> tirx.Expr:
     return tirx.const(0.5, "float32")
 
@@ -53,6 +61,7 @@ EXPRESSIONS: dict[str, Callable[[tirx.Expr], tirx.Expr]] = {
     ),
     "half_up": lambda v: _away(v, lambda f, w: f >= _half()),
     "half_down": lambda v: _away(v, lambda f, w: f > _half()),
+    "half_ceil": _half_ceil,
     "up": lambda v: _away(v, lambda f, w: f > _zero()),
     "down": tirx.trunc,
     "ceil": tirx.ceil,
@@ -70,6 +79,7 @@ ARRAYS: dict[str, Callable[[Array], Array]] = {
     "half_odd": lambda v: _away_array(v, lambda f, w: (f > 0.5) | ((f == 0.5) & (w % 2 == 0))),
     "half_up": lambda v: _away_array(v, lambda f, w: f >= 0.5),
     "half_down": lambda v: _away_array(v, lambda f, w: f > 0.5),
+    "half_ceil": lambda v: np.floor(v) + (v - np.floor(v) >= 0.5),
     "up": lambda v: _away_array(v, lambda f, w: f > 0),
     "down": np.trunc,
     "ceil": np.ceil,

@@ -8,7 +8,7 @@ from typing import Any
 from qcompile.errors import DeviceError, DeviceLost
 from qcompile.records import canonical, shipped
 from qcompile.schedules.space import VERSION, frozen
-from qcompile.targets import Target, list_targets, load_target
+from qcompile.targets import Target, list_processors
 from qcompile.tuning.batch import Rounds
 from qcompile.tuning.cost_model import CostModel, choices_of
 from qcompile.tuning.earlier import earlier_groups
@@ -121,7 +121,7 @@ class Session:
         """It knows what was measured of other layers, then of these tasks."""
         groups = earlier_groups(
             [*self.ledger.records, *shipped(VERSION).records],
-            [self.target, *map(load_target, list_targets())],
+            [self.target, *list_processors()],
             [task.workload for task in self.tasks],
         )
         self.earlier = sum(len(group.seconds) for group in groups)

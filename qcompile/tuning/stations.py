@@ -8,7 +8,7 @@ from qcompile.devices import Device, open_device
 from qcompile.devices.preflight import preflight
 from qcompile.errors import DeviceError, ModelError
 from qcompile.model_device import estimate, load_core
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 from qcompile.tuning.batch import Batch, Rounds
 from qcompile.tuning.batch_program import Program
 from qcompile.tuning.outcomes import Outcome, Timing, timing
@@ -113,7 +113,7 @@ def open_station(
 
 
 def _open_model(name: str, target: Target, rounds: Rounds) -> Model:
-    modelled = load_target(name.removeprefix(MODEL))
+    modelled = load_processor(name.removeprefix(MODEL))
     load_core(modelled)
     lacking = [feature for feature in target.features if feature not in modelled.features]
     if modelled.architecture.name != target.architecture.name or lacking:

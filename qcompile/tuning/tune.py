@@ -8,7 +8,7 @@ from qcompile.devices import LOCAL, open_device
 from qcompile.errors import DeviceLost, InvalidInput
 from qcompile.records import Database
 from qcompile.schedules.space import VERSION
-from qcompile.targets import Target, load_target
+from qcompile.targets import Target, load_processor
 from qcompile.tuning.building import Builders
 from qcompile.tuning.cores import on_cores, share_cores
 from qcompile.tuning.laboratory import Laboratory
@@ -85,7 +85,9 @@ def tune_tasks(
                 told=session.told,
             )
             limits = (
-                modelled_limits(load_target(devices[0].removeprefix(MODEL))) if modelled else None
+                modelled_limits(load_processor(devices[0].removeprefix(MODEL)))
+                if modelled
+                else None
             )
             session.run(laboratory, seed=seed, limits=limits, evenly=evenly)
     except KeyboardInterrupt as error:
@@ -119,6 +121,6 @@ def _processor(devices: Sequence[str], target: Target) -> str:
 
 def _processor_of(device: str, target: Target) -> str:
     if device.startswith(MODEL):
-        return f"model of {load_target(device.removeprefix(MODEL)).llvm['mcpu']}"
+        return f"model of {load_processor(device.removeprefix(MODEL)).llvm['mcpu']}"
     with open_device(device, target.architecture.name, str(target.llvm["mcpu"])) as opened:
         return opened.processor().name or "unknown"

@@ -84,9 +84,9 @@ def costs_of(target: Target) -> Costs:
     own = FOLDER / f"{target.name}.toml"
     if own.exists():
         return read_costs(own)
-    from qcompile.targets.loader import list_targets, load_target
+    from qcompile.targets.loader import list_processors
 
-    known = [load_target(name) for name in list_targets() if (FOLDER / f"{name}.toml").exists()]
+    known = [known for known in list_processors() if (FOLDER / f"{known.name}.toml").exists()]
     nearest = max(known, key=lambda other: _shared(other, target))
     table = read_costs(FOLDER / f"{nearest.name}.toml")
     factor = nearest.clock_hz / target.clock_hz

@@ -9,7 +9,7 @@ import pytest
 import variant_networks
 from variant_networks import DEPTHS, WIDTHS, adaptive, thinnable, write
 
-from qcompile import compiler
+from qcompile import lowering
 from qcompile.bundle import load
 from qcompile.cli import main
 from qcompile.commands.compile import compile
@@ -70,7 +70,7 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
 
 
 def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
-    monkeypatch.setattr(compiler, "costs_for", lambda *_: BITS_ALWAYS)
+    monkeypatch.setattr(lowering, "costs_for", lambda *_: BITS_ALWAYS)
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
     model, variants = save(tmp_path, networks)
     bundle = compile(model, target, tmp_path / "build", variants=variants)

@@ -163,13 +163,13 @@ def test_compiles_what_was_measured(tmp_path, tasks, monkeypatch):
 
 def test_lowers_once_where_nothing_is_chosen(tmp_path, tasks, monkeypatch):
     lowerings = []
-    own = sys.modules["qcompile.compiler"].lower_chosen_passes
+    own = sys.modules["qcompile.lowering"].lower_chosen_passes
 
     def counted(*arguments):
         lowerings.append(arguments)
         return own(*arguments)
 
-    monkeypatch.setattr("qcompile.compiler.lower_chosen_passes", counted)
+    monkeypatch.setattr("qcompile.lowering.lower_chosen_passes", counted)
     slow = [record_of(task, estimate_s=3e-3) for task in tasks]
     as_default = [record_of(tasks[0], decisions=tasks[0].default)]
     for number, found in enumerate(([], slow, as_default)):

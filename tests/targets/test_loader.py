@@ -6,7 +6,7 @@ import re
 import pytest
 
 from qcompile.errors import UnknownTarget
-from qcompile.targets import list_targets, load_target
+from qcompile.targets import VtaTarget, list_processors, list_targets, load_processor, load_target
 from qcompile.targets.loader import FOLDER
 
 ARM = ["aarch64", "armv7", "armv7-a9", "neoverse-n2", "rpi3", "rpi4", "rpi5"]
@@ -20,12 +20,32 @@ NAMES = [
     "znver4",
 ]
 
+PROCESSORS = [target.name for target in list_processors()]
+BOARDS = ["vta-de10nano", "vta-pynq", "vta-ultra96", "vta-zcu104"]
+
 
 def test_knows_its_processors():
-    assert set(NAMES) < set(list_targets())
+    assert set(NAMES) < set(PROCESSORS) < set(list_targets())
+    assert set(list_targets()) == {*PROCESSORS, *BOARDS}
 
 
-@pytest.mark.parametrize("name", list_targets())
+@pytest.mark.parametrize("name", BOARDS)
+def test_reads_boards(name):
+    board = load_target(name)
+    assert isinstance(board, VtaTarget) and board.name == name
+    assert board.config.name == "1x16_i8w8a32_15_15_18_17" and f"vta-{board.config.target}" == name
+    zynq = name in ("vta-pynq", "vta-de10nano")
+    assert (board.port_bytes, board.clock_hz) == ((8, 100e6) if zynq else (16, 333e6))
+    assert board.host.llvm["mcpu"] == ("cortex-a9" if zynq else "cortex-a53")
+
+
+def test_takes_no_board_for_a_processor():
+    with pytest.raises(UnknownTarget, match=r"vta-pynq: a processor is needed.*znver4"):
+        load_processor("vta-pynq")
+    assert load_processor("znver4") == load_target("znver4")
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
 def test_reads_every_file(name):
     target = load_target(name)
     assert target.name == name and target.source
@@ -34,7 +54,7 @@ def test_reads_every_file(name):
     assert 0.5e9 < target.clock_hz < 6e9
 
 
-@pytest.mark.parametrize("name", list_targets())
+@pytest.mark.parametrize("name", PROCESSORS)
 def test_switches_exactly_its_features_on(name):
     tvm = pytest.importorskip("tvm")
     target = load_target(name)

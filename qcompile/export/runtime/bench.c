@@ -328,6 +328,12 @@ int main(int count, char **arguments) {
     }
     const struct call call = {(const void *const *)data, data + network->inputs,
                               allocate(WORKSPACE_BYTES)};
+#ifdef OPEN_ACCELERATOR
+    const int32_t opened = OPEN_ACCELERATOR();
+    if (opened != OK) {
+        fail(1, message(opened), errno == 0 ? "" : strerror(errno));
+    }
+#endif
     set_spin(options.spin);
     if (set_threads(options.threads) != OK) {
         fail(1, message(ERROR_THREADS), "");

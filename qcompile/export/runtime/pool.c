@@ -16,7 +16,8 @@ struct call {
 };
 
 struct step {
-    void (*run)(const struct call *call, int32_t begin, int32_t end, unsigned char *scratch);
+    /* 0, or why an accelerator failed. */
+    int32_t (*run)(const struct call *call, int32_t begin, int32_t end, unsigned char *scratch);
     int32_t extent;
 };
 

@@ -38,21 +38,21 @@ static int64_t *profile; /* where to put the nanoseconds of each step, or NULL *
 #endif
 
 static inline int32_t run(const struct network *network, const struct call *call) {
-    const int32_t status = check(network, call);
+    int32_t status = check(network, call);
     if (status != OK) {
         return status;
     }
     unsigned char *scratch = call->workspace + network->arena_bytes;
     const int alone = __atomic_load_n(&pool.threads, __ATOMIC_RELAXED) <= 1 ||
                       pthread_mutex_trylock(&pool.busy) != 0;
-    for (int k = 0; k < network->step_count; ++k) {
+    for (int k = 0; status == OK && k < network->step_count; ++k) {
         const struct step *step = &network->steps[k];
 #ifdef PROFILE
         const int64_t start = profile == NULL ? 0 : nanoseconds();
         MARK(k + 1); /* 0 is none */
 #endif
         if (alone || step->extent == 1) {
-            step->run(call, 0, step->extent, scratch);
+            status = step->run(call, 0, step->extent, scratch);
         } else {
             share(call, step, scratch);
         }
@@ -63,11 +63,13 @@ static inline int32_t run(const struct network *network, const struct call *call
         }
 #endif
     }
-    network->copy_outputs(call);
+    if (status == OK) {
+        network->copy_outputs(call);
+    }
     if (!alone) {
         pthread_mutex_unlock(&pool.busy);
     }
-    return OK;
+    return status;
 }
 
 static int32_t set_threads(int32_t threads) {

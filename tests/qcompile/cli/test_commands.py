@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from cli_fakes import SCORES, write_bundle
 
-from qcompile import bench, check, compile, list_targets, load_target
+from qcompile import bench, check, compile, list_targets
 from qcompile.commands.peers import PeerFailed
 from qcompile.errors import InvalidInput, MissingPackage
 from qcompile.layerwise import Difference, LayerAgreement
+from qcompile.targets import load_processor
 
 
 def test_checks(cli, calls):
@@ -144,7 +145,10 @@ def test_hands_the_options_on(calls, tmp_path):
     [(model, target, options)] = calls
     assert (model, target, options.pop("progress")) == ("m.onnx", "znver4", None)
     expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
-    assert options == {**expected, "variants": None, "records": None}
+    expected |= {"variants": None, "records": None, "scales": "exact"}
+    assert options == expected
+    compile("m.onnx", "znver4", tmp_path / "other", scales="power-of-two")
+    assert calls[1][2]["scales"] == "power-of-two"
     assert check("m.onnx", "znver4").target.name == "znver4"
 
 
@@ -223,6 +227,8 @@ def test_lists_targets(cli):
     assert code == 0 and all(name in out for name in list_targets())
     code, out, _ = cli("targets", "alderlake")
     assert code == 0 and "AVX-VNNI" in out and "Golden Cove" in out
+    code, out, _ = cli("targets", "vta-ultra96")
+    assert code == 0 and "1x16_i8w8a32_15_15_18_17 at 333 MHz" in out and "cortex-a53" in out
 
 
 @pytest.mark.parametrize(
@@ -233,7 +239,7 @@ def test_lists_targets(cli):
     ],
 )
 def test_tells_of_targets_for_boards(cli, target, instruction):
-    architecture = load_target(target).architecture.name
+    architecture = load_processor(target).architecture.name
     code, out, _ = cli("targets", target)
     assert code == 0
     assert re.search(rf"^runs here:\s+no: this machine is no {architecture}$", out, re.MULTILINE)

@@ -34,6 +34,7 @@ from qcompile.cli.process import run_in_child
         ["compile", "m.onnx", "-o", "out"],
         ["compile", "m.onnx", "--target", "host"],
         ["compile", "m.onnx", "--target", "host", "-o", "out", "--bits", "bits.json"],
+        ["compile", "m.onnx", "--target", "host", "-o", "out", "--scales", "dyadic"],
         ["run", "net"],
         ["bench", "net", "--against", "tvm", "--model", "m.onnx"],
         ["bench", "net", "--against", "onnxruntime"],

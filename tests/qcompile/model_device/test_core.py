@@ -7,10 +7,10 @@ import pytest
 from qcompile.errors import ModelError
 from qcompile.model_device import load_core
 from qcompile.model_device.core import FOLDER
-from qcompile.targets import list_targets, load_target
+from qcompile.targets import list_processors, load_target
 
 CORES = sorted(path.stem for path in FOLDER.glob("*.toml"))
-MODELLED = [n for n in list_targets() if load_target(n).llvm["mcpu"] in CORES]
+MODELLED = [known.name for known in list_processors() if known.llvm["mcpu"] in CORES]
 
 
 def test_every_core_has_a_target():

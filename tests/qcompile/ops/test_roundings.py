@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tvm import relax
 
-from qcompile.ops import dequantize, quantize
+from qcompile.ops import dequantize, quantize, requantize
 from qcompile.ops.roundings import ARRAYS, EXPRESSIONS, round_array
 from tests.passes.modules import const, module, run
 
@@ -21,6 +21,7 @@ DECIMAL = {
     "ceil": decimal.ROUND_CEILING,
     "floor": decimal.ROUND_FLOOR,
 }
+HALF = decimal.Decimal("0.5")
 TIES = np.arange(-9, 9, 0.5)
 VALUES = np.concatenate(
     [TIES, np.nextafter(TIES, np.inf, dtype="float32"), np.nextafter(TIES, -9e9, dtype="float32")]
@@ -29,6 +30,9 @@ VALUES = np.concatenate(
 
 def exact(value: np.float32, rounding: str) -> int:
     number = decimal.Decimal(float(value))
+    if rounding == "half_ceil":
+        # A width that holds every float32 of the test and the half.
+        return exact_integer(decimal.Context(prec=200).add(number, HALF), "floor")
     if rounding == "half_odd":  # half to even, one to the right
         return exact_integer(number + 1, "half_even") - 1
     return exact_integer(number, rounding)
@@ -41,7 +45,7 @@ def exact_integer(number: decimal.Decimal, rounding: str) -> int:
 
 
 def test_every_name_has_both_forms():
-    assert set(ARRAYS) == set(EXPRESSIONS) == {*DECIMAL, "half_odd"}
+    assert set(ARRAYS) == set(EXPRESSIONS) == {*DECIMAL, "half_odd", "half_ceil"}
 
 
 @pytest.mark.parametrize("rounding", ARRAYS)
@@ -62,6 +66,21 @@ def test_quantizes(rounding):
     expected = [
         np.clip(exact(value / np.float32(0.5), rounding) + zero, low, high) for value in VALUES
     ]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7, 15])
+def test_half_ceil_is_an_addition_and_a_shift(shift):
+    sums = np.random.default_rng(shift).integers(-(2 ** (shift + 9)), 2 ** (shift + 9), (1, 4096))
+    sums[0, :8] = np.arange(-4, 4) * 2**shift + 2**shift // 2
+
+    def body(emit, x):
+        scale = const(np.float32(2.0**-shift))
+        attributes = {"input_zero": 0, "zero_point": -3, "low": -128, "high": 127, "dtype": "int8"}
+        return requantize(x, scale, None, rounding="half_ceil", **attributes)
+
+    found = run(module(body, (sums.shape, "int32")), sums.astype("int32"))
+    expected = np.clip(((sums + 2**shift // 2) >> shift) - 3, -128, 127)
     np.testing.assert_array_equal(found, expected)
 
 

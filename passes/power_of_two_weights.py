@@ -1,0 +1,143 @@
+"""Weights that carry the scale of their layer, so that a shift is all that is left of it.
+
+    round((sum w x + b) * m + t)  is about  (sum w' x + b' + 2^(s-1)) >> s
+    w' = round(w * m * 2^s)       b' = round((b * m + t) * 2^s)
+
+w: (O, ..., C) integers; b, m, t: (O,), m of any sign; x: |x| <= largest. s is as large as w' of
+`bits` bits, sums in half an int32 and MAX_SHIFT let it be: one s in all, the smallest of the
+channels, or one s per channel where that is much more precise (PAYS).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcompile.errors import Unsupported
+from qcompile.passes.integer_weights import INT32_MAX
+
+Array = NDArray[Any]
+MAX_SHIFT = 15  # 2^(s-1), which rounds, is an immediate of 16 signed bits
+MAX_FACTOR = 127  # weights of 8 bits, which a sum of codes multiplies by
+PAYS = 4.0  # one shift per channel costs a cycle per output: for this factor of squared errors
+
+
+@dataclass(frozen=True)
+class ShiftedWeights:
+    """Integers whose sums, shifted, are the codes.
+
+    weights: like w, int64; bias: (O,) int64; shift: (O,), all equal unless `per_channel`. error:
+    of w' 2^-s relative to w m, root of the mean square; layer_error: the same with one shift.
+    """
+
+    weights: Array
+    bias: Array
+    shift: Array
+    per_channel: bool
+    error: float
+    layer_error: float
+
+
+def shifted_weights(
+    weights: Array, bias: Array, factor: Array, offset: Array, *, largest: int, bits: int = 8
+) -> ShiftedWeights | None:
+    """The weights and the bias of a layer times its scale; None where no shift holds them."""
+    scaled = weights.astype("float64") * _along_first(factor, weights)
+    constant = bias * factor + offset
+    shifts = _largest_shifts(scaled, constant, largest, bits)
+    if shifts is None:
+        return None
+    common = np.full_like(shifts, shifts.min(initial=MAX_SHIFT))
+    layer, own = (_error(scaled, _rounded(scaled, s), s) for s in (common, shifts))
+    per_channel = layer > own * PAYS**0.5
+    chosen = shifts if per_channel else common
+    return ShiftedWeights(
+        weights=_rounded(scaled, chosen),
+        bias=np.rint(constant * 2.0**chosen).astype("int64"),
+        shift=chosen,
+        per_channel=per_channel,
+        error=own if per_channel else layer,
+        layer_error=layer,
+    )
+
+
+def _along_first(values: Array, like: Array) -> Array:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _largest_shifts(scaled: Array, constant: Array, largest: int, bits: int) -> Array | None:
+    """The largest shift of each channel; None where even 0 is too large for one."""
+    flat = np.abs(scaled).reshape(len(scaled), -1)
+    limits = (
+        (flat.max(axis=1, initial=0), 2 ** (bits - 1) - 1),
+        # Each w' is up to a step larger than w m 2^s.
+        ((flat.sum(axis=1) + flat.shape[1]) * largest, INT32_MAX // 4),
+        (np.abs(constant), INT32_MAX // 4),
+    )
+    shifts = np.full(len(scaled), MAX_SHIFT)
+    for magnitude, limit in limits:
+        if not np.isfinite(magnitude).all():
+            return None
+        with np.errstate(divide="ignore"):
+            fits = np.floor(np.log2(limit / magnitude))
+        shifts = np.minimum(shifts, fits).astype("int64")
+    return None if shifts.min(initial=0) < 0 else shifts
+
+
+def _rounded(scaled: Array, shift: Array) -> Array:
+    """Every weight up or down, the nearer way but where that makes sums of weights wrong.
+
+    The errors of a filter's taps of one input channel, and then of the whole filter, add up to half
+    a step at most: what all data has in common, its mean, is then kept.
+    """
+    exact = scaled * _along_first(2.0**shift, scaled)
+    taps = np.moveaxis(exact.reshape(len(exact), -1, exact.shape[-1]), 1, 2)  # (O, C, KH KW)
+    rounded = _sums_kept(taps, np.rint(taps))
+    filters = taps.reshape(len(taps), -1), rounded.reshape(len(taps), -1)
+    rounded = np.moveaxis(_sums_kept(*filters).reshape(taps.shape), 2, 1)
+    return rounded.reshape(exact.shape).astype("int64")
+
+
+def _sums_kept(exact: Array, rounded: Array) -> Array:
+    """`rounded` with the fewest numbers moved by 1 that make its sums along the last axis nearest.
+
+    Those move that are furthest from their exact numbers: each stays next to its own.
+    """
+    difference = exact - rounded
+    excess = np.rint(difference.sum(axis=-1, keepdims=True))
+    step = np.sign(excess)
+    order = np.argsort(-difference * step, axis=-1, kind="stable")
+    place = np.argsort(order, axis=-1, kind="stable")
+    return rounded + step * (place < np.abs(excess))
+
+
+def _error(scaled: Array, rounded: Array, shift: Array) -> float:
+    """Of the weights of each channel, relative to them; the root of the channels' mean square."""
+    difference = rounded * _along_first(2.0**-shift, scaled) - scaled
+    flat = [np.square(array).reshape(len(scaled), -1).sum(axis=1) for array in (difference, scaled)]
+    ratio = np.divide(flat[0], flat[1], out=np.zeros(len(scaled)), where=flat[1] > 0)
+    return float(np.sqrt(ratio.mean())) if len(ratio) else 0.0
+
+
+def shifted_factors(scales: Sequence[float]) -> tuple[tuple[int, ...], int, float]:
+    """Integers d up to MAX_FACTOR and the shift s with d 2^-s nearest to `scales`; the error.
+
+    Nearest is the least largest error relative to its scale, then the smallest shift.
+    """
+
+    def of(shift: int) -> tuple[float, tuple[int, ...]]:
+        factors = tuple(round(scale * 2.0**shift) for scale in scales)
+        errors = [abs(d * 2.0**-shift / m - 1) for d, m in zip(factors, scales, strict=True) if m]
+        return max(errors, default=0.0), factors
+
+    candidates = [(*of(shift), shift) for shift in range(MAX_SHIFT + 1)]
+    fit = [c for c in candidates if max(map(abs, c[1])) <= MAX_FACTOR]
+    if not fit:
+        raise Unsupported(
+            f"scales {', '.join(f'{scale:g}' for scale in scales)}: beyond {MAX_FACTOR}, which "
+            "integer factors reach"
+        )
+    error, factors, shift = min(fit, key=lambda c: (c[0], c[2]))
+    return factors, shift, error
