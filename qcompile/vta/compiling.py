@@ -6,13 +6,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from qcompile.analysis import LayerFacts
-from qcompile.errors import Unsupported
 from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
-from qcompile.passes.partition_vta import partition_vta
 from qcompile.targets import VtaTarget, load_processor
-from qcompile.vta.planning import planned
+from qcompile.vta.division import divide
 from qcompile.vta.segment import VtaSegment
 from qcompile.vta.timing import time_segment
 
@@ -34,16 +32,11 @@ def lower_for_board(
 ) -> BoardNetwork:
     """The network divided between VTA and the board's processor, each part lowered.
 
-    Raises Unsupported when VTA computes nothing of it, and what the planner raises.
+    Raises Unsupported when VTA computes nothing of it.
     """
-    parts = partition_vta(form.mod, board.config)
-    if not parts.segments:
-        raise Unsupported(
-            f"{board.name}: VTA can compute no layer of this model; --target {board.host.name} "
-            "compiles it for the board's processor"
-        )
     say("programs for VTA")
-    segments = [planned(segment, k, board) for k, segment in enumerate(parts.segments)]
+    parts = divide(form.mod, board)
+    segments = parts.segments
     whole = lower.analysis(form, board.host, say)
     rest = replace(form, mod=parts.mod)
     host = lower.kernels(rest, board.host, say)
@@ -52,7 +45,7 @@ def lower_for_board(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
     analysis = _divided(whole, host.analysis, segments)
-    report = _report(board, segments, analysis)
+    report = _report(board, segments, analysis, parts.refused)
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
 
@@ -75,7 +68,12 @@ def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) ->
     return replace(whole, layers=tuple(map(told, whole.layers)), tuning=host.tuning)
 
 
-def _report(board: VtaTarget, segments: Sequence[VtaSegment], analysis: Analysis) -> dict[str, Any]:
+def _report(
+    board: VtaTarget,
+    segments: Sequence[VtaSegment],
+    analysis: Analysis,
+    refused: Mapping[str, str],
+) -> dict[str, Any]:
     """The programs' simulated cycles, and the layers of the processor with the reasons."""
     timed = [time_segment(segment) for segment in segments]
     cycles = sum(each.cycles for each in timed)
@@ -104,16 +102,17 @@ def _report(board: VtaTarget, segments: Sequence[VtaSegment], analysis: Analysis
             for each in timed
         ],
         "host_layers": [
-            {"name": layer.name, "reason": _reason(layer, analysis)}
-            for layer in analysis.layers
-            if layer.kernel != KERNEL
+            {"name": name, "reason": reason} for name, reason in _reasons(analysis, refused).items()
         ],
     }
 
 
-def _reason(layer: LayerFacts, analysis: Analysis) -> str:
-    """Why the processor computes a layer."""
-    if layer.reason:
-        return layer.reason
-    kept = [each.reason for each in analysis.rescaled if each.layer == layer.name and each.reason]
-    return kept[0] if kept else "VTA has no form of it"
+def _reasons(analysis: Analysis, refused: Mapping[str, str]) -> dict[str, str]:
+    """Why the processor computes layers, by their names."""
+    kept = {each.layer: each.reason for each in analysis.rescaled if each.reason}
+    layers = {
+        layer.name: layer.reason or kept.get(layer.name) or "VTA has no form of it"
+        for layer in analysis.layers
+        if layer.kernel != KERNEL
+    }
+    return layers | dict(refused)
