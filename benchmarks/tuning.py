@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from results import Report, Table, add_options, finish
-from tuning_spaces import Measurements, read, task_of
+from tuning_spaces import Measurements, measured_task, read
 
 from qcompile.records import canonical
 from qcompile.schedules.space import frozen
@@ -107,7 +107,7 @@ def measured_group(task: Task, target: Target, found: Measurements) -> Measured:
 def replay_table() -> tuple[Table, str]:
     """The trials of each search, medians over SEEDS seeds, and what the issue asks for."""
     spaces = read()
-    tasks = {name: task_of(name, load_processor(found.target)) for name, found in spaces.items()}
+    tasks = {name: measured_task(name, found) for name, found in spaces.items()}
     groups = {
         name: measured_group(tasks[name], load_processor(found.target), found)
         for name, found in spaces.items()

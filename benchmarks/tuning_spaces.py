@@ -8,7 +8,7 @@ the untuned kernel's, all measured here.
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from qcompile.passes.kernel_work import LayerShape
 from qcompile.passes.layers import Geometry
 from qcompile.pipeline import lower_chosen_passes, task_passes
 from qcompile.records import Database, canonical
-from qcompile.schedules.space import VERSION, Decision, Space
+from qcompile.schedules.space import VERSION, Decision, Space, frozen
 from qcompile.targets import Target, host_target, load_processor
 from qcompile.tuning.batch import Rounds
 from qcompile.tuning.building import Builders
@@ -51,10 +51,33 @@ def layers() -> dict[str, tuple[LayerShape, str]]:
     }
 
 
-def task_of(name: str, target: Target) -> Task:
+def thinned_task(name: str, target: Target) -> Task:
     """The task, its space thinned out to about BOUND candidates."""
     task = only_task(name, layer_module(*layers()[name]), target)
     return replace(task, space=thinned(task.space))
+
+
+def measured_task(name: str, found: "Measurements") -> Task:
+    """The task, its space that of the candidates that were measured."""
+    task = only_task(name, layer_module(*layers()[name]), load_processor(found.target))
+    candidates = [json.loads(key) for key in found.ratios]
+    decisions = []
+    for decision in task.space.decisions:
+        seen = {frozen(candidate[decision.name]) for candidate in candidates}
+        if not seen <= set(decision.choices) or decision.choices[0] not in seen:
+            raise SystemExit(f"{name}: {decision.name} has changed; run tuning_spaces.py again")
+        decisions.append(kept(decision, [k for k, c in enumerate(decision.choices) if c in seen]))
+    return replace(task, space=Space(tuple(decisions)))
+
+
+def kept(decision: Decision, places: Sequence[int]) -> Decision:
+    """The decision with these of its choices."""
+    choices, costs = decision.choices, decision.costs
+    return replace(
+        decision,
+        choices=tuple(choices[place] for place in places),
+        costs=tuple(costs[place] for place in places) if costs else (),
+    )
 
 
 def only_task(name: str, module: tvm.IRModule, target: Target) -> Task:
@@ -70,8 +93,7 @@ def thinned(space: Space) -> Space:
     others = space.size // len(longest.choices)
     keep = max(2, min(len(longest.choices), BOUND // others))
     places = np.unique(np.linspace(0, len(longest.choices) - 1, keep).round().astype(int))
-    chosen = tuple(longest.choices[place] for place in places)
-    return Space(tuple(Decision(d.name, chosen) if d is longest else d for d in space.decisions))
+    return Space(tuple(kept(d, places) if d is longest else d for d in space.decisions))
 
 
 def combinations(space: Space) -> list[dict[str, Any]]:
@@ -109,7 +131,7 @@ def measure() -> None:
         tempfile.TemporaryDirectory() as folder,
     ):
         for name in layers():
-            task = task_of(name, target)
+            task = thinned_task(name, target)
             ledger = Ledger([task], target, Database(folder, VERSION), modelled=False)
             laboratory = Laboratory(
                 [task], target, builders, measurer, ledger,

@@ -29,7 +29,7 @@ WIDEN_512 = Dot("qcompile.dot_widen_512", 16, DEPTH, 0, 2, 13, a_cost=0.5, b_cos
 WIDEN_256 = Dot("qcompile.dot_widen_256", 8, DEPTH, 0, 2, 4, a_cost=0.5, b_cost=0.75, in_flight=4)
 
 # Where 512 bits take two passes: but for what the fewer instructions save.
-LONG_SLOTS = 1.9
+LONG_SLOTS = 1.85
 
 
 def x86_dots(target: Target) -> list[Dot]:

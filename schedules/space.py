@@ -13,7 +13,9 @@ from typing import Any
 
 from qcompile.errors import InvalidInput
 
-VERSION = 1  # of what decisions mean; records of others do not count
+# Of what decisions mean, and of the default ones, which candidates are compared with. Records of
+# other versions do not count.
+VERSION = 2
 MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
 SHOWN = 8  # choices in a message
 PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with

@@ -31,6 +31,8 @@ TENSOR_INTRINSICS = "tvm.s_tir.tensor_intrin"
 LIMITLESS = 2**30
 # Spaces have hundreds of candidates, and scoring one is cheap.
 POPULATION, UNMEASURED = 128, 16
+# Of a batch: drawn at random. By the model alone, what the plans expect wrongly is found late.
+EXPLORED = 1 / 8
 
 
 class Measurement(Protocol):
@@ -110,7 +112,9 @@ def _context(task: Task, number: int, target: Target, settings: SearchSettings) 
     )
     strategy = (
         ms.search_strategy.EvolutionarySearch(
-            population_size=POPULATION, init_min_unmeasured=UNMEASURED
+            population_size=POPULATION,
+            init_min_unmeasured=UNMEASURED,
+            eps_greedy=EXPLORED,
         )
         if settings.guided
         else ms.search_strategy.ReplayTrace()
