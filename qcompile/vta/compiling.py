@@ -60,7 +60,7 @@ def _listed(analysis: Analysis) -> list[dict[str, Any]]:
 
 def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
-    names = {layer.name for segment in segments for layer in segment.layers}
+    names = set().union(*(segment.network_layers() for segment in segments))
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
