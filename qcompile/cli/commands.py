@@ -29,6 +29,7 @@ from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
+from qcompile.cli.show_vta import show_vta
 from qcompile.cli.tune_progress import tune_progress
 from qcompile.errors import DeviceError, DeviceLost, Disagreement, InvalidInput
 from qcompile.files import expect_writable, write_whole
@@ -85,6 +86,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             progress=report,
         )
     show_bundle(manifest)
+    show_vta(manifest)
     show_tuned(tuned_kernels(manifest.folder))
 
 

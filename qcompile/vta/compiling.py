@@ -1,21 +1,19 @@
 """Divide a network in integer form between VTA and its board's processor, and lower both parts."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from qcompile.analysis import LayerFacts
-from qcompile.errors import Unsupported
 from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
-from qcompile.passes.partition_vta import Partition, partition_vta
 from qcompile.targets import VtaTarget, load_processor
 from qcompile.targets.costs import costs_of
+from qcompile.vta.division import Division, divide
 from qcompile.vta.places import Place, choose_places
-from qcompile.vta.planning import planned
-from qcompile.vta.segment import VtaSegment
+from qcompile.vta.segment import JOINED, VtaSegment
 from qcompile.vta.timing import time_segment
 
 SIMULATED = "x86-64-v3"  # of machines that simulate: every one that compiles, and no more
@@ -36,31 +34,23 @@ def lower_for_board(
 ) -> BoardNetwork:
     """The network divided between VTA and the board's processor, each part lowered.
 
-    Raises Unsupported when VTA computes nothing of it, and what the planner raises.
+    Raises Unsupported when VTA computes nothing of it.
     """
-    parts = partition_vta(form.mod, board.config)
-    if not parts.segments:
-        raise Unsupported(
-            f"{board.name}: VTA can compute no layer of this model; --target {board.host.name} "
-            "compiles it for the board's processor"
-        )
     say("programs for VTA")
-    segments = [planned(segment, k, board) for k, segment in enumerate(parts.segments)]
+    parts = divide(form.mod, board)
     whole = lower.analysis(form, board.host, say)
-    places = _places(parts, segments, whole, board)
-    on_host = [place.layer for place in places if not place.on_vta]
-    sooner = {product for layer in on_host for product in parts.products[layer]}
-    if on_host:
-        parts = partition_vta(form.mod, board.config, on_host)
-        segments = [planned(segment, k, board) for k, segment in enumerate(parts.segments)]
+    places = _places(parts, whole, board)
+    if sooner := {place.layer: place.reason for place in places if not place.on_vta}:
+        parts = divide(form.mod, board, {**parts.refused, **sooner})
+    segments = parts.segments
     rest = replace(form, mod=parts.mod)
     host = lower.kernels(rest, board.host, say)
     simulated = load_processor(SIMULATED)
     accelerator = Accelerator(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
-    analysis = _divided(whole, host.analysis, parts)
-    report = _report(board, segments, analysis, sooner)
+    analysis = _divided(whole, host.analysis, segments)
+    report = _report(board, segments, analysis, parts.refused)
     report["places"] = [asdict(place) for place in places]
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
@@ -74,31 +64,29 @@ def _listed(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _places(
-    parts: Partition, segments: Sequence[VtaSegment], whole: Analysis, board: VtaTarget
-) -> tuple[Place, ...]:
+def _places(parts: Division, whole: Analysis, board: VtaTarget) -> tuple[Place, ...]:
     """Where each layer that VTA can compute is sooner done. whole: on the processor alone."""
-    timed = [layer for segment in segments for layer in time_segment(segment).layers]
+    timed = [layer for segment in parts.segments for layer in time_segment(segment).layers]
     predicted = {
         layer.name: layer.choices[0]["predicted_us"] if layer.choices else None
         for layer in whole.layers
     }
     products: dict[str, float | None] = {}
-    for name, inner in parts.products.items():
+    for name, inner in parts.partition.products.items():
         times = [predicted[each] for each in inner]
         known = [1e-6 * time for time in times if time is not None]
         products[name] = sum(known) if len(known) == len(times) else None
     return choose_places(
-        parts.segments,
+        parts.partition.segments,
         {layer.name: layer.cycles / board.clock_hz for layer in timed},
         products,
         costs_of(board.host),
     )
 
 
-def _divided(whole: Analysis, host: Analysis, parts: Partition) -> Analysis:
+def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
-    names = {name for products in parts.products.values() for name in products}
+    names = set().union(*(segment.network_layers() for segment in segments))
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
@@ -110,12 +98,9 @@ def _report(
     board: VtaTarget,
     segments: Sequence[VtaSegment],
     analysis: Analysis,
-    sooner: Collection[str],
+    refused: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The programs' simulated cycles, and the layers of the processor with the reasons.
-
-    sooner: the convolutions and products that the processor took off VTA.
-    """
+    """The programs' simulated cycles, and the layers of the processor with the reasons."""
     timed = [time_segment(segment) for segment in segments]
     cycles = sum(each.cycles for each in timed)
     return {
@@ -143,18 +128,18 @@ def _report(
             for each in timed
         ],
         "host_layers": [
-            {"name": layer.name, "reason": _reason(layer, analysis, sooner)}
-            for layer in analysis.layers
-            if layer.kernel != KERNEL
+            {"name": name, "reason": reason} for name, reason in _reasons(analysis, refused).items()
         ],
     }
 
 
-def _reason(layer: LayerFacts, analysis: Analysis, sooner: Collection[str]) -> str:
-    """Why the processor computes a layer."""
-    if layer.reason:
-        return layer.reason
-    if layer.name in sooner:
-        return "the processor is sooner done with it"
-    kept = [each.reason for each in analysis.rescaled if each.layer == layer.name and each.reason]
-    return kept[0] if kept else "VTA has no form of it"
+def _reasons(analysis: Analysis, refused: Mapping[str, str]) -> dict[str, str]:
+    """Why the processor computes layers, by their names."""
+    kept = {each.layer: each.reason for each in analysis.rescaled if each.reason}
+    layers = {
+        layer.name: layer.reason or kept.get(layer.name) or "VTA has no form of it"
+        for layer in analysis.layers
+        if layer.kernel != KERNEL
+    }
+    told = {name: reason for key, reason in refused.items() for name in key.split(JOINED)}
+    return layers | told

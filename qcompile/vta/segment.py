@@ -21,6 +21,9 @@ INSTRUCTION_BYTES = 16
 LAYOUT = "planes, N/BATCH, C/BLOCK, H, W, BATCH, BLOCK"
 
 
+JOINED = " + "  # as qcompile.passes.vta_layers names sums of several layers
+
+
 @dataclass(frozen=True)
 class SegmentTensor:
     """A tensor of a segment in its image.
@@ -44,7 +47,10 @@ class SegmentTensor:
 
 @dataclass(frozen=True)
 class SegmentLayer:
-    """A layer and the numbers of its first and last instruction."""
+    """A layer and the numbers of its first and last instruction.
+
+    name: of the network's layer; of layers that are summed, their names with JOINED between them.
+    """
 
     name: str
     first: int
@@ -80,6 +86,10 @@ class VtaSegment:
     def element_bytes(self) -> tuple[int, ...]:
         """Of each kind of memory, in the order of their numbers in instructions."""
         return tuple(self.config.element_bytes(buffer) for buffer in sorted(Buffer))
+
+    def network_layers(self) -> set[str]:
+        """The names of the network's layers that it computes."""
+        return {part for layer in self.layers for part in layer.name.split(JOINED)}
 
     def tensor(self, name: str) -> SegmentTensor:
         """The tensor of that name."""
