@@ -153,7 +153,7 @@ def main() -> None:
     options = parser.parse_args()
     register_errors()
     table, remark = live_table(options.live) if options.live else replay_table()
-    program = f"tuning.py --live {options.live.name}" if options.live else "tuning.py"
+    program = f"tuning --live {options.live.name}" if options.live else "tuning"
     finish(Report(program, [table], [remark]), options)
 
 
