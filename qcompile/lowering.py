@@ -105,6 +105,13 @@ class Lowering:
         dump("2_integer_form", mod)
         return IntegerForm(imported, mod)
 
+    def analysis(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Analysis:
+        """The analysis of the network in integer form on a processor, without its kernels."""
+        costs = costs_for(target, form.mod, say)
+        chosen = run_passes(form.mod, [ChooseKernels(target, costs)])
+        lowered = run_passes(chosen, lower_chosen_passes(target))
+        return analysis_of(form.imported, form.mod, lowered, costs)
+
     def kernels(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Lowered:
         """The network in integer form as kernels for a processor."""
         costs = costs_for(target, form.mod, say)
