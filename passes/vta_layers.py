@@ -1,58 +1,48 @@
 """Layers of the integer form as VTA computes them (qcompile.targets.vta.layers).
 
-    requantize(conv2d or dense, 2^-s)            -> Sums
-    threshold(conv2d or dense, T), of two codes  -> Sums whose clamp makes the codes
-    conv2d or dense, anything else reads it      -> Sums that leave the chip
-    requantize(sum_pool2d(x) or x, d 2^-s)       -> Sums with the weight d in every channel alone
-    add(a, b), scales d_a 2^-s and d_b 2^-s      -> Sums of two sources, the same
-    max_pool2d(x)                                -> MaxPool
+    requantize(sums, d 2^-s)                 -> Sums, their weights times d
+    requantize(x, d 2^-s)                    -> Sums, the same of codes
+    add(a, b), scales d_a 2^-s and d_b 2^-s  -> Sums of two sources
+    threshold(sums, T), of two codes         -> Sums whose clamp makes the codes
+    conv2d or dense, anything else reads it  -> Sums that leave the chip
+    max_pool2d(x)                            -> MaxPool
 
-Scales are what power_of_two.py makes of them. Everything else is the host's.
+sums: vta_sources.py. Scales are what power_of_two.py makes of them. Everything else is the host's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
-from numpy.typing import NDArray
 from tvm import relax
 
-from qcompile.ops.pool import SUM_POOL2D
 from qcompile.ops.requantize import ADD, REQUANTIZE
 from qcompile.ops.threshold import THRESHOLD
 from qcompile.passes.facts import array_of, constant
-from qcompile.passes.power_of_two import HALF_CEIL
-from qcompile.passes.power_of_two_weights import MAX_SHIFT
+from qcompile.passes.power_of_two_terms import HALF_CEIL
+from qcompile.passes.power_of_two_weights import MAX_FACTOR
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.passes.vta_graph import VtaGraph
-from qcompile.passes.vta_sources import (
-    Product,
-    alone,
-    dyadic,
-    largest,
-    pads,
-    pair,
-    product_of,
-    scaled,
-    with_weights,
-)
+from qcompile.passes.vta_sources import Summands, codes_alone, dyadic, product, summands
 from qcompile.passes.windows import windows_meet_image
-from qcompile.targets.vta.layers import Integers, Layer, MaxPool, Source, Sums
+from qcompile.targets.vta.layers import Integers, Layer, MaxPool, Sums
 
 MAX_POOL = "relax.nn.max_pool2d"
 FAR = 2**28  # from a threshold: sums of this magnitude always or never pass it
-Pads = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class VtaLayer:
-    """A layer, the variables that it computes, the last of them its output, and those it reads."""
+    """A layer, the variables that it computes, the last of them its output, and those it reads.
+
+    products: the names of the convolutions and products in it.
+    """
 
     layer: Layer
     covers: tuple[relax.Var, ...]
     inputs: tuple[relax.Var, ...]
+    products: tuple[str, ...] = ()
 
     @property
     def output(self) -> relax.Var:
@@ -81,78 +71,58 @@ def vta_layers(graph: VtaGraph) -> list[VtaLayer]:
 
 
 def _requantize(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
-    scale = constant(call.args[1])
+    data, scale = call.args[0], constant(call.args[1])
+    channels = shape_of(var)[-1]
     if scale is None or len(call.args) > 2 or str(call.attrs["rounding"]) != HALF_CEIL:
         return None
-    product = product_of(graph, call.args[0])
-    if product is not None:
-        return _shifted(graph, var, call, product, scale)
-    found = dyadic(scale.astype("float64"))
-    if found is None:
+    if scale.size != 1 and (scale.size != channels or scale.shape[-1] != channels):
         return None
-    (factor,), shift = found
-    input_zero = int(call.attrs["input_zero"])
-    pool = graph.call_of(call.args[0], SUM_POOL2D)
-    if pool is not None:
-        data = graph.codes(pool.args[0])
-        if data is None or input_zero or not graph.read_once(call.args[0]):
+    scales = np.broadcast_to(scale.reshape(-1).astype("float64"), (channels,))
+    found, zero = dyadic(scales, MAX_FACTOR), int(call.attrs["input_zero"])
+    codes = graph.codes(data)
+    terms = summands(graph, data) if codes is None else codes_alone(graph, codes, zero)
+    if found is None or terms is None or (codes is None and zero):
+        return None
+    factors, shifts = found
+    return _codes_layer(graph, var, call, terms.times(factors), shifts)
+
+
+def _add(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
+    scales = np.array([float(call.attrs[key]) for key in ("scale_a", "scale_b")])
+    found = dyadic(scales, MAX_FACTOR)
+    if found is None or str(call.attrs["rounding"]) != HALF_CEIL:
+        return None
+    factors, shifts = found
+    shift, channels = shifts.max(), shape_of(var)[-1]
+    terms: Summands | None = None
+    for data, factor, key in zip(call.args, factors << (shift - shifts), "ab", strict=True):
+        codes = graph.codes(data)
+        if codes is None or shape_of(codes) != shape_of(var):
             return None
-        kernel, strides, dilation = (pair(pool, key) for key in ("kernel", "strides", "dilation"))
-        source = Source(
-            tensor=graph.name(data),
-            weights=alone(factor, shape_of(data)[-1], kernel),
-            strides=strides,
-            padding=pads(pool),
-            dilation=dilation,
-            zero=int(pool.attrs["zero_point"]) - graph.tensor(data).offset,
-        )
-        return _codes_layer(graph, (call.args[0], var), call, [(data, source)], shift)
-    data = graph.codes(call.args[0])
-    if data is None:
-        return None
-    source = scaled(graph, data, factor, input_zero)
-    return _codes_layer(graph, (var,), call, [(data, source)], shift)
-
-
-def _shifted(
-    graph: VtaGraph, var: relax.Var, call: tvm.ir.Call, product: Product, scale: NDArray[Any]
-) -> VtaLayer | None:
-    """The codes of a product whose scales are powers of two."""
-    shifts = -np.log2(scale.reshape(-1).astype("float64"))
-    powers = (shifts == np.rint(shifts)).all() and shifts.min() >= 0 and shifts.max() <= MAX_SHIFT
-    along = scale.size in (1, scale.shape[-1] if scale.ndim else 1)
-    if not powers or not along or not graph.read_once(product.var):
-        return None
-    shift = int(shifts[0]) if len(set(shifts)) == 1 else shifts.astype("int64")
-    bias = product.bias - (int(call.attrs["input_zero"]))
-    sources = [(product.data, product.source)]
-    covers = (product.var, var)
-    return _codes_layer(graph, covers, call, sources, shift, bias, name=product.layer)
+        alone = codes_alone(graph, codes, int(call.attrs[f"zero_{key}"]))
+        term = alone.times(np.full(channels, factor))
+        terms = term if terms is None else terms.and_(term)
+    assert terms is not None
+    return _codes_layer(graph, var, call, terms, np.full(channels, shift))
 
 
 def _codes_layer(
-    graph: VtaGraph,
-    covers: tuple[relax.Var, ...],
-    call: tvm.ir.Call,
-    sources: list[tuple[relax.Var, Source]],
-    shift: int | Integers,
-    bias: Integers | None = None,
-    name: str = "",
+    graph: VtaGraph, var: relax.Var, call: tvm.ir.Call, terms: Summands, shifts: Integers
 ) -> VtaLayer:
     """Sums that become the codes which a requantize or add tells of."""
-    output = graph.tensor(covers[-1])
+    output = graph.tensor(var)
     zero, low, high = (int(call.attrs[key]) for key in ("zero_point", "low", "high"))
     layer = Sums(
-        name=name or graph.name(covers[-1]),
-        sources=tuple(source for _, source in sources),
-        bias=np.zeros(output.shape[-1], "int64") if bias is None else bias,
-        shift=shift,
+        name=_name(graph, var, terms),
+        sources=terms.sources,
+        bias=terms.bias,
+        shift=int(shifts[0]) if (shifts == shifts[0]).all() else shifts,
         low=low - output.offset,
         high=high - output.offset,
         output=output,
         zero_out=zero - output.offset,
     )
-    return VtaLayer(layer, covers, tuple(data for data, _ in sources))
+    return VtaLayer(layer, (*terms.covers, var), terms.data, terms.products)
 
 
 def _threshold(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
@@ -160,23 +130,19 @@ def _threshold(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer |
 
     Codes with a step of 2 take their double less 1, whose value is never 0: clamp(2 (x - T) + 1).
     """
-    product, thresholds = product_of(graph, call.args[0]), constant(call.args[1])
+    terms, thresholds = summands(graph, call.args[0]), constant(call.args[1])
     low, step = (int(call.attrs[key]) for key in ("low", "step"))
-    if product is None or thresholds is None or len(thresholds) != 1 or step not in (1, 2):
+    if terms is None or thresholds is None or len(thresholds) != 1 or step not in (1, 2):
         return None
-    if not graph.read_once(product.var):
+    if _magnitude(graph, terms).max(initial=0) > FAR:
         return None
-    weights = product.source.weights.astype("int64")
-    magnitude = np.abs(weights).reshape(len(weights), -1).sum(axis=1) * largest(graph, product)
-    if magnitude.max(initial=0) > FAR:
-        return None
-    flip = array_of(call.args[2]) < 0 if len(call.args) > 2 else np.zeros(len(weights), bool)
-    distance = step * np.clip(product.bias - thresholds[0].astype("int64"), -FAR, FAR)
-    sign = np.where(flip, -step, step).reshape(-1, 1, 1, 1)
+    channels = shape_of(var)[-1]
+    flip = array_of(call.args[2]) < 0 if len(call.args) > 2 else np.zeros(channels, bool)
+    distance = step * np.clip(terms.bias - thresholds[0].astype("int64"), -FAR, FAR)
     output = graph.tensor(var)
     layer = Sums(
-        name=product.layer,
-        sources=(with_weights(product.source, weights * sign),),
+        name=_name(graph, var, terms),
+        sources=terms.times(np.where(flip, -step, step)).sources,
         bias=np.where(flip, 1 - step - distance, 1 + distance),
         shift=0,
         low=low - output.offset,
@@ -184,22 +150,17 @@ def _threshold(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer |
         output=output,
         zero_out=low + step - 1 - output.offset,
     )
-    return VtaLayer(layer, (product.var, var), (product.data,))
+    return VtaLayer(layer, (*terms.covers, var), terms.data, terms.products)
 
 
-def _add(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
-    operands = [graph.codes(argument) for argument in call.args]
-    scales = np.array([float(call.attrs[key]) for key in ("scale_a", "scale_b")])
-    found = dyadic(scales)
-    if found is None or str(call.attrs["rounding"]) != HALF_CEIL:
-        return None
-    factors, shift = found
-    sources = []
-    for data, factor, key in zip(operands, factors, ("zero_a", "zero_b"), strict=True):
-        if data is None or shape_of(data) != shape_of(var):
-            return None
-        sources.append((data, scaled(graph, data, factor, int(call.attrs[key]))))
-    return _codes_layer(graph, (var,), call, sources, shift)
+def _magnitude(graph: VtaGraph, terms: Summands) -> Integers:
+    """The largest |sum| of each channel, (O,), without the bias."""
+    total = np.zeros(len(terms.bias), "int64")
+    for data, source in zip(terms.data, terms.sources, strict=True):
+        tensor = graph.tensor(data)
+        largest = max(abs(tensor.low - source.zero), abs(tensor.high - source.zero))
+        total += np.abs(source.weights).reshape(len(total), -1).sum(axis=1) * largest
+    return total
 
 
 def _max_pool(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
@@ -228,17 +189,22 @@ def _max_pool(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | 
 
 def _sums(graph: VtaGraph, var: relax.Var) -> VtaLayer | None:
     """The int32 sums of a layer, for the host."""
-    product = product_of(graph, var)
-    if product is None:
+    terms = product(graph, var)
+    if terms is None:
         return None
     output = graph.tensor(var)
     layer = Sums(
-        name=product.layer,
-        sources=(product.source,),
-        bias=product.bias,
+        name=_name(graph, var, terms),
+        sources=terms.sources,
+        bias=terms.bias,
         shift=0,
         low=output.low,
         high=output.high,
         output=output,
     )
-    return VtaLayer(layer, (var,), (product.data,))
+    return VtaLayer(layer, (var,), terms.data, terms.products)
+
+
+def _name(graph: VtaGraph, var: relax.Var, terms: Summands) -> str:
+    """The names of the convolutions and products in it, else that of what it makes."""
+    return " + ".join(terms.products) or graph.name(var)

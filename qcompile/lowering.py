@@ -15,7 +15,7 @@ from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
 from qcompile.measure.host_costs import costs_for
 from qcompile.passes.choose_kernels import ChooseKernels
-from qcompile.passes.power_of_two import Rescaled, rescaled_layers
+from qcompile.passes.power_of_two_report import Rescaled, rescaled_layers
 from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
