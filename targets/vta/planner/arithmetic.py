@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qcompile.errors import AccumulatorOverflow, Unsupported
+from qcompile.errors import AccumulatorOverflow, NotRepresentable, Unsupported
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.layers import Integers, Segment, Source, Sums, VtaTensor
 from qcompile.targets.vta.planner.digits import digit_count, digits
@@ -46,21 +46,25 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
     channels = -len(layer.bias) % block
     shifts = np.pad(np.broadcast_to(layer.shift, layer.bias.shape), (0, channels), "edge")
     shifts = shifts.astype(np.int64)
+    _expect_shifts(shifts, config)
     rounding = (1 << shifts) >> 1
     bias = np.pad(layer.bias.astype(np.int64), (0, channels), "edge")
     start = bias + rounding + (layer.zero_out << shifts)
     rows, columns = (_classes(layer, segment, axis) for axis in (0, 1))
     starts = start - _zero_terms(layer, segment, rows, columns, channels)
     least, most = _bounds(layer, segment, start)
-    _expect_inside(layer, config, min(least.min(), starts.min()), max(most.max(), starts.max()))
+    _expect_inside(config, min(least.min(), starts.min()), max(most.max(), starts.max()))
 
     sums, output = layer.output.dtype == "sums", layer.output
     planes = config.acc_width // config.out_width if sums else planes_of(output, config)
     low, high = (least >> shifts).min(), (most >> shifts).max()
     clip_low, clip_high = (False, False) if sums else (low < layer.low, high > layer.high)
     left = min(int(high), layer.high) if not sums else config.acc_width
-    operands = tuple(_operand(source, layer, segment, config) for source in layer.sources)
     weights = tuple(weights_of(source, config) for source in layer.sources)
+    operands = tuple(
+        _operand(source, blocks, layer, segment, config)
+        for source, blocks in zip(layer.sources, weights, strict=True)
+    )
     in_digits = any(each.digits > 1 or each.planes > 1 for each in operands)
     raised = None
     if not (sums or in_digits):
@@ -83,13 +87,16 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
         planes=planes,
         rounded=not sums,
     )
-    _expect_portable(layer, problem, shifts)
+    _expect_limits(problem)
     return Numbers(problem, starts, shifts.reshape(-1, block), weights)
 
 
 def planes_of(tensor: VtaTensor, config: Config) -> int:
-    """Arrays of INP_WIDTH bits that a tensor of codes has."""
-    return digit_count(tensor.low, tensor.high, config.inp_width)
+    """Arrays of INP_WIDTH bits that a tensor of codes has. Raises NotRepresentable."""
+    try:
+        return digit_count(tensor.low, tensor.high, config.inp_width)
+    except NotRepresentable as error:
+        raise NotRepresentable(f"VTA tensor '{tensor.name}': {error}") from error
 
 
 def weights_of(source: Source, config: Config) -> Integers:
@@ -102,9 +109,11 @@ def weights_of(source: Source, config: Config) -> Integers:
     return digits(blocks, config.wgt_width).astype(np.int8)
 
 
-def _operand(source: Source, layer: Sums, segment: Segment, config: Config) -> Operand:
+def _operand(
+    source: Source, blocks: Integers, layer: Sums, segment: Segment, config: Config
+) -> Operand:
     tensor = segment.tensor(source.tensor)
-    pattern = pattern_of(weights_of(source, config))
+    pattern = pattern_of(blocks)
     return Operand(
         shape=tensor.shape[1:],
         kernel=(source.weights.shape[1], source.weights.shape[2]),
@@ -156,12 +165,13 @@ def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, I
     least, most = start.copy(), start.copy()
     for source in layer.sources:
         tensor = segment.tensor(source.tensor)
-        weights = source.weights.astype(np.int64).reshape(len(layer.bias), -1)
-        ends = np.stack([weights * (end - source.zero) for end in (tensor.low, tensor.high)])
-        if any(source.padding):
-            ends = np.concatenate([ends, np.zeros_like(ends[:1])])
-        least[: len(weights)] += ends.min(axis=0).sum(axis=-1)
-        most[: len(weights)] += ends.max(axis=0).sum(axis=-1)
+        weights = source.weights.reshape(len(layer.bias), -1)
+        above = np.maximum(weights, 0).sum(axis=-1, dtype=np.int64)
+        below = np.minimum(weights, 0).sum(axis=-1, dtype=np.int64)
+        # A tap outside of the image adds nothing.
+        low, high = min(tensor.low - source.zero, 0), max(tensor.high - source.zero, 0)
+        least[: len(weights)] += above * low + below * high
+        most[: len(weights)] += above * high + below * low
     return least, most
 
 
@@ -187,27 +197,28 @@ def _raise(
     return k if fits and limit + (k << bits) <= LARGEST_IMMEDIATE else None
 
 
-def _expect_inside(layer: Sums, config: Config, least: int, most: int) -> None:
+def _expect_inside(config: Config, least: int, most: int) -> None:
     half = 1 << (config.acc_width - 1)
     if least < -half or most >= half:
         raise AccumulatorOverflow(
-            f"VTA layer '{layer.name}': its sums may reach {least} to {most}, which "
+            f"its sums may reach {least} to {most}, which "
             f"{config.acc_width} bits do not hold; use weights of fewer bits or a smaller shift"
         )
 
 
-def _expect_portable(layer: Sums, problem: SumsProblem, shifts: Integers) -> None:
-    if problem.shift is None and shifts.max() > LARGEST_SHIFT:
+def _expect_shifts(shifts: Integers, config: Config) -> None:
+    one, most = (shifts == shifts[0]).all(), shifts.max()
+    if shifts.min() < 0 or most >= config.acc_width or (not one and most > LARGEST_SHIFT):
         raise Unsupported(
-            f"VTA layer '{layer.name}': shifts by channel of up to {shifts.max()}; "
-            f"up to {LARGEST_SHIFT} work, or one shift for all channels"
+            f"shifts of {shifts.min()} to {most}; 0 to {LARGEST_SHIFT} work, "
+            f"and up to {config.acc_width - 1} where all channels have the same"
         )
+
+
+def _expect_limits(problem: SumsProblem) -> None:
     for limit in (problem.low, problem.high):
         if limit is not None and abs(limit) > LARGEST_IMMEDIATE:
-            raise Unsupported(
-                f"VTA layer '{layer.name}': a limit of {limit}; "
-                f"limits up to {LARGEST_IMMEDIATE} work"
-            )
+            raise Unsupported(f"a limit of {limit}; limits up to {LARGEST_IMMEDIATE} work")
 
 
 def _one(values: Integers, most: int) -> int | None:

@@ -21,6 +21,7 @@ from qcompile.targets.vta.planner.tiles import ORDERS, Order, Places, Tiling
 from qcompile.targets.vta.program import Builder
 
 SIMULATED = 10  # tilings, the most promising by estimate
+MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
 ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have to differ
 
 
@@ -63,13 +64,19 @@ def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
     """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
     estimate = estimate_of(problem, config, port_bytes)
     fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
-    plans = _plans(problem, config, sorted(fitting, key=estimate.cycles))
-    timed = [(timeline(plan, port_bytes).cycles, plan) for plan in islice(plans, SIMULATED)]
+    timed: list[tuple[int, Tiling]] = []
+    instructions = 0
+    for plan in islice(_plans(problem, config, sorted(fitting, key=estimate.cycles)), SIMULATED):
+        found = timeline(plan, port_bytes)
+        timed.append((found.cycles, plan.tiling))
+        instructions += len(found.spans)
+        if instructions > MOST_INSTRUCTIONS:
+            break
     if not timed:
         # The smallest tile says what it lacks.
         plan_of(problem, config, Tiling(1, 1, 1, 1, "weights", 1))
         raise AssertionError(problem)
-    return min(timed, key=lambda pair: pair[0])[1].tiling
+    return min(timed, key=lambda pair: pair[0])[1]
 
 
 def _plans(problem: Problem, config: Config, ranked: list[Tiling]) -> Iterator[Plan]:

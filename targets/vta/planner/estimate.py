@@ -12,6 +12,7 @@ from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
 from qcompile.targets.vta.planner.pool import PoolPlan
 from qcompile.targets.vta.planner.problem import (
+    Operand,
     PoolProblem,
     Problem,
     SumsProblem,
@@ -129,7 +130,7 @@ class Estimate:
         shift = 2 if problem.shift is None else problem.shift > 0
         planes = (problem.planes - 1) * (1 + problem.rounded)
         instructions = sum(
-            each.digits * each.planes * self._instructions(n, weights, tiling)
+            each.digits * each.planes * self._instructions(n, weights, each, tiling)
             for each, n, weights in zip(problem.operands, parts.inputs, parts.weights, strict=True)
         )
         uops = tiling.threads * sum(parts.weights) / 2 + costs.load * 4
@@ -140,10 +141,19 @@ class Estimate:
             + uops
         )
 
-    def _instructions(self, inputs: int, weights: int, tiling: Tiling) -> float:
-        """GEMM instructions of a tile for one operand, digit and plane."""
-        blocks = min(tiling.outputs, self.blocks)
-        return -(-inputs // tiling.inputs) if blocks >= LEAST_ROUND else weights / blocks
+    def _instructions(self, inputs: int, weights: int, operand: Operand, tiling: Tiling) -> float:
+        """GEMM instructions of a tile for one operand, digit and plane.
+
+        One for each step, or for each block of weights where steps have few output blocks.
+        """
+        if not weights:
+            return 0
+        taps = operand.digits * operand.kernel[0] * operand.kernel[1]
+        per_input = weights / (inputs * taps)
+        outputs = min(tiling.outputs, self.blocks, tiling.inputs * per_input)
+        if outputs >= LEAST_ROUND:
+            return -(-inputs // tiling.inputs)
+        return weights / operand.digits / max(outputs, 1)
 
     def _loads(self, tiling: Tiling, parts: Parts, places: int, chunks: int) -> tuple[float, float]:
         """Cycles of the LOADs that the first multiplication waits for, and of all."""

@@ -71,7 +71,7 @@ class SumsProblem:
 
 @dataclass(frozen=True)
 class PoolProblem:
-    """A max pooling. shape: (H, W, C) before; lowest: of its values; planes: of both tensors."""
+    """A max pooling. shape: (H, W, C) before; values lie in lowest..highest, in so many planes."""
 
     output: tuple[int, int, int, int]
     shape: tuple[int, int, int]
@@ -79,6 +79,7 @@ class PoolProblem:
     strides: tuple[int, int]
     padding: Pads
     lowest: int
+    highest: int
     planes: int
 
 

@@ -43,7 +43,8 @@ class SumsEmitter:
         layout, tiling = plan.layout, plan.tiling
         self.inputs = Slots(0, layout.inp_elements, layout.inp_slots)
         self.weights = Slots(0, layout.wgt_elements, layout.wgt_slots)
-        first = tiling.threads * layout.acc_elements
+        # At the end of ACC, so that sums of the next layer find what sums of this one left.
+        first = self.config.depth(Buffer.ACC) - layout.vectors * tiling.outputs
         self.vectors = Slots(first, tiling.outputs, layout.vectors)
 
     def run(self) -> None:
