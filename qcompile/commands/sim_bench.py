@@ -9,7 +9,6 @@ from qcompile.commands.simulation import expect_place
 from qcompile.devices import SIM
 from qcompile.errors import BundleError
 from qcompile.vta.folders import read_segments
-from qcompile.vta.segment import JOINED
 from qcompile.vta.timing import LayerCycles, SegmentCycles, time_segment
 
 
@@ -43,8 +42,8 @@ class SimBench:
 
     def macs(self, layer: LayerCycles) -> int:
         """The layer's multiply-adds in the network; 0 where it has none."""
-        parts = set(layer.name.split(JOINED))
-        return sum(int(each["macs"]) for each in self.manifest.layers if each["name"] in parts)
+        layers = [each for each in self.manifest.layers if each["name"] in layer.products]
+        return sum(int(each["macs"]) for each in layers)
 
 
 def sim_bench(bundle: str | Path, variant: str | None = None) -> SimBench:
@@ -60,7 +59,7 @@ def sim_bench(bundle: str | Path, variant: str | None = None) -> SimBench:
         told = f"{type(error).__name__}: {error}"
         raise BundleError(f"{manifest.folder}: manifest.json is damaged: {told}") from error
     config = segments[0].config
-    names = set().union(*(segment.network_layers() for segment in segments))
+    names = set().union(*(segment.products() for segment in segments))
     return SimBench(
         manifest=manifest,
         config=config.name,

@@ -1,6 +1,6 @@
 """Which layers of a network VTA computes: those that the planner finds programs for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import tvm
@@ -15,36 +15,29 @@ from qcompile.vta.segment import VtaSegment
 
 @dataclass(frozen=True)
 class Division:
-    """The processor's part and VTA's, and the programs of this.
+    """The processor's part and VTA's; refused: why the planner has no program of a layer."""
 
-    refused: the layers that VTA could compute but for the reasons given, by their names.
-    """
-
-    partition: Partition
+    parts: Partition
     segments: Sequence[VtaSegment]
     refused: Mapping[str, str]
 
-    @property
-    def mod(self) -> tvm.IRModule:
-        """The processor's part."""
-        return self.partition.mod
 
-
-def divide(mod: tvm.IRModule, board: VtaTarget, kept: Mapping[str, str] | None = None) -> Division:
+def divide(mod: tvm.IRModule, board: VtaTarget, on_host: Collection[str] = ()) -> Division:
     """The network in integer form divided; the processor gets layers that the planner refuses.
 
-    kept: layers that the processor keeps, with the reasons. Raises Unsupported when VTA computes
-    nothing of the network.
+    on_host: more layers of the processor, by the names that they have in a division without it.
+
+    Raises Unsupported when VTA computes nothing of the network.
     """
-    refused = dict(kept or {})
+    refused: dict[str, str] = {}
     while True:
-        parts = partition_vta(mod, board.config, refused)
+        parts = partition_vta(mod, board.config, {*on_host, *refused})
         if not parts.segments:
             raise Unsupported(_nothing(board, refused))
         segments = []
         for k, segment in enumerate(parts.segments):
             try:
-                segments.append(planned(segment, k, board))
+                segments.append(planned(segment, k, board, parts.products))
             except Unsupported:
                 found = _refusals(segment, board)
                 if not found:
@@ -59,7 +52,7 @@ def _refusals(segment: Segment, board: VtaTarget) -> dict[str, str]:
     reasons = {}
     for layer in segment.layers:
         try:
-            planned(_alone(layer, segment), 0, board)
+            planned(_alone(layer, segment), 0, board, {})
         except Unsupported as error:
             reasons[layer.name] = str(error)
     return reasons

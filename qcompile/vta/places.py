@@ -29,12 +29,6 @@ class Place:
     vta_s: float
     processor_s: float | None
 
-    @property
-    def reason(self) -> str:
-        """Why the processor keeps it."""
-        times = [f"{1e3 * (seconds or 0):.3g} ms" for seconds in (self.processor_s, self.vta_s)]
-        return f"the processor is sooner done: {times[0]}, VTA {times[1]}, transforms counted"
-
 
 def choose_places(
     segments: Sequence[Segment],

@@ -21,9 +21,6 @@ INSTRUCTION_BYTES = 16
 LAYOUT = "planes, N/BATCH, C/BLOCK, H, W, BATCH, BLOCK"
 
 
-JOINED = " + "  # as qcompile.passes.vta_layers names sums of several layers
-
-
 @dataclass(frozen=True)
 class SegmentTensor:
     """A tensor of a segment in its image.
@@ -49,12 +46,13 @@ class SegmentTensor:
 class SegmentLayer:
     """A layer and the numbers of its first and last instruction.
 
-    name: of the network's layer; of layers that are summed, their names with JOINED between them.
+    products: the names of the network's convolutions and products that it computes, all in one.
     """
 
     name: str
     first: int
     last: int
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,9 @@ class VtaSegment:
         """Of each kind of memory, in the order of their numbers in instructions."""
         return tuple(self.config.element_bytes(buffer) for buffer in sorted(Buffer))
 
-    def network_layers(self) -> set[str]:
-        """The names of the network's layers that it computes."""
-        return {part for layer in self.layers for part in layer.name.split(JOINED)}
+    def products(self) -> set[str]:
+        """The names of the network's convolutions and products that it computes."""
+        return {product for layer in self.layers for product in layer.products}
 
     def tensor(self, name: str) -> SegmentTensor:
         """The tensor of that name."""

@@ -66,6 +66,12 @@ def test_programs_are_portable(bundles, name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_contraction_is_on_vta(bundles, name):
-    manifest = json.loads((bundles(name)[0] / "manifest.json").read_text())
-    assert {layer["kernel"] for layer in manifest["layers"]} == {"vta"}
+def test_most_work_is_on_vta_and_the_rest_has_reasons(bundles, name):
+    folder = bundles(name)[0]
+    layers = json.loads((folder / "manifest.json").read_text())["layers"]
+    report = json.loads((folder / "report.json").read_text())["vta"]
+    on_vta = [layer["macs"] for layer in layers if layer["kernel"] == "vta"]
+    assert sum(on_vta) > 0.9 * sum(layer["macs"] for layer in layers)
+    reasons = {layer["name"]: layer["reason"] for layer in report["host_layers"]}
+    assert set(reasons) == {layer["name"] for layer in layers if layer["kernel"] != "vta"}
+    assert set(reasons.values()) <= {"the processor is sooner done with it"}
