@@ -52,7 +52,9 @@ def plan_segment(
         except Unsupported as error:
             raise type(error)(f"VTA layer '{layer.name}': {error}") from error
         inputs = tuple(placed[name].address for name in operands(layer))
-        emit(builder, plan, Places(inputs, placed[layer.output.name].address, layer.name))
+        places = Places(inputs, placed[layer.output.name].address, layer.name)
+        given = found.get(layer.name)
+        emit(builder, plan, places, given.immediates if given else None)
         layers.append((layer.name, first, builder.position - 1))
     instructions = builder.finish()
     return Program(config, instructions, _filled(image, found, config), placed, layers)
