@@ -11,6 +11,7 @@ from itertools import islice, product
 
 from qcompile.errors import BufferTooSmall
 from qcompile.schedules.space import Decision, Decisions, Space, Value, first
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.cycles import Timeline, simulate
 from qcompile.targets.vta.image import Image
@@ -19,7 +20,6 @@ from qcompile.targets.vta.planner.estimate import Estimate
 from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import Problem, SumsProblem
 from qcompile.targets.vta.planner.tiles import ORDERS, Order, Places, Tiling
-from qcompile.targets.vta.program import Builder
 
 SIMULATED = 10  # tilings, the most promising by estimate
 MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
