@@ -15,13 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from qcompile.errors import AccumulatorOverflow, NotRepresentable, Unsupported
+from qcompile.errors import AccumulatorOverflow, Unsupported
 from qcompile.targets.vta.config import Config
-from qcompile.targets.vta.layers import Integers, Segment, Source, Sums, VtaTensor
-from qcompile.targets.vta.planner.digits import digit_count, digits
-from qcompile.targets.vta.planner.problem import Operand, SumsProblem, pattern_of, pattern_text
+from qcompile.targets.vta.layers import Integers, Segment, Sums
+from qcompile.targets.vta.planner.borders import classes, zero_terms
+from qcompile.targets.vta.planner.operands import operand_of, planes_of, weights_of
+from qcompile.targets.vta.planner.problem import (
+    Immediates,
+    SumsProblem,
+)
 
 LARGEST_IMMEDIATE = 2**15 - 1
 LARGEST_SHIFT = 15  # of one portable SHR
@@ -35,6 +38,7 @@ class Numbers:
     """
 
     problem: SumsProblem
+    immediates: Immediates
     starts: Integers
     shifts: Integers
     weights: tuple[Integers, ...]
@@ -50,114 +54,47 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
     rounding = (1 << shifts) >> 1
     bias = np.pad(layer.bias.astype(np.int64), (0, channels), "edge")
     start = bias + rounding + (layer.zero_out << shifts)
-    rows, columns = (_classes(layer, segment, axis) for axis in (0, 1))
-    starts = start - _zero_terms(layer, segment, rows, columns, channels)
+    rows, columns = (classes(layer, segment, axis) for axis in (0, 1))
+    starts = start - zero_terms(layer, segment, rows, columns, channels)
     least, most = _bounds(layer, segment, start)
     _expect_inside(config, min(least.min(), starts.min()), max(most.max(), starts.max()))
 
-    sums, output = layer.output.dtype == "sums", layer.output
-    planes = config.acc_width // config.out_width if sums else planes_of(output, config)
-    low, high = (least >> shifts).min(), (most >> shifts).max()
-    clip_low, clip_high = (False, False) if sums else (low < layer.low, high > layer.high)
-    left = min(int(high), layer.high) if not sums else config.acc_width
+    sums = layer.output.dtype == "sums"
+    planes = config.acc_width // config.out_width if sums else planes_of(layer.output, config)
+    limits, left = _limits(layer, (least >> shifts).min(), (most >> shifts).max(), config)
     weights = tuple(weights_of(source, config) for source in layer.sources)
     operands = tuple(
-        _operand(source, blocks, layer, segment, config)
+        operand_of(source, blocks, layer, segment, config)
         for source, blocks in zip(layer.sources, weights, strict=True)
     )
-    in_digits = any(each.digits > 1 or each.planes > 1 for each in operands)
     raised = None
-    if not (sums or in_digits):
-        limit = max(left if clip_high else 0, layer.low if clip_low else 0)
-        raised = _raise(starts, shifts, left, config.out_width * planes, limit, most, config)
+    if not sums and all(each.digits == each.planes == 1 for each in operands):
+        raised = _raise(starts, shifts, left, config.out_width * planes, most, config)
     k = (raised or 0) << (config.out_width * planes)
     starts = (starts + (k << shifts)).reshape(*starts.shape[:2], -1, block)
+    start, shift = _one(starts), _one(shifts)
     problem = SumsProblem(
-        output=output.shape,
+        output=layer.output.shape,
         operands=operands,
-        start=_one(starts, LARGEST_IMMEDIATE),
+        start_vector=start is None,
         row_classes=tuple(rows),
         column_classes=tuple(columns),
         starts_over=raised is not None,
-        least_start=int(starts.min()),
-        left=left + k if not sums else 2**config.out_width,
-        shift=_one(shifts, config.acc_width - 1),
-        low=layer.low + k if clip_low else None,
-        high=layer.high + k if clip_high else None,
+        shift_vector=shift is None,
+        shift_parts=-(-(shift or 0) // LARGEST_SHIFT),
+        limits=limits,
         planes=planes,
         rounded=not sums,
     )
-    _expect_limits(problem)
-    return Numbers(problem, starts, shifts.reshape(-1, block), weights)
-
-
-def planes_of(tensor: VtaTensor, config: Config) -> int:
-    """Arrays of INP_WIDTH bits that a tensor of codes has. Raises NotRepresentable."""
-    try:
-        return digit_count(tensor.low, tensor.high, config.inp_width)
-    except NotRepresentable as error:
-        raise NotRepresentable(f"VTA tensor '{tensor.name}': {error}") from error
-
-
-def weights_of(source: Source, config: Config) -> Integers:
-    """(digits, O blocks, KH, KW, C blocks, block, block) of weights, channels filled up by 0."""
-    block, (outputs, kh, kw, inputs) = config.block_out, source.weights.shape
-    fill = ((0, -outputs % block), (0, 0), (0, 0), (0, -inputs % block))
-    padded = np.pad(source.weights.astype(np.int64), fill)
-    shape = (-(-outputs // block), block, kh, kw, -(-inputs // block), block)
-    blocks = padded.reshape(shape).transpose(0, 2, 3, 4, 1, 5)
-    return digits(blocks, config.wgt_width).astype(np.int8)
-
-
-def _operand(
-    source: Source, blocks: Integers, layer: Sums, segment: Segment, config: Config
-) -> Operand:
-    tensor = segment.tensor(source.tensor)
-    pattern = pattern_of(blocks)
-    return Operand(
-        shape=tensor.shape[1:],
-        kernel=(source.weights.shape[1], source.weights.shape[2]),
-        strides=source.strides,
-        padding=source.padding,
-        dilation=source.dilation,
-        tensor=[each.tensor for each in layer.sources].index(source.tensor),
-        digits=len(pattern),
-        planes=planes_of(tensor, config),
-        pattern=pattern_text(pattern),
+    immediates = Immediates(
+        start=start or 0,
+        least_start=int(starts.min()),
+        left=left + k,
+        shift=shift or 0,
+        low=layer.low + k,
+        high=layer.high + k,
     )
-
-
-def _classes(layer: Sums, segment: Segment, axis: int) -> list[int]:
-    """Where the rows (axis 0) or columns begin that have other taps inside than those before."""
-    outputs = layer.output.shape[1 + axis]
-    taps = [_inside(each, segment, axis, outputs) for each in layer.sources if each.zero]
-    return [
-        n for n in range(outputs) if n == 0 or any((each[n] != each[n - 1]).any() for each in taps)
-    ]
-
-
-def _inside(source: Source, segment: Segment, axis: int, outputs: int) -> npt.NDArray[np.bool]:
-    """(outputs, taps): whether a tap of an axis is inside the image."""
-    size = segment.tensor(source.tensor).shape[1 + axis]
-    first = np.arange(outputs) * source.strides[axis] - source.padding[axis]
-    places = first[:, None] + np.arange(source.weights.shape[1 + axis]) * source.dilation[axis]
-    return (places >= 0) & (places < size)
-
-
-def _zero_terms(
-    layer: Sums, segment: Segment, rows: list[int], columns: list[int], fill: int
-) -> Integers:
-    """(row classes, column classes, O filled up): what a zero of 0 would take from the sums."""
-    total = np.zeros((len(rows), len(columns), len(layer.bias)), np.int64)
-    for source in layer.sources:
-        if source.zero:
-            inside = [
-                _inside(source, segment, axis, layer.output.shape[1 + axis])[starts]
-                for axis, starts in enumerate((rows, columns))
-            ]
-            taps = source.weights.astype(np.int64).sum(axis=-1)
-            total += source.zero * np.einsum("ru,cv,ouv->rco", *inside, taps)
-    return np.pad(total, ((0, 0), (0, 0), (0, fill)))
+    return Numbers(problem, immediates, starts, shifts.reshape(-1, block), weights)
 
 
 def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, Integers]:
@@ -175,14 +112,26 @@ def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, I
     return least, most
 
 
+def _limits(layer: Sums, low: int, high: int, config: Config) -> tuple[tuple[bool, bool], int]:
+    """Whether shifted sums need the limits, and the most that is left of them in ACC."""
+    if layer.output.dtype == "sums":
+        # The last plane is left: as many bits as OUT has.
+        return (False, False), 1 << (config.out_width - 1)
+    output = layer.output
+    if not output.low <= layer.low <= layer.high <= output.high:
+        raise Unsupported(
+            f"limits {layer.low} to {layer.high} of values from {output.low} to {output.high}; "
+            "limits in order and within the values of the output work"
+        )
+    if max(abs(layer.low), abs(layer.high)) > LARGEST_IMMEDIATE:
+        raise Unsupported(f"limits of {layer.low} to {layer.high}; up to {LARGEST_IMMEDIATE} works")
+    # Planes behind the first are of values nearer to zero.
+    left = max(min(int(high), layer.high), layer.low, 0)
+    return (low < layer.low, high > layer.high), left
+
+
 def _raise(
-    starts: Integers,
-    shifts: Integers,
-    left: int,
-    bits: int,
-    limit: int,
-    most: Integers,
-    config: Config,
+    starts: Integers, shifts: Integers, left: int, bits: int, most: Integers, config: Config
 ) -> int | None:
     """The least k of the module's formula; None where immediates or sums are too narrow for it.
 
@@ -194,7 +143,7 @@ def _raise(
         return None
     k = int((-(-lacking // np.maximum(per_k, 1))).max())
     fits = (most + (k << (shifts + bits)) < 1 << (config.acc_width - 1)).all()
-    return k if fits and limit + (k << bits) <= LARGEST_IMMEDIATE else None
+    return k if fits and left + (k << bits) <= LARGEST_IMMEDIATE else None
 
 
 def _expect_inside(config: Config, least: int, most: int) -> None:
@@ -215,13 +164,7 @@ def _expect_shifts(shifts: Integers, config: Config) -> None:
         )
 
 
-def _expect_limits(problem: SumsProblem) -> None:
-    for limit in (problem.low, problem.high):
-        if limit is not None and abs(limit) > LARGEST_IMMEDIATE:
-            raise Unsupported(f"a limit of {limit}; limits up to {LARGEST_IMMEDIATE} work")
-
-
-def _one(values: Integers, most: int) -> int | None:
-    """The value that all are, where it is no more than that."""
+def _one(values: Integers) -> int | None:
+    """The value that all are, where it is an immediate."""
     value = int(values.flat[0])
-    return value if (values == value).all() and abs(value) <= most else None
+    return value if (values == value).all() and abs(value) <= LARGEST_IMMEDIATE else None

@@ -11,14 +11,15 @@ from itertools import islice, product
 
 from qcompile.errors import BufferTooSmall
 from qcompile.schedules.space import Decision, Decisions, Space, Value, first
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.cycles import Timeline, simulate
 from qcompile.targets.vta.image import Image
-from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
-from qcompile.targets.vta.planner.estimate import estimate_of
+from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_of
+from qcompile.targets.vta.planner.estimate import Estimate
+from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import Problem, SumsProblem
 from qcompile.targets.vta.planner.tiles import ORDERS, Order, Places, Tiling
-from qcompile.targets.vta.program import Builder
 
 SIMULATED = 10  # tilings, the most promising by estimate
 MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
@@ -62,7 +63,11 @@ def tilings(problem: Problem, config: Config) -> Iterator[Tiling]:
 @lru_cache(maxsize=1024)
 def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
     """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
-    estimate = estimate_of(problem, config, port_bytes)
+    estimate: Estimate | PoolEstimate
+    if isinstance(problem, SumsProblem):
+        estimate = Estimate(problem, config, port_bytes)
+    else:
+        estimate = PoolEstimate(problem, config, port_bytes)
     fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
     timed: list[tuple[int, Tiling]] = []
     instructions = 0
@@ -94,7 +99,8 @@ def timeline(plan: Plan, port_bytes: int) -> Timeline:
     builder = Builder(plan.config, image)
     operands = len(plan.problem.operands) if isinstance(plan.problem, SumsProblem) else 1
     inputs = tuple(image.reserve(ANY_TENSOR, 1) for _ in range(operands))
-    emit(builder, plan, Places(inputs, image.reserve(ANY_TENSOR, 1), ""))
+    places = Places(inputs, image.reserve(ANY_TENSOR, 1), "")
+    emit(builder, plan, places, any_immediates(plan.problem))
     return simulate(plan.config, port_bytes, builder.finish())
 
 
