@@ -43,14 +43,14 @@ class Term:
         """The same in steps of a sum whose operand it is."""
         return replace(self, factor=self.factor * scale, offset=self.offset * scale)
 
-    def operand(self, bits: int) -> Operand:
-        """Its weights with their scales."""
+    def operand(self, most: int) -> Operand:
+        """Its weights with their scales, which become integers up to `most`."""
         if not self.is_product:
             largest = max(abs(code - self.zero) for code in _every_code(self.data))
             return Operand(self.factor[:, None], largest, MOST_OF_CODES)
         weights = array_of(self.data.args[1]).astype("float64")
         scaled = weights * self.factor.reshape(-1, *[1] * (weights.ndim - 1))
-        return Operand(scaled, _largest(self.data), 2 ** (bits - 1) - 1)
+        return Operand(scaled, _largest(self.data), most)
 
 
 def term_of(call: tvm.ir.Call, product: tvm.ir.Call) -> Term | str:
