@@ -8,15 +8,16 @@
     requantize(x, m), m one value      -> requantize(x, d 2^-s)
 
 w', b': power_of_two_weights.py; d: integers; ties are rounded towards plus infinity. In the third,
-a may be such a requantize itself; where nothing else reads a branch and its codes reach as far as
-their type, it is rounded with the sum, once. x of the last: codes or sums of a pool. What was done
-is noted in the module (power_of_two_report.py). Left alone, and exact: thresholds of two codes.
-Also exact, and noted with the reason: roundings towards or away from zero, thresholds of more
-codes, sums that others read too, scales that vary along other axes than the channels', products of
-two tensors.
+a may be such a requantize itself; where nothing else reads a branch, its codes reach as far as
+their type and its weights stay precise, it is rounded with the sum, once. x of the last: codes or
+sums of a pool. What was done is noted in the module (power_of_two_report.py). Left alone, and
+exact: thresholds of two codes. Also exact, and noted with the reason: roundings towards or away
+from zero, thresholds of more codes, sums that others read too, scales that vary along other axes
+than the channels', products of two tensors.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from qcompile.passes.rewriter import (
 )
 
 BITS, LARGEST = 8, 119  # 119 is what two signed digits of 4 bits reach, for hardware of 4 bits
+LOSS = 2.0  # of the weights' precision at most, for a rounding less
 KEPT = ("zero_point", "low", "high", "dtype")
 
 
@@ -83,7 +85,7 @@ class _PowerOfTwo(BindingRewriter):
         if made is None:
             return "no shift holds its weights and sums"
         if self.reading is not None:
-            self._terms[self.reading] = term
+            self._terms[self.reading] = replace(term, error=made.error)
         return self._shifted(call, [term], made)
 
     def _add(self, call: tvm.ir.Call, name: str) -> relax.Expr | str:
@@ -99,7 +101,8 @@ class _PowerOfTwo(BindingRewriter):
         if same and any(term.is_product for term in terms):
             offset = terms[0].offset + terms[1].offset
             made = shifted_weights([term.operand(self._largest) for term in terms], offset)
-            if made is not None:
+            alone = max(term.error for term in terms)
+            if made is not None and made.error <= LOSS * alone:
                 return self._shifted(call, terms, made)
         (a, b), shift, error = shifted_factors(scales)
         self._note(name, ADD, shift=(shift,), error=error, layer_error=error)

@@ -20,7 +20,7 @@ from tvm import relax
 from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.ops.pool import SUM_POOL2D
 from qcompile.passes.facts import array_of, constant
-from qcompile.passes.power_of_two_weights import MAX_SHIFT
+from qcompile.passes.power_of_two_weights import MAX_FACTOR, MAX_SHIFT
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.passes.vta_graph import VtaGraph
 from qcompile.targets.vta.layers import Integers, Pads, Source
@@ -151,7 +151,11 @@ def _scaled(graph: VtaGraph, value: relax.Var) -> Summands | None:
     if data is None or not same or not graph.read_once(inner):
         return None
     spread = np.broadcast_to(factors.reshape(-1).astype("int64"), (shape_of(value)[-1],))
-    found = codes_alone(graph, data, zero).times(spread)
+    parts = max(1, -(-int(np.abs(spread).max(initial=0)) // MAX_FACTOR))
+    alone = codes_alone(graph, data, zero)
+    # Beyond 8 bits the tensor is a source several times; digits would cost passes over the sums.
+    shares = [(spread + k) // parts for k in range(parts)]
+    found = reduce(Summands.and_, [alone.times(share) for share in shares])
     return replace(found, covers=(inner, *reversed(covers)))
 
 

@@ -1,10 +1,10 @@
 """Which layers a board's processor takes off VTA because the network is then sooner done.
 
-A layer stays on VTA unless the processor is faster with it, transforms of its tensors counted: what
-goes from one to the other is brought into VTA's layout or back. The first and the last layers have
-a transform anyway, the others cost two more. Times of VTA are those of the cycle simulator, of the
-processor those that its table of costs predicts for one core. Where nothing would stay on VTA, all
-does: who asks for VTA gets it.
+The first and the last layers leave VTA when the processor is faster with them, transforms of their
+tensors counted: what goes from one to the other is brought into VTA's layout or back. Layers
+between others stay, since another program has to be started behind them. Times of VTA are those of
+the cycle simulator, of the processor those that its table of costs predicts for one core. Where
+nothing would stay on VTA, all does: who asks for VTA gets it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +52,7 @@ def choose_places(
             name
             for name, (own, other) in times.items()
             if name not in on_host and other is not None and other < own
+            if network.at_border(name, on_host)
         ]
         if not faster:
             break
@@ -77,6 +78,17 @@ class _Network:
         for layer in self.layers:
             for name in _reads(layer):
                 self._readers.setdefault(name, []).append(layer.name)
+
+    def at_border(self, name: str, on_host: set[str]) -> bool:
+        """Whether all that a layer reads comes from the processor, or all that it makes goes there.
+
+        The others' tensors then need no other program.
+        """
+        layer = next(layer for layer in self.layers if layer.name == name)
+        makers = [self._makers.get(tensor) for tensor in _reads(layer)]
+        readers = self._readers.get(layer.output.name, ())
+        first = all(maker is None or maker in on_host for maker in makers)
+        return first or all(reader in on_host for reader in readers)
 
     def times(
         self, layer: Layer, on_host: set[str], vta_s: float, products_s: float | None

@@ -72,7 +72,7 @@ def rounded_once(emit, x):
     first = conv(emit, x, 20, layer="a", padding=SAME, zero=3)
     second = conv(emit, x, 20, kernel=1, layer="b", zero=3)
     centred = emit(relax.op.subtract(emit(relax.op.astype(x, "int32")), const(5, "int32")))
-    scaled = emit(relax.op.multiply(centred, const(RNG.integers(100, 999, 20), "int32")))
+    scaled = emit(relax.op.multiply(centred, const(RNG.integers(-300, 300, 20), "int32")))
     both = emit(relax.op.add(first, scaled))
     return shifted(emit, emit(relax.op.add(both, second)), RNG.integers(7, 11, 20))
 
@@ -145,7 +145,9 @@ def test_a_sum_of_sums_is_one_layer():
     (layer,) = found.segments[0].layers
     assert layer.name == "a + b" and found.products == {"a + b": ("a", "b")}
     kernels = [source.weights.shape[1:3] for source in layer.sources]
-    assert kernels == [(3, 3), (1, 1), (1, 1)]
+    # The shortcut's factors of up to 300 take 8 bits three times.
+    assert kernels == [(3, 3), (1, 1), (1, 1), (1, 1), (1, 1)]
+    assert max(np.abs(source.weights).max() for source in layer.sources[1:4]) <= 127
 
 
 def test_marks_the_call():

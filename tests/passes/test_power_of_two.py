@@ -265,6 +265,15 @@ def test_branches_with_a_clamp_or_other_readers_are_codes(other):
     assert [layer.op for layer in rescaled_layers(mod)] == ["conv2d", "add"]
 
 
+def test_a_branch_whose_weights_would_suffer_is_codes():
+    def body(emit, x, a):
+        # The shortcut counts 70 times as much: factors of it leave no bits to the weights.
+        return add(a, branch(emit, x), scales=(70.0, 1.0), zeros=(12, 140), **CODES)
+
+    mod = PowerOfTwo()(module(body, (IMAGE.shape, "uint8"), (RESIDUAL.shape, "uint8")))
+    assert operators(mod) == ["conv2d", "requantize", "add"]
+
+
 @pytest.mark.parametrize("window", [(2, 2), (5, 6)])
 def test_averages(window):
     def body(emit, x):

@@ -45,9 +45,8 @@ def on_host(segments, vta, host):
         # X is 8 bytes on the way to VTA, A only 4: the first layer may be 4 s slower elsewhere.
         ((13.9, 99, 99), ["a"]),
         ((14.1, 99, 99), []),
-        # In the middle, A comes back and B goes in: 6 s more.
-        ((99, 3.9, 99), ["b"]),
-        ((99, 4.1, 99), []),
+        # In the middle: two programs in place of one.
+        ((99, 1, 99), []),
         # C is 16 bytes on the way back, B 2.
         ((99, 99, 23.9), ["c"]),
         ((99, 99, 24.1), []),
@@ -100,5 +99,7 @@ def test_windows_cost_the_processor_their_elements():
 def test_segments_hand_tensors_on_in_vtas_layout():
     first = segment(sums("a", ["X"], 4), outputs=("A",))
     second = Segment("t", (tensor("A", 4),), ("A",), ("C",), CHAIN.layers[1:])
-    # As in one segment, but that the host has A as well.
-    assert on_host([first, second], (10, 10, 10), (99, 3.9, 99)) == ["b"]
+    assert on_host([first, second], (10, 10, 10), (99, 1, 99)) == []
+    # The host has A as well: 4 bytes less to bring back.
+    assert on_host([first, second], (10, 10, 10), (17.9, 99, 99)) == ["a"]
+    assert on_host([first, second], (10, 10, 10), (18.1, 99, 99)) == []
