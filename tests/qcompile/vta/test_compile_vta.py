@@ -47,6 +47,29 @@ def test_simulates_the_integers_of_the_processor(folders, tmp_path, name):
         np.testing.assert_array_equal(found[output], expected[output])
 
 
+def test_the_processor_can_multiply_the_sums_of_vta(folders, tmp_path):
+    """With the model's own scales int32 sums leave VTA, and nothing is rounded otherwise."""
+    model = folders["residual"].parent / "residual.onnx"
+    for target in ("vta-pynq", "x86-64-v3"):
+        qcompile.compile(model, target, tmp_path / target, scales="exact")
+    found, expected = (qcompile.load(tmp_path / name) for name in ("vta-pynq", "x86-64-v3"))
+    tensors = [tensor for part in found.segments for tensor in part.segment.tensors]
+    assert "sums" in {tensor.dtype for tensor in tensors if tensor.role == "output"}
+    samples = inputs("residual", folders["residual"])
+    for name, values in expected.run_batches(samples).items():
+        np.testing.assert_array_equal(found.run_batches(samples)[name], values)
+
+
+def test_takes_codes(folders, tmp_path):
+    model = folders["residual"].parent / "residual.onnx"
+    for target in ("vta-pynq", "x86-64-v3"):
+        qcompile.compile(model, target, tmp_path / target, scales="power-of-two", quantized_io=True)
+    found, expected = (qcompile.load(tmp_path / name) for name in ("vta-pynq", "x86-64-v3"))
+    spec = found.inputs[0]
+    x = np.random.default_rng(5).integers(0, 256, spec.shape, dtype=spec.dtype)
+    np.testing.assert_array_equal(found(x), expected(x))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_programs_are_portable(folders, name):
     for segment in qcompile.load(folders[name]).segments:
