@@ -1,5 +1,7 @@
 """From the layers that VTA computes to a segment's program and papers."""
 
+from collections.abc import Mapping
+
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.encoding import encode
 from qcompile.targets.vta.layers import Segment, VtaTensor
@@ -9,9 +11,12 @@ from qcompile.targets.vta.target import VtaTarget
 from qcompile.vta.segment import SegmentLayer, SegmentTensor, VtaSegment
 
 
-def planned(segment: Segment, number: int, board: VtaTarget) -> VtaSegment:
+def planned(
+    segment: Segment, number: int, board: VtaTarget, products: Mapping[str, tuple[str, ...]]
+) -> VtaSegment:
     """The segment's program on that board; `number` is its place among those of the network.
 
+    products: the convolutions and products of the network in each layer, by the layer's name.
     Raises what the planner raises.
     """
     program = plan_segment(segment, board.config, board.port_bytes)
@@ -29,7 +34,10 @@ def planned(segment: Segment, number: int, board: VtaTarget) -> VtaSegment:
         ),
         inputs=segment.inputs,
         outputs=segment.outputs,
-        layers=tuple(SegmentLayer(*layer) for layer in program.layers),
+        layers=tuple(
+            SegmentLayer(name, first, last, products.get(name, ()))
+            for name, first, last in program.layers
+        ),
     )
 
 
