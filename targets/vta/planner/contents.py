@@ -14,6 +14,7 @@ from qcompile.targets.vta.encoding import encode_uops
 from qcompile.targets.vta.image import Image
 from qcompile.targets.vta.layers import Integers
 from qcompile.targets.vta.planner.arithmetic import Numbers
+from qcompile.targets.vta.planner.digits import wrapping_digits
 from qcompile.targets.vta.planner.problem import pattern_from
 
 
@@ -32,7 +33,10 @@ def _contents(key: Hashable, found: Mapping[str, Numbers], config: Config, size:
         case ("zeros", _):
             return bytes(size)
         case ("one",):
-            return pack(np.eye(config.block_out).reshape(1, -1), config.wgt_width).tobytes()
+            one = wrapping_digits(
+                np.eye(config.block_out, dtype=np.int64), config.wgt_width, config.acc_width
+            )[0]
+            return pack(one.reshape(1, -1), config.wgt_width).tobytes()
         case ("uop", bytes(table)):
             return encode_uops(config, np.frombuffer(table, np.int64).reshape(-1, 3))
         case (str(layer), "weights", int(operand), tuple(which)):

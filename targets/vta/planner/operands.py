@@ -7,7 +7,7 @@ import numpy as np
 from qcompile.errors import NotRepresentable
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.layers import Integers, Segment, Source, Sums, VtaTensor
-from qcompile.targets.vta.planner.digits import digit_count, digits
+from qcompile.targets.vta.planner.digits import digit_count, wrapping_digits
 from qcompile.targets.vta.planner.problem import Operand, pattern_of, pattern_text
 
 
@@ -26,7 +26,7 @@ def weights_of(source: Source, config: Config) -> Integers:
     padded = np.pad(source.weights.astype(np.int64), fill)
     shape = (-(-outputs // block), block, kh, kw, -(-inputs // block), block)
     blocks = padded.reshape(shape).transpose(0, 2, 3, 4, 1, 5)
-    return digits(blocks, config.wgt_width).astype(np.int8)
+    return wrapping_digits(blocks, config.wgt_width, config.acc_width).astype(np.int8)
 
 
 def operand_of(

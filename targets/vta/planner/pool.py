@@ -48,12 +48,13 @@ class PoolEmitter:
             self.builder.most[elements] = max(0, self.problem.highest)
 
     def _copy(self, tile: Tile, seen: Window, phases: Phases, base: int) -> None:
-        """From DRAM to ACC, the planes of wide values one after the other."""
-        count, planes = tile.blocks * phases.elements, self.problem.planes
+        """From DRAM to ACC: times 1, digit by digit from the highest, as all of 1's are equal."""
+        count, above = tile.blocks * phases.elements, None
         clear(self.builder, base, count)
-        for plane in reversed(range(planes)):
-            if plane < planes - 1:
-                shift_left(self.builder, base, count, self.config.inp_width)
+        for exponent, plane in self.plan.passes:
+            if above is not None:
+                shift_left(self.builder, base, count, above - exponent)
+            above = exponent
             self._multiply(tile, seen, phases, base, self._load(tile, seen, plane))
 
     def _load(self, tile: Tile, seen: Window, plane: int) -> int:

@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from qcompile.errors import NotRepresentable
+import numpy as np
+
 from qcompile.targets.vta.config import Buffer, Config
+from qcompile.targets.vta.planner.digits import wrapping_digits
 from qcompile.targets.vta.planner.problem import PoolProblem
 from qcompile.targets.vta.planner.tiles import (
     Tile,
@@ -50,11 +52,16 @@ class PoolPlan:
         self.problem, self.config, self.tiling = problem, config, tiling
         images, self.height, self.width, channels = problem.output
         self.images, self.blocks = -(-images // config.batch), -(-channels // config.block_out)
-        if config.wgt_width == 1:
-            raise NotRepresentable(
-                "max pooling multiplies by 1, which weights of 1 bit cannot be (they are -1 and "
-                "0); LOG_WGT_WIDTH 1 works"
-            )
+        ones = len(wrapping_digits(np.array([1]), config.wgt_width, config.acc_width))
+        # (exponent, plane), the highest exponent first.
+        self.passes = sorted(
+            (
+                (plane * config.inp_width + digit * config.wgt_width, plane)
+                for plane in range(problem.planes)
+                for digit in range(ones)
+            ),
+            reverse=True,
+        )
         whole = self.phases(tiling.rows, tiling.columns).elements
         self.acc_elements = tiling.outputs * whole
         seen = window(problem, (0, tiling.rows), (0, tiling.columns))
