@@ -11,8 +11,9 @@ from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.image import Image
 from qcompile.targets.vta.layers import Layer, Segment, Sums
 from qcompile.targets.vta.planner.arithmetic import Numbers, numbers
-from qcompile.targets.vta.planner.choice import chosen, space, tiling_of
+from qcompile.targets.vta.planner.choice import chosen, space
 from qcompile.targets.vta.planner.contents import filled
+from qcompile.targets.vta.planner.decisions import tiling_of
 from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
 from qcompile.targets.vta.planner.memory import operands, placements
 from qcompile.targets.vta.planner.operands import planes_of
