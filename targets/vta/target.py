@@ -20,6 +20,7 @@ from qcompile.errors import UnknownTarget
 from qcompile.targets.fields import expect_clock, expect_names, expect_source
 from qcompile.targets.target import Target
 from qcompile.targets.vta.config import Config
+from qcompile.targets.vta.resources import device, devices, expect_fits
 
 FIELDS = ("port_bytes", "clock_hz", "part", "host", "source", "registers", "vta")
 REGISTERS = ("design", "address", "memory_window")
@@ -56,7 +57,7 @@ def vta_target(
 ) -> VtaTarget:
     """The board that the fields of a TOML file describe.
 
-    Raises UnknownTarget, or what the configuration raises.
+    Raises UnknownTarget, NotEncodable, or DoesNotFit where the part is too small.
     """
     expect_names(fields, FIELDS, "field")
     port_bytes = fields["port_bytes"]
@@ -70,6 +71,8 @@ def vta_target(
         raise UnknownTarget(f"vta = {fields['vta']!r}: expected a table")
     config = Config.from_json(fields["vta"])
     config.expect_encodable()
+    if fields["part"] in devices():  # of others nothing is known
+        expect_fits(config, port_bytes, device(fields["part"]))
     return VtaTarget(
         name=name,
         config=config,
