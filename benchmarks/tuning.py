@@ -153,7 +153,8 @@ def main() -> None:
     options = parser.parse_args()
     register_errors()
     table, remark = live_table(options.live) if options.live else replay_table()
-    finish(Report("tuning.py", [table], [remark]), options)
+    program = f"tuning --live {options.live.name}" if options.live else "tuning"
+    finish(Report(program, [table], [remark]), options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from results import Report, Table, add_options, finish, working_folder
 
 from qcompile.bundle import load
 from qcompile.compiler import compile_model
-from qcompile.passes.power_of_two import Rescaled
+from qcompile.passes.power_of_two_report import Rescaled
 from qcompile.scales import EXACT, POWER_OF_TWO
 from qcompile.targets import host_target
 

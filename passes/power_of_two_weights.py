@@ -1,11 +1,12 @@
 """Weights that carry the scale of their layer, so that a shift is all that is left of it.
 
-    round((sum w x + b) * m + t)  is about  (sum w' x + b' + 2^(s-1)) >> s
-    w' = round(w * m * 2^s)       b' = round((b * m + t) * 2^s)
+    round(sum of w x m + t)       is about  (sum of w' x + t' + 2^(s-1)) >> s
+    w' = round(w m 2^s)           t' = round(t 2^s)
 
-w: (O, ..., C) integers; b, m, t: (O,), m of any sign; x: |x| <= largest. s is as large as w' of
-`bits` bits, sums in half an int32 and MAX_SHIFT let it be: one s in all, the smallest of the
-channels, or one s per channel where that is much more precise (PAYS).
+w: (O, ..., C) numbers of one operand, m and t of one channel each, m of any sign. There may be
+several operands, each with weights of its own. s is as large as `most`, the largest |w'|, sums in
+an int32 and MAX_SHIFT let it be: one s in all, the smallest of the channels, or one s per channel
+where that is much more precise (PAYS).
 """
 
 from collections.abc import Sequence
@@ -20,19 +21,33 @@ from qcompile.passes.integer_weights import INT32_MAX
 
 Array = NDArray[Any]
 MAX_SHIFT = 15  # 2^(s-1), which rounds, is an immediate of 16 signed bits
+SHARE = INT32_MAX // 4  # of the sums: the constant and what rounds need room, too
 MAX_FACTOR = 127  # weights of 8 bits, which a sum of codes multiplies by
 PAYS = 4.0  # one shift per channel costs a cycle per output: for this factor of squared errors
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Weights times their channels' scales, (O, ..., C) float64, of data with |x| <= largest.
+
+    most: the largest |w'|.
+    """
+
+    scaled: Array
+    largest: int
+    most: int
 
 
 @dataclass(frozen=True)
 class ShiftedWeights:
     """Integers whose sums, shifted, are the codes.
 
-    weights: like w, int64; bias: (O,) int64; shift: (O,), all equal unless `per_channel`. error:
-    of w' 2^-s relative to w m, root of the mean square; layer_error: the same with one shift.
+    weights: int64, one array per operand; bias: (O,) int64; shift: (O,), all equal unless
+    `per_channel`. error: of w' 2^-s relative to w m, root of the mean square; layer_error: the same
+    with one shift.
     """
 
-    weights: Array
+    weights: tuple[Array, ...]
     bias: Array
     shift: Array
     per_channel: bool
@@ -40,21 +55,19 @@ class ShiftedWeights:
     layer_error: float
 
 
-def shifted_weights(
-    weights: Array, bias: Array, factor: Array, offset: Array, *, largest: int, bits: int = 8
-) -> ShiftedWeights | None:
-    """The weights and the bias of a layer times its scale; None where no shift holds them."""
-    scaled = weights.astype("float64") * _along_first(factor, weights)
-    constant = bias * factor + offset
-    shifts = _largest_shifts(scaled, constant, largest, bits)
-    if shifts is None:
+def shifted_weights(operands: Sequence[Operand], constant: Array) -> ShiftedWeights | None:
+    """The weights of all operands, and the constant (O,); None where no shift holds them."""
+    shifts = np.minimum.reduce([_largest_shifts(operand, len(operands)) for operand in operands])
+    shifts = np.minimum(shifts, _fitting(np.abs(constant), SHARE))
+    if not np.isfinite(shifts).all() or shifts.min(initial=0) < 0:
         return None
+    shifts = np.minimum(shifts, MAX_SHIFT).astype("int64")
     common = np.full_like(shifts, shifts.min(initial=MAX_SHIFT))
-    layer, own = (_error(scaled, _rounded(scaled, s), s) for s in (common, shifts))
+    layer, own = (_error(operands, s) for s in (common, shifts))
     per_channel = layer > own * PAYS**0.5
     chosen = shifts if per_channel else common
     return ShiftedWeights(
-        weights=_rounded(scaled, chosen),
+        weights=tuple(_rounded(operand.scaled, chosen) for operand in operands),
         bias=np.rint(constant * 2.0**chosen).astype("int64"),
         shift=chosen,
         per_channel=per_channel,
@@ -67,23 +80,22 @@ def _along_first(values: Array, like: Array) -> Array:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _largest_shifts(scaled: Array, constant: Array, largest: int, bits: int) -> Array | None:
-    """The largest shift of each channel; None where even 0 is too large for one."""
-    flat = np.abs(scaled).reshape(len(scaled), -1)
-    limits = (
-        (flat.max(axis=1, initial=0), 2 ** (bits - 1) - 1),
-        # Each w' is up to a step larger than w m 2^s.
-        ((flat.sum(axis=1) + flat.shape[1]) * largest, INT32_MAX // 4),
-        (np.abs(constant), INT32_MAX // 4),
-    )
-    shifts = np.full(len(scaled), MAX_SHIFT)
-    for magnitude, limit in limits:
-        if not np.isfinite(magnitude).all():
-            return None
-        with np.errstate(divide="ignore"):
-            fits = np.floor(np.log2(limit / magnitude))
-        shifts = np.minimum(shifts, fits).astype("int64")
-    return None if shifts.min(initial=0) < 0 else shifts
+def _largest_shifts(operand: Operand, operands: int) -> Array:
+    """The largest shift of each channel that the weights and their share of the sums allow."""
+    flat = np.abs(operand.scaled).reshape(len(operand.scaled), -1)
+    # Each w' is less than a step larger than w m 2^s.
+    share = SHARE / operands / operand.largest - flat.shape[1]
+    if share <= 0:
+        return np.full(len(flat), -np.inf)
+    weights = _fitting(flat.max(axis=1, initial=0), operand.most)
+    return np.minimum(weights, _fitting(flat.sum(axis=1), share))
+
+
+def _fitting(magnitude: Array, limit: float) -> Array:
+    """The largest s with magnitude 2^s <= limit; -inf where there is none."""
+    with np.errstate(divide="ignore"):
+        shifts = np.where(magnitude == 0, MAX_SHIFT, np.floor(np.log2(limit / magnitude)))
+    return np.where(np.isfinite(magnitude), shifts, -np.inf)
 
 
 def _rounded(scaled: Array, shift: Array) -> Array:
@@ -113,11 +125,15 @@ def _sums_kept(exact: Array, rounded: Array) -> Array:
     return rounded + step * (place < np.abs(excess))
 
 
-def _error(scaled: Array, rounded: Array, shift: Array) -> float:
+def _error(operands: Sequence[Operand], shift: Array) -> float:
     """Of the weights of each channel, relative to them; the root of the channels' mean square."""
-    difference = rounded * _along_first(2.0**-shift, scaled) - scaled
-    flat = [np.square(array).reshape(len(scaled), -1).sum(axis=1) for array in (difference, scaled)]
-    ratio = np.divide(flat[0], flat[1], out=np.zeros(len(scaled)), where=flat[1] > 0)
+    squares = np.zeros((2, len(shift)))
+    for operand in operands:
+        scaled = operand.scaled
+        difference = _rounded(scaled, shift) * _along_first(2.0**-shift, scaled) - scaled
+        for k, array in enumerate((difference, scaled)):
+            squares[k] += np.square(array).reshape(len(array), -1).sum(axis=1)
+    ratio = np.divide(squares[0], squares[1], out=np.zeros(len(shift)), where=squares[1] > 0)
     return float(np.sqrt(ratio.mean())) if len(ratio) else 0.0
 
 

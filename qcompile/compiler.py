@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qcompile.certificate import certificate
-from qcompile.errors import QCompileError
+from qcompile.errors import QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.frontend import import_onnx
@@ -18,8 +18,8 @@ from qcompile.pipeline import (
     lower_passes,
     own_form_passes,
 )
-from qcompile.scales import EXACT
-from qcompile.targets import Target
+from qcompile.scales import EXACT, POWER_OF_TWO
+from qcompile.targets import Target, VtaTarget
 from qcompile.tuned import (
     Sources,
     summary,
@@ -27,6 +27,7 @@ from qcompile.tuned import (
 )
 from qcompile.tvm_errors import register_errors
 from qcompile.variants import read_variants
+from qcompile.vta.compiling import lower_for_board
 
 Progress = Callable[[str, int, int], None]
 STEPS = 4
@@ -60,14 +61,14 @@ def analyze(
 
 def compile_model(
     model: Path,
-    target: Target,
+    target: Target | VtaTarget,
     *,
     output: Path,
     name: str | None = None,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
-    scales: str = EXACT,
+    scales: str | None = None,
     records: str | Path | None = None,
     shipped_records: bool = True,
     variants: str | Path | None = None,
@@ -77,7 +78,8 @@ def compile_model(
     """Compile the ONNX file `model` into the bundle folder `output`.
 
     The arguments are those of `qcompile compile`; without `shipped_records` only the user's records
-    count. Raises QCompileError and leaves `output` as it was.
+    count. `scales` are exact for a processor, and powers of two for VTA, which takes no others,
+    unless they are given. Raises QCompileError and leaves `output` as it was.
     """
     register_errors()
     expect_replaceable(output)
@@ -85,8 +87,13 @@ def compile_model(
     sources = Sources.read(records, shipped_records=shipped_records)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    lower = Lowering(batch, shapes, quantized_io, scales, sources)
+    usual = POWER_OF_TWO if isinstance(target, VtaTarget) else EXACT
+    lower = Lowering(batch, shapes, quantized_io, scales or usual, sources)
     folder = None if dump_ir is None else Path(dump_ir)
+    if isinstance(target, VtaTarget):
+        if others:
+            raise Unsupported(f"--variants: {target.name} has no room for a second network")
+        return _compile_for_board(model, target, lower, output, name or model.stem, folder, say)
     network = lower(model, target, Dump(folder), lambda what, k: say(what, k, steps))
     lowered = {}
     for number, (variant, file) in enumerate(others.items(), 1):
@@ -110,6 +117,36 @@ def compile_model(
     )
     say("done", steps, steps)
     return CompileResult(network.analysis, exported)
+
+
+def _compile_for_board(
+    model: Path,
+    board: VtaTarget,
+    lower: Lowering,
+    output: Path,
+    name: str,
+    dump_ir: Path | None,
+    say: Progress,
+) -> CompileResult:
+    """The same for a processor with VTA beside it."""
+    dump = Dump(dump_ir)
+    form = lower.integer_form(model, dump, lambda what, k: say(what, k, STEPS))
+    network = lower_for_board(lower, form, board, lambda what: say(what, 2, STEPS))
+    analysis = network.lowered.analysis
+    dump("3_kernels", network.lowered.kernels)
+    say("library", STEPS - 1, STEPS)
+    exported = export_bundle(
+        network.lowered.kernels,
+        name=name,
+        target=replace(board.host, name=board.name),
+        output=output,
+        report=_report(analysis, {}, lower.sources) | {"vta": network.report},
+        certificate=_certificate(analysis, {}),
+        accelerator=network.accelerator,
+        progress=lambda what: say(what, STEPS - 1, STEPS),
+    )
+    say("done", STEPS, STEPS)
+    return CompileResult(analysis, exported)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from qcompile.files import make_folder, write_whole
 from qcompile.frontend import ImportedModel, import_onnx
 from qcompile.measure.host_costs import costs_for
 from qcompile.passes.choose_kernels import ChooseKernels
-from qcompile.passes.power_of_two import Rescaled, rescaled_layers
+from qcompile.passes.power_of_two_report import Rescaled, rescaled_layers
 from qcompile.passes.schedule_kernels import ScheduleKernels
 from qcompile.passes.strip_outer_quantizers import BORDER, StripOuterQuantizers
 from qcompile.pipeline import (
@@ -104,6 +104,13 @@ class Lowering:
             _expect_codes(mod)
         dump("2_integer_form", mod)
         return IntegerForm(imported, mod)
+
+    def analysis(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Analysis:
+        """The analysis of the network in integer form on a processor, without its kernels."""
+        costs = costs_for(target, form.mod, say)
+        chosen = run_passes(form.mod, [ChooseKernels(target, costs)])
+        lowered = run_passes(chosen, lower_chosen_passes(target))
+        return analysis_of(form.imported, form.mod, lowered, costs)
 
     def kernels(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Lowered:
         """The network in integer form as kernels for a processor."""

@@ -29,6 +29,7 @@ from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
+from qcompile.cli.show_vta import show_vta
 from qcompile.cli.tune_progress import tune_progress
 from qcompile.errors import DeviceError, DeviceLost, Disagreement, InvalidInput
 from qcompile.files import expect_writable, write_whole
@@ -64,10 +65,10 @@ def check(arguments: argparse.Namespace) -> None:
 def compile_(arguments: argparse.Namespace) -> None:
     from qcompile.commands.compile import compile
     from qcompile.commands.manifest import tuned_kernels
-    from qcompile.targets import load_processor
+    from qcompile.targets import Target, load_target
 
-    target = load_processor(arguments.target)
-    if target.name == "host":
+    target = load_target(arguments.target)
+    if isinstance(target, Target) and target.name == "host":
         print(f"host: {target.source}; int8 dot product: {dot_product(target)}")
     with progress() as report:
         manifest = compile(
@@ -85,6 +86,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             progress=report,
         )
     show_bundle(manifest)
+    show_vta(manifest)
     show_tuned(tuned_kernels(manifest.folder))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from qcompile import __version__
 from qcompile.cli.help_tune import TUNE
-from qcompile.scales import EXACT, SCALES
+from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
@@ -195,7 +195,6 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     compile_.add_argument(
         "--scales",
         choices=SCALES,
-        default=EXACT,
         help="of codes: the model's own (the default), or powers of two, which hardware without "
         "multipliers shifts by: to see on a processor what such hardware computes",
     )

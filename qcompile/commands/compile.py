@@ -5,20 +5,19 @@ from pathlib import Path
 
 from qcompile.commands.manifest import Manifest, read_manifest
 from qcompile.commands.progress import Progress
-from qcompile.scales import EXACT
-from qcompile.targets import Target, load_processor
+from qcompile.targets import Target, VtaTarget, load_target
 
 
 def compile(
     model: str | Path,
-    target: str | Target,
+    target: str | Target | VtaTarget,
     output: str | Path,
     *,
     name: str | None = None,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
-    scales: str = EXACT,
+    scales: str | None = None,
     records: str | Path | None = None,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
@@ -28,15 +27,16 @@ def compile(
 
     `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
     With `quantized_io` inputs and outputs are integer codes. `scales` are `exact` or
-    `power-of-two` (qcompile.scales). Kernels are chosen by the tuning
-    records in the folder `records`, and those that ship. The JSON file `variants` names more
-    networks for the bundle (qcompile.variants). Raises QCompileError; `output` is then as it was.
+    `power-of-two` (qcompile.scales; by default the first, and the second for boards with VTA).
+    Kernels are chosen by the tuning records in the folder `records`, and those that ship. The JSON
+    file `variants` names more networks for the bundle (qcompile.variants). Raises QCompileError;
+    `output` is then as it was.
     """
     from qcompile.compiler import compile_model
 
     compile_model(
         Path(model),
-        load_processor(target) if isinstance(target, str) else target,
+        load_target(target) if isinstance(target, str) else target,
         output=Path(output),
         name=name,
         batch=batch,

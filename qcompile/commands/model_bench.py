@@ -56,6 +56,10 @@ def model_bench(bundle: str | Path, device: str, variant: str | None = None) -> 
     lacks, BundleError when its program is missing, ModelError when the model is impossible here.
     """
     manifest = read_manifest(bundle, variant)
+    if manifest.vta is not None:
+        raise DeviceError(
+            f"{device}: models a processor alone; {manifest.folder} needs VTA: --device sim"
+        )
     target = load_processor(device.removeprefix(KIND))
     if manifest.architecture != target.architecture.name:
         raise DeviceError(

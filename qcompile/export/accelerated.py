@@ -21,6 +21,7 @@ from qcompile.export.toolchain import Toolchain
 from qcompile.targets import Target
 from qcompile.targets.vta.target import Registers
 from qcompile.vta.segment import VtaSegment
+from qcompile.vta.timing import time_segment
 
 DESIGNS = {"hls": 0, "rtl": 1}  # the values of NAME_VTA_HLS and NAME_VTA_RTL
 
@@ -109,7 +110,9 @@ def accelerator_fields(accelerator: Accelerator) -> dict[str, Any]:
                 "layers": [layer.name for layer in segment.layers],
                 "instructions": segment.instruction_count,
                 "image_bytes": len(segment.image),
+                "cycles": timed.cycles,
+                "simulated_ms": 1e3 * timed.cycles / segment.clock_hz,
             }
-            for segment in accelerator.segments
+            for segment, timed in ((s, time_segment(s)) for s in accelerator.segments)
         ],
     }

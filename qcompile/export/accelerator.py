@@ -29,7 +29,7 @@ FAILED = ERRORS[-1][1]  # what a hook returns that has no better word
 HEADER = """
 /* VTA computes {count} of the network: {segments}.
 
-   {name}_run calls `run` for each in turn, from its caller's thread: `segment` is its number;
+   {name}_run calls `run` for each in turn, on its caller's thread; `segment` is its number, from 0;
    `inputs` and `outputs` are in VTA's layout (vta/NN_name/manifest.json), of the lengths that
    {name}_vta_segments tells. It returns 0, or a negative code that {name}_run then returns too.
    Set it before the first run, and not during runs; vta/driver/ holds one for Linux. */
@@ -110,7 +110,7 @@ def write_accelerator_header(name: str, segments: Sequence[VtaSegment]) -> str:
         name=name,
         length=count,
         count="one segment" if count == 1 else f"{count} segments",
-        segments=", ".join(f"{k} {segment.name}" for k, segment in enumerate(segments)),
+        segments=", ".join(segment.folder for segment in segments),
     )
 
 

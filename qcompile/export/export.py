@@ -74,7 +74,8 @@ def export_bundle(
         for part in ("include", "lib", "bin", "src"):
             (folder / part).mkdir()
         write_sources(content, folder / "include", place)
-        (folder / "src" / "main.c").write_text(write_example(name, content.networks[0].ports))
+        example = write_example(name, content.networks[0].ports, accelerator is not None)
+        (folder / "src" / "main.c").write_text(example)
         if accelerator is not None:
             write_vta_folder(accelerator, name, folder)
         say("linking")

@@ -79,18 +79,18 @@ int32_t {entry}({parameters});
 EXAMPLE = """\
 /* Runs {name} once on zeros and prints the first value of each output.
 
-   cc src/main.c -Iinclude lib/lib{name}.a -lm -lpthread */
+   cc src/main.c {sources}-Iinclude lib/lib{name}.a -lm -lpthread */
 
 #include <stdio.h>
 
-#include "{name}.h"
+#include "{header}.h"
 
 {buffers}
 static unsigned char memory[{name}_WORKSPACE_BYTES + 63];
 
 int main(void) {{
     void *workspace = (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
-    int32_t status = {name}_run({arguments}, workspace);
+    int32_t status = {run};
     if (status != {name}_OK) {{
         fprintf(stderr, "{name}: %s\\n", {name}_error(status));
         return 1;
@@ -147,15 +147,21 @@ def _variant(network: Network) -> str:
     )
 
 
-def write_example(name: str, ports: Ports) -> str:
-    """`src/main.c`, a C99 program that runs the network once."""
+def write_example(name: str, ports: Ports, accelerated: bool = False) -> str:
+    """`src/main.c`, a C99 program that runs the network once; `accelerated`: with the driver."""
     everything = [*ports.inputs, *ports.outputs]
+    arguments = ", ".join(port.c_name for port in everything)
+    run = f"{name}_run({arguments}, workspace)"
+    if accelerated:
+        run = f"{name}_vta_open(NULL);\n    status = status != {name}_OK ? status : {run}"
     return EXAMPLE.format(
         name=name,
+        header=f"{name}_vta_linux" if accelerated else name,
+        sources=f"vta/driver/{name}_vta_linux.c -Ivta/driver " if accelerated else "",
+        run=run,
         buffers="\n".join(
             f"static {p.c_type} {p.c_name}[{name}_{p.c_name}_LENGTH];" for p in everything
         ),
-        arguments=", ".join(p.c_name for p in everything),
         prints="\n".join(
             f'    printf("{p.c_name}[0] = %g\\n", (double){p.c_name}[0]);' for p in ports.outputs
         ),

@@ -55,7 +55,9 @@ def read_segment(folder: Path) -> VtaSegment:
             instructions=_read(folder / "insn.bin"),
             image=_read(folder / "dram.bin"),
             tensors=tuple(
-                SegmentTensor(**{**fields, "shape": tuple(fields["shape"])})
+                SegmentTensor(
+                    **{**fields, **{name: tuple(fields[name]) for name in ("shape", "blocks")}}
+                )
                 for fields in told["tensors"]
             ),
             inputs=tuple(map(str, told["inputs"])),

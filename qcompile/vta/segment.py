@@ -16,12 +16,17 @@ from qcompile.targets.vta.instructions import Instruction
 IMAGE_ADDRESS = 0x1000  # of byte 0 of an image, as the instructions know it
 INSTRUCTION_BYTES = 16
 
+# Of tensors: planes are digits of codes, or parts of sums, that are wider than a scalar, the lowest
+# first; channels and images beyond the tensor's are zero.
+LAYOUT = "planes, N/BATCH, C/BLOCK, H, W, BATCH, BLOCK"
+
 
 @dataclass(frozen=True)
 class SegmentTensor:
     """A tensor of a segment in its image.
 
-    shape: (N, H, W, C) of the network. The image holds value - `offset`, from `low` to `high`.
+    shape: (N, H, W, C) of the network. The image holds code - `offset`, from `low` to `high`, as
+    an array of `blocks`: LAYOUT; `scalar_bits` each. dtype: "codes", or "sums": int32.
     """
 
     name: str
@@ -29,7 +34,8 @@ class SegmentTensor:
     address: int
     bytes: int
     shape: tuple[int, ...]
-    layout: str
+    blocks: tuple[int, ...]
+    scalar_bits: int
     dtype: str
     offset: int
     low: int
@@ -109,6 +115,7 @@ class VtaSegment:
             "image": {"file": "dram.bin", "address": IMAGE_ADDRESS, "bytes": len(self.image)},
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
+            "layout": LAYOUT,
             "tensors": [asdict(tensor) for tensor in self.tensors],
             "layers": [asdict(layer) for layer in self.layers],
         }

@@ -59,10 +59,13 @@ def _operate(op: AluOp, first: Values, second: Values, place: str) -> Values:
     if op == AluOp.MUL:
         return first * second
     bits = first.dtype.itemsize * 8
-    if second.min() <= -bits or second.max() >= bits:
+    # Beyond these, implementations differ in what a shift by a tensor's values does.
+    kind, low, high = ("two operands", 0, bits // 2 - 1)
+    if second.ndim == 0:
+        kind, low, high = ("immediates", 1 - bits, bits - 1)
+    if second.min() < low or second.max() > high:
         raise OutOfRange(
-            f"{place}: shifts by {second.min()} to {second.max()}; "
-            f"ACC has {bits} bits, so shifts are {1 - bits} to {bits - 1}"
+            f"{place}: shifts by {second.min()} to {second.max()}; {kind} shift by {low} to {high}"
         )
     right = first >> np.maximum(second, 0)
     return np.where(second >= 0, right, first << np.maximum(-second, 0)).astype(first.dtype)

@@ -54,8 +54,8 @@ def _operation(config: Config, one: Instruction) -> str:
             return f"{one.op.name:6} {_loops(one)} acc {_pair(one.dst)} with acc {_pair(one.src)}"
         case Alu():
             source = "" if one.src == one.dst else f" src {_pair(one.src)}"
-            acc = f"acc {_pair(one.dst)} with {one.immediate}{source}"
-            return f"{one.op.name:6} {_loops(one)} {acc}"
+            operands = f"acc {_pair(one.dst)} with {one.immediate}{source}"
+            return f"{one.op.name:6} {_loops(one)} {operands}"
         case Finish():
             return "FINISH"
 

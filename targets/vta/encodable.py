@@ -6,7 +6,6 @@ changes the logarithms least in sum; of equals, the one with the smaller buffers
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,10 +14,12 @@ from qcompile.errors import NotEncodable
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.fields import layout
 from qcompile.targets.vta.instructions import Alu, Gemm
+from qcompile.targets.vta.nearest import nearest, unit_steps
 
 UOP_WORD_BITS = 32
 MAX_DEPTH_BITS = 16  # the on-chip base address of LOAD and STORE
 MAX_UOP_BITS = 13
+FARTHEST = 4 * MAX_DEPTH_BITS
 
 # What the widths and the shape of an element may be: scalars of 1 to 16 bits (operands) and 8 to
 # 32 bits (sums); a block no larger than 256, a batch no larger than 16.
@@ -102,21 +103,15 @@ def expect_encodable(config: Config) -> None:
 def nearest_encodable(config: Config) -> Config:
     """The encodable configuration that changes least; itself where nothing is broken."""
     start = _with_usable_elements(config)
-    begin = _sizes(start)
-    queue, seen = [(0, 0, begin)], {begin}
-    while True:
-        # Cost first; of equals the smaller buffers. Some buffers of few elements always work.
-        sizes = heapq.heappop(queue)[-1]
-        candidate = _with_sizes(start, sizes)
-        if next(broken_rules(candidate), None) is None:
-            return candidate
-        for position in range(len(sizes)):
-            for step in (-1, 1):
-                moved = (*sizes[:position], sizes[position] + step, *sizes[position + 1 :])
-                if moved not in seen:
-                    seen.add(moved)
-                    away = sum(abs(m - b) for m, b in zip(moved, begin, strict=True))
-                    heapq.heappush(queue, (away, sum(moved), moved))
+    steps = unit_steps(len(_BUFFERS), (-1, 1))
+    sizes = nearest(_sizes(start), steps, lambda at: _encodable(_with_sizes(start, at)), FARTHEST)
+    # Buffers of 256 elements or fewer are always encodable, and nearer than that.
+    assert sizes is not None
+    return _with_sizes(start, sizes)
+
+
+def _encodable(config: Config) -> bool:
+    return next(broken_rules(config), None) is None
 
 
 def _with_usable_elements(config: Config) -> Config:

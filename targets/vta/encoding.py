@@ -30,6 +30,7 @@ Words = npt.NDArray[np.uint64]
 
 def encode(config: Config, instructions: Sequence[Instruction]) -> bytes:
     """The instruction stream. Raises InvalidEncoding where a value does not fit its field."""
+    config.expect_encodable()
     words = np.zeros((len(instructions), 2), "<u8")
     for kind in OPCODES:
         numbers = np.array([n for n, one in enumerate(instructions) if type(one) is kind], int)
@@ -50,6 +51,7 @@ def encode(config: Config, instructions: Sequence[Instruction]) -> bytes:
 
 def decode(config: Config, data: bytes) -> list[Instruction]:
     """The instructions of a stream. Raises InvalidEncoding where bytes are no instruction."""
+    config.expect_encodable()
     if len(data) % INSTRUCTION_BYTES:
         raise InvalidEncoding(
             f"{len(data)} bytes are no whole instructions of {INSTRUCTION_BYTES} bytes"
@@ -75,6 +77,7 @@ def decode(config: Config, data: bytes) -> list[Instruction]:
 
 def encode_uops(config: Config, uops: Sequence[Uop] | Integers) -> bytes:
     """Micro-ops as little-endian 32-bit words. uops: (count, 3), dst, src and wgt."""
+    config.expect_encodable()
     table = np.asarray(uops, np.int64).reshape(-1, 3)
     words = np.zeros(len(table), np.int64)
     for field, column in zip(uop_layout(config), table.T, strict=True):

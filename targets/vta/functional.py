@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qcompile.errors import InvalidProgram, Race
+import numpy as np
+
+from qcompile.errors import InvalidInput, InvalidProgram, Race
 from qcompile.targets.vta import alu_unit, dram, gemm_unit
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.instructions import Alu, Finish, Gemm, Instruction, Load, Queue, Store
@@ -37,10 +39,15 @@ def run(
 ) -> Counters:
     """Changes the image in place. image: (bytes,) uint8, byte 0 at physical address 0x1000.
 
-    Raises NotEncodable and subclasses of InvalidProgram: WrongTokens, Deadlock, Race, OutOfRange,
-    UnwrittenRead. The image is then changed in part.
+    Raises NotEncodable, InvalidInput and subclasses of InvalidProgram: WrongTokens, Deadlock, Race,
+    OutOfRange, UnwrittenRead. The image is then changed in part.
     """
     config.expect_encodable()
+    if image.dtype != np.uint8 or image.ndim != 1 or not image.flags.writeable:
+        raise InvalidInput(
+            f"memory image: {image.ndim} dimensions of {image.dtype}, "
+            f"writeable {image.flags.writeable}; it is one dimension of uint8 that can be changed"
+        )
     expect_finish(instructions)
     sequence = order(instructions)
     expect_finished(sequence)

@@ -10,8 +10,6 @@ checks, and where a DRAM buffer begins (at a multiple of 64 bytes and of its ele
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -25,59 +23,24 @@ from qcompile.targets.vta.instructions import Alu, AluOp, Gemm, Instruction, Loa
 from qcompile.targets.vta.loops import Indices
 from qcompile.targets.vta.order import Order, illegal_flags, order
 from qcompile.targets.vta.races import Races
+from qcompile.targets.vta.rules import (
+    ALU_DISTANCE,
+    GEMM_DISTANCE,
+    SAFE_COMMANDS,
+    TOKENS_IN_FLIGHT,
+    UOP_ALIGNMENT,
+    Rule,
+    Violation,
+)
 from qcompile.targets.vta.walk import Touched, Walk
 
-# Queues hold 512, but what the deadlock needs beside them depends on the implementation.
-SAFE_COMMANDS = 500
-# The smallest token queue that is known, of the HLS C model.
-TOKENS_IN_FLIGHT = 8
-UOP_ALIGNMENT = 8
-# The same dst may come again after this many iterations: behind the pipelines of the designs.
-GEMM_DISTANCE = 3
-ALU_DISTANCE = 4
-
-
-class Rule(StrEnum):
-    """The rules, in words."""
-
-    ENCODABLE = "the configuration is encodable"
-    FLAGS = "token flags only for neighbours that exist"
-    TOKENS = "every token given is taken"
-    FEW_TOKENS = f"at most {TOKENS_IN_FLIGHT} tokens of a kind wait"
-    DEADLOCK = f"the program ends though queues hold {SAFE_COMMANDS} instructions"
-    FINISH = "FINISH stands last, once, without flags"
-    FINISHED = "all loads and stores happen before FINISH"
-    MUL = "no MUL"
-    SHIFT = "shift immediates lie within the signed range of log2 ACC_WIDTH bits"
-    WGT_PADS = "no pads on WGT"
-    UOP_ROWS = "micro-ops are loaded as one row without pads"
-    UOP_ALIGNED = f"micro-op blocks begin at multiples of {UOP_ALIGNMENT} bytes"
-    EMPTY = "loop counts, micro-op counts and rows are 1 or more"
-    INSIDE = "all indices are inside the buffers and the image"
-    WRITTEN = "what is read was written by the program; OUT by ALU or a GEMM that adds"
-    ORDERED = "tokens order modules that touch the same elements"
-    SAME_SOURCE = "immediate ALU operations read src where they write dst"
-    GEMM_DISTANCE = f"{GEMM_DISTANCE} micro-ops or more between GEMM sums of one dst"
-    ALU_DISTANCE = f"{ALU_DISTANCE} iterations or more before ALU touches a dst again"
-
-
-@dataclass(frozen=True)
-class Violation:
-    """`place`: the instruction's number, or None for the whole program."""
-
-    rule: Rule
-    place: int | None
-    found: str
-
-    def __str__(self) -> str:
-        where = "program" if self.place is None else f"instruction {self.place}"
-        return f"{where}: {self.rule}; {self.found}"
+__all__ = ["Rule", "Violation", "lint"]
 
 
 def lint(
     config: Config,
     instructions: Sequence[Instruction],
-    image: npt.NDArray[np.uint8] | None = None,
+    image: npt.NDArray[np.uint8] | bytes | None = None,
 ) -> list[Violation]:
     """The violations; with an image also those of elements, up to the first that hides others."""
     for broken in broken_rules(config):
@@ -90,7 +53,8 @@ def lint(
     sequence, tokens = _ordering(instructions)
     found += tokens
     if image is not None and sequence is not None:
-        found += _of_elements(config, instructions, image, sequence)
+        data = np.frombuffer(image, np.uint8)
+        found += _of_elements(config, instructions, data, sequence)
     return found
 
 

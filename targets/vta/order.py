@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from qcompile.errors import Deadlock, WrongTokens
@@ -48,6 +49,7 @@ class Flags(NamedTuple):
     pushes: tuple[Link, ...]
 
 
+@lru_cache
 def links_of(queue: Queue, tokens: Tokens) -> Flags:
     """Raises KeyError where LOAD has no previous or STORE no next neighbour."""
     if not (tokens.pop_prev or tokens.pop_next or tokens.push_prev or tokens.push_next):
@@ -74,10 +76,15 @@ def illegal_flags(instructions: Sequence[Instruction]) -> Iterator[tuple[int, st
             yield n, "STORE has no next module"
 
 
-def order(instructions: Sequence[Instruction], commands: int = COMMANDS) -> Order:
-    """Raises WrongTokens and Deadlock."""
+def expect_legal_flags(instructions: Sequence[Instruction]) -> None:
+    """Raises WrongTokens where a flag is for a neighbour that does not exist."""
     for n, found in illegal_flags(instructions):
         raise WrongTokens(f"instruction {n} ({type(instructions[n]).__name__}): {found}")
+
+
+def order(instructions: Sequence[Instruction], commands: int = COMMANDS) -> Order:
+    """Raises WrongTokens and Deadlock."""
+    expect_legal_flags(instructions)
     run = _Run(instructions, commands)
     run.finish()
     return Order(run.sequence, run.queues, run.clocks, run.fullest)

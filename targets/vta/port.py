@@ -4,9 +4,9 @@ A LOAD asks for its bursts one after the other and receives them in the order as
 begins while another runs waits for the bursts that the other has asked for by then; the bursts
 that the other asks for later come after its own. Where the 16 requests that the port holds are
 all taken, those of INP, WGT and UOP go first and ACC waits to the end (the order of the clients in
-the Chisel design's memory engine). The three constants are fitted to the shared programs, all of
-which they put within 0.5 % of their measured cycles; within their halves and doubles the worst
-deviation stays below 1 %.
+the Chisel design's memory engine, and so is their number). The other three constants are fitted to
+the shared programs, which they put within 0.5 % of their measured cycles; half or double of any one
+does no worse.
 """
 
 from __future__ import annotations

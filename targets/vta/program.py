@@ -32,6 +32,8 @@ from qcompile.targets.vta.instructions import (
     queue_of,
 )
 
+MOST_TOKENS = 8  # between two modules: what every implementation holds (the HLS model's queues)
+TOKENS_AHEAD = 4  # which an instruction may add to; the rest is for those that were written with it
 UOP_ALIGNMENT = 2  # micro-ops: blocks of them align to 8 bytes
 UNKNOWN = 1 << 32  # more than any accumulator holds
 
@@ -54,14 +56,19 @@ class Builder:
         self.numbers: dict[Queue, list[int]] = {queue: [] for queue in Queue}
         self._flags: list[set[str]] = []  # of Tokens, by instruction
         self._needed: dict[Queue, int] = {}  # positions that the last instruction waits for
+        # By token: the position in its queue of the instruction that takes it.
+        self._takers: dict[Link, list[int]] = {(a, b): [] for a in Queue for b in Queue}
         # The highest position in the giver's queue that the taker has waited for.
-        self._known: dict[Link, int] = {(a, b): 0 for a in Queue for b in Queue if a != b}
+        self._known: dict[Link, int] = {(a, b): 0 for a in Queue for b in Queue}
+        # The same as each instruction of the taker's queue knew it.
+        self._knew: dict[Link, list[int]] = {(a, b): [] for a in Queue for b in Queue}
         self._touched = {
             (buffer, queue): np.zeros(config.depth(buffer), np.int64)
             for buffer in _WRITER
             for queue in (_WRITER[buffer], _READER[buffer])
         }
-        self._stored: list[Pair] = []  # DRAM bytes from, to, that LOAD does not know of
+        # DRAM bytes from, to, that layers stored and LOAD does not know of.
+        self._stored: list[Pair] = [(0, 0)]
         # The most that each ACC element can be, as far as a planner says so.
         self.most = np.full(config.depth(Buffer.ACC), UNKNOWN, np.int64)
         self.uops: dict[bytes, int] = {}  # where blocks of micro-ops are on chip
@@ -71,6 +78,10 @@ class Builder:
     def position(self) -> int:
         """How many instructions there are."""
         return len(self.instructions)
+
+    def begin_layer(self) -> None:
+        """STOREs from here on write another tensor."""
+        self._stored.append((0, 0))
 
     def load(
         self,
@@ -100,7 +111,8 @@ class Builder:
         self._add(Store(sram, address // size, rows, columns, stride))
         self._read(Buffer.OUT, slice(sram, sram + rows * columns))
         last = address + ((rows - 1) * stride + columns) * size
-        self._stored.append((address, last))
+        begin, end = self._stored[-1]
+        self._stored[-1] = (min(begin, address), max(end, last)) if end else (address, last)
 
     def gemm(
         self, uops: UopBlock, extents: Pair, dst: Pair, src: Pair = (0, 0), reset: bool = False
@@ -142,9 +154,14 @@ class Builder:
 
     def _add(self, one: Instruction) -> None:
         self._take_tokens()
-        self.numbers[queue_of(one)].append(len(self.instructions))
+        mine = queue_of(one)
+        self.numbers[mine].append(len(self.instructions))
         self.instructions.append(one)
         self._flags.append(set())
+        for other in Queue:
+            takers = self._takers[mine, other]
+            if len(takers) >= TOKENS_AHEAD:
+                self._wait(other, takers[-TOKENS_AHEAD])
 
     def preload(self, blocks: Iterable[UopBlock]) -> None:
         """Loads all micro-ops that are not there yet at once, where they fit together."""
@@ -198,14 +215,27 @@ class Builder:
 
     def _take_tokens(self) -> None:
         """The last instruction is complete: it takes a token where it needs to wait."""
+        if not self.instructions:
+            return
+        taker = queue_of(self.instructions[-1])
         for giver, position in self._needed.items():
-            taker = queue_of(self.instructions[-1])
             if position > self._known[giver, taker]:
-                self._known[giver, taker] = position
-                self._flags[-1].add("pop_prev" if giver < taker else "pop_next")
-                push = "push_next" if giver < taker else "push_prev"
-                self._flags[self.numbers[giver][position - 1]].add(push)
+                self._give(giver, taker, position)
         self._needed.clear()
+        for giver in Queue:
+            self._knew[giver, taker].append(self._known[giver, taker])
+
+    def _give(self, giver: Queue, taker: Queue, position: int) -> None:
+        """A token to the last instruction: of that position, or of the last one where many wait."""
+        takers = self._takers[giver, taker]
+        known = self._knew[taker, giver][position - 1]
+        if sum(taken > known for taken in takers[-MOST_TOKENS:]) >= MOST_TOKENS - 1:
+            position = len(self.numbers[giver])
+        self._known[giver, taker] = position
+        takers.append(len(self.numbers[taker]))
+        self._flags[-1].add("pop_prev" if giver < taker else "pop_next")
+        push = "push_next" if giver < taker else "push_prev"
+        self._flags[self.numbers[giver][position - 1]].add(push)
 
     def _stores_passed_on(self, begin: int, end: int) -> int:
         """Which COMPUTE instruction stands for the STOREs of these bytes, for LOAD to wait for.
@@ -216,7 +246,7 @@ class Builder:
             return 0
         self._add(no_op(Queue.COMPUTE, Tokens()))
         self._wait(Queue.STORE, len(self.numbers[Queue.STORE]))
-        self._stored.clear()
+        self._stored = [(0, 0)]
         return len(self.numbers[Queue.COMPUTE])
 
 

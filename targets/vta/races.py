@@ -83,8 +83,9 @@ class Races:
 
     def _raise(self, n: int, memory: Any, other: Queue, position: int) -> None:
         name = memory.name if isinstance(memory, Buffer) else DRAM
-        first = self.numbers[other][position - 1]
+        first, second = sorted((n, self.numbers[other][position - 1]))
+        queues = self.order.queues
         raise Race(
-            f"instruction {n} ({self.order.queues[n].name}) and instruction {first} "
-            f"({other.name}) touch the same elements of {name}, and no token orders them"
+            f"instruction {first} ({queues[first].name}) and instruction {second} "
+            f"({queues[second].name}) touch the same elements of {name}, and no token orders them"
         )

@@ -5,7 +5,8 @@ import pytest
 from tvm import relax
 
 from qcompile.ops import add, conv2d, dense, multiply, requantize, sum_pool2d, threshold
-from qcompile.passes.power_of_two import PowerOfTwo, rescaled_layers
+from qcompile.passes.power_of_two import PowerOfTwo
+from qcompile.passes.power_of_two_report import rescaled_layers
 from tests.passes import references
 from tests.passes.modules import assert_same, attribute, calls, const, constants, module, run
 

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product
 
 from qcompile.errors import BufferTooSmall
-from qcompile.schedules.space import Decision, Space, Value, first
+from qcompile.schedules.space import Decision, Decisions, Space, Value, first
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.cycles import Timeline, simulate
 from qcompile.targets.vta.image import Image
-from qcompile.targets.vta.planner.estimate import Estimate
-from qcompile.targets.vta.planner.problem import SumsProblem
-from qcompile.targets.vta.planner.sums import Places, SumsPlan, emit_sums
-from qcompile.targets.vta.planner.tiles import ORDERS, Tiling
+from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
+from qcompile.targets.vta.planner.estimate import estimate_of
+from qcompile.targets.vta.planner.problem import Problem, SumsProblem
+from qcompile.targets.vta.planner.tiles import ORDERS, Order, Places, Tiling
 from qcompile.targets.vta.program import Builder
 
-SIMULATED = 8  # tilings, the most promising by estimate
+SIMULATED = 10  # tilings, the most promising by estimate
 ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have to differ
-NAMES = ("rows", "columns", "outputs", "inputs", "order", "threads")
 
 
 def sizes(extent: int) -> list[int]:
@@ -30,70 +29,74 @@ def sizes(extent: int) -> list[int]:
     return sorted({-(-extent // parts) for parts in range(1, extent + 1)}, reverse=True)
 
 
-def tilings(problem: SumsProblem, config: Config) -> Iterator[Tiling]:
+def choices(problem: Problem, config: Config) -> dict[str, list[Value]]:
+    """By the name of each decision, what it may be: the fields of `Tiling`."""
     _, height, width, channels = problem.output
-    yield from (
-        Tiling(rows, columns, outputs, inputs, order, threads)
-        for rows, columns, outputs, inputs, order, threads in product(
-            sizes(height),
-            sizes(width),
-            sizes(-(-channels // config.block_out)),
-            sizes(_input_blocks(problem, config)),
-            ORDERS,
-            (2, 1),
-        )
-    )
-
-
-def _input_blocks(problem: SumsProblem, config: Config) -> int:
-    return max(-(-each.shape[2] // config.block_in) for each in problem.operands)
-
-
-@lru_cache(maxsize=1024)
-def chosen(problem: SumsProblem, config: Config, port_bytes: int) -> Tiling:
-    """Raises BufferTooSmall, where no tiling fits."""
-    estimate = Estimate(problem, config, port_bytes)
-    fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
-    ranked = sorted(fitting, key=estimate.cycles)
-    best: tuple[int, Tiling] | None = None
-    tried = 0
-    for tiling in ranked:
-        try:
-            cycles = timeline(problem, config, port_bytes, tiling).cycles
-        except BufferTooSmall:
-            continue
-        if best is None or cycles < best[0]:
-            best = cycles, tiling
-        tried += 1
-        if tried == SIMULATED:
-            break
-    if best is None:
-        raise BufferTooSmall("no tiling")
-    return best[1]
-
-
-def timeline(problem: SumsProblem, config: Config, port_bytes: int, tiling: Tiling) -> Timeline:
-    """A program of this layer alone, timed. Raises BufferTooSmall."""
-    plan = SumsPlan(problem, config, tiling)
-    image = Image()
-    builder = Builder(config, image)
-    inputs = tuple(image.reserve(ANY_TENSOR, 1) for _ in problem.operands)
-    emit_sums(builder, plan, Places(inputs, image.reserve(ANY_TENSOR, 1), ""))
-    return simulate(config, port_bytes, builder.finish())
-
-
-def space(problem: SumsProblem, config: Config, port_bytes: int) -> Space:
-    """The decisions of a layer, the cycle model's own choice first. Raises BufferTooSmall."""
-    default = chosen(problem, config, port_bytes)
-    _, height, width, channels = problem.output
-    choices: dict[str, list[Value]] = {
+    inputs, orders = [1], list[Order](["weights"])
+    if isinstance(problem, SumsProblem):
+        inputs = sizes(max(-(-each.shape[2] // config.block_in) for each in problem.operands))
+        orders = [*ORDERS]
+    return {
         "rows": [*sizes(height)],
         "columns": [*sizes(width)],
         "outputs": [*sizes(-(-channels // config.block_out))],
-        "inputs": [*sizes(_input_blocks(problem, config))],
-        "order": [*ORDERS],
+        "inputs": [*inputs],
+        "order": [*orders],
         "threads": [2, 1],
     }
+
+
+def tiling_of(decisions: Decisions) -> Tiling:
+    """The tiling of all decisions."""
+    return Tiling(**decisions)  # type: ignore[arg-type]
+
+
+def tilings(problem: Problem, config: Config) -> Iterator[Tiling]:
+    """All combinations of decisions, whether they fit or not."""
+    named = choices(problem, config)
+    for values in product(*named.values()):
+        yield tiling_of(dict(zip(named, values, strict=True)))
+
+
+@lru_cache(maxsize=1024)
+def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
+    """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
+    estimate = estimate_of(problem, config, port_bytes)
+    fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
+    plans = _plans(problem, config, sorted(fitting, key=estimate.cycles))
+    timed = [(timeline(plan, port_bytes).cycles, plan) for plan in islice(plans, SIMULATED)]
+    if not timed:
+        # The smallest tile says what it lacks.
+        plan_of(problem, config, Tiling(1, 1, 1, 1, "weights", 1))
+        raise AssertionError(problem)
+    return min(timed, key=lambda pair: pair[0])[1].tiling
+
+
+def _plans(problem: Problem, config: Config, ranked: list[Tiling]) -> Iterator[Plan]:
+    """Those that fit."""
+    for tiling in ranked:
+        try:
+            yield plan_of(problem, config, tiling)
+        except BufferTooSmall:
+            continue
+
+
+def timeline(plan: Plan, port_bytes: int) -> Timeline:
+    """A program of this layer alone, timed."""
+    image = Image()
+    builder = Builder(plan.config, image)
+    operands = len(plan.problem.operands) if isinstance(plan.problem, SumsProblem) else 1
+    inputs = tuple(image.reserve(ANY_TENSOR, 1) for _ in range(operands))
+    emit(builder, plan, Places(inputs, image.reserve(ANY_TENSOR, 1), ""))
+    return simulate(plan.config, port_bytes, builder.finish())
+
+
+def space(problem: Problem, config: Config, port_bytes: int) -> Space:
+    """The decisions of a layer, the cycle model's own choice first. Raises BufferTooSmall."""
+    default = chosen(problem, config, port_bytes)
     return Space(
-        tuple(Decision(name, first(getattr(default, name), choices[name])) for name in NAMES)
+        tuple(
+            Decision(name, first(getattr(default, name), values))
+            for name, values in choices(problem, config).items()
+        )
     )

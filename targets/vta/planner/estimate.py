@@ -7,11 +7,18 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from qcompile.errors import BufferTooSmall
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
-from qcompile.targets.vta.planner.problem import SumsProblem, pattern_from
+from qcompile.targets.vta.planner.pool import PoolPlan
+from qcompile.targets.vta.planner.problem import (
+    PoolProblem,
+    Problem,
+    SumsProblem,
+    pattern_from,
+)
 from qcompile.targets.vta.planner.steps import LEAST_ROUND
-from qcompile.targets.vta.planner.tiles import Tiling, ranges, window
+from qcompile.targets.vta.planner.tiles import Tiling, input_elements, ranges, window
 
 IN_PIECES = 4  # instructions around the multiplications of a tile: begin, shift, two limits
 
@@ -28,8 +35,45 @@ class Parts:
     distinct: tuple[int, ...]
 
 
+class PoolEstimate:
+    """Cycles of tilings of a pooling: of loads, copies and comparisons, whichever are most."""
+
+    def __init__(self, problem: PoolProblem, config: Config, port_bytes: int) -> None:
+        self.problem, self.config, self.port_bytes = problem, config, port_bytes
+
+    def fits(self, tiling: Tiling) -> bool:
+        """Planning tells, at little cost."""
+        try:
+            PoolPlan(self.problem, self.config, tiling)
+        except BufferTooSmall:
+            return False
+        return True
+
+    def cycles(self, tiling: Tiling) -> float:
+        images, height, width, channels = self.problem.output
+        costs = costs_of(self.port_bytes)
+        blocks = -(-channels // self.config.block_out) * -(-images // self.config.batch)
+        (kh, kw), (sh, _) = self.problem.kernel, self.problem.strides
+        seen = window(self.problem, (0, tiling.rows), (0, tiling.columns))
+        tall = tiling.rows + (kh - 1) // sh
+        count = -(-height // tiling.rows) * -(-width // tiling.columns)
+        beats = self.config.element_bytes(Buffer.INP) / self.port_bytes
+        compute = 2 * seen.elements + 2 * tiling.columns * (tall * (kw - 1) * sh + (kh - 1))
+        store = tiling.rows * (tiling.columns * (beats + costs.store_element) + costs.store_burst)
+        load = seen.elements * beats + costs.load
+        instructions = costs.alu * 4 * (kh + kw) / tiling.outputs
+        parts = (compute + instructions, load, store)
+        return blocks * count * (max(parts) if tiling.threads > 1 else sum(parts))
+
+
+def estimate_of(problem: Problem, config: Config, port_bytes: int) -> Estimate | PoolEstimate:
+    if isinstance(problem, SumsProblem):
+        return Estimate(problem, config, port_bytes)
+    return PoolEstimate(problem, config, port_bytes)
+
+
 class Estimate:
-    """Cycles of tilings of one problem."""
+    """Cycles of tilings of a layer of sums."""
 
     def __init__(self, problem: SumsProblem, config: Config, port_bytes: int) -> None:
         self.problem, self.config, self.port_bytes = problem, config, port_bytes
@@ -59,7 +103,7 @@ class Estimate:
         acc = tiling.rows * tiling.columns * tiling.outputs * tiling.threads
         return (
             acc <= depth(Buffer.ACC)
-            and self._step_inputs(tiling) <= depth(Buffer.INP)
+            and input_elements(self.problem, tiling) <= depth(Buffer.INP)
             and self._step_weights(tiling, parts) <= depth(Buffer.WGT)
         )
 
@@ -107,7 +151,9 @@ class Estimate:
         inp_beats = config.element_bytes(Buffer.INP) / self.port_bytes
         wgt_beats = config.element_bytes(Buffer.WGT) / self.port_bytes
         operands = self.problem.operands
-        seen = [window(each, (0, tiling.rows), (0, tiling.columns)) for each in operands]
+        seen = [
+            window(each, (0, tiling.rows), (0, tiling.columns), each.dilation) for each in operands
+        ]
         inputs = elements = 0
         for n, each, part in zip(parts.inputs, operands, seen, strict=True):
             inputs += n * each.planes
@@ -122,7 +168,7 @@ class Estimate:
         load = places * inputs_again * (
             elements * inp_beats + inputs * costs.load
         ) + weights_again * (all_weights * wgt_beats + chunks * steps * costs.load)
-        first = self._step_inputs(tiling) * inp_beats + costs.load
+        first = input_elements(self.problem, tiling) * inp_beats + costs.load
         first += self._step_weights(tiling, parts) * wgt_beats + costs.load
         begun = 3 * tiling.rows * tiling.columns * tiling.outputs
         return max(0.0, first - begun), load
@@ -139,18 +185,13 @@ class Estimate:
         rows = count * tiling.outputs * (1 if whole else tiling.rows)
         return elements * (beats + costs.store_element) + rows * costs.store_burst
 
-    def _step_inputs(self, tiling: Tiling) -> int:
-        rows, columns = (0, tiling.rows), (0, tiling.columns)
-        return tiling.inputs * max(
-            window(each, rows, columns).elements for each in self.problem.operands
-        )
-
     def _step_weights(self, tiling: Tiling, parts: Parts) -> int:
         """Blocks of weights of one step, at the most."""
-        return max(
+        needed = [
             min(distinct, -(-weights * min(tiling.inputs, n) // (n * each.digits)))
             for each, n, weights, distinct in zip(
                 self.problem.operands, parts.inputs, parts.weights, parts.distinct, strict=True
             )
             if n
-        )
+        ]
+        return max(needed, default=0)

@@ -69,6 +69,22 @@ class SumsProblem:
         return any(operand.digits > 1 or operand.planes > 1 for operand in self.operands)
 
 
+@dataclass(frozen=True)
+class PoolProblem:
+    """A max pooling. shape: (H, W, C) before; lowest: of its values; planes: of both tensors."""
+
+    output: tuple[int, int, int, int]
+    shape: tuple[int, int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    padding: Pads
+    lowest: int
+    planes: int
+
+
+Problem = SumsProblem | PoolProblem
+
+
 def pattern_of(blocks: Integers) -> Pattern:
     """Equal blocks have equal numbers, blocks of zeros -1. blocks: (digits, O, KH, KW, C, ...)."""
     flat = np.ascontiguousarray(blocks.reshape(*blocks.shape[:5], -1).astype(np.int8))

@@ -7,67 +7,80 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from qcompile.targets.vta.config import Buffer, Config
+from qcompile.errors import BufferTooSmall, NotRepresentable
+from qcompile.schedules.space import Decisions
+from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.dram import IMAGE_ADDRESS
 from qcompile.targets.vta.elements import pack
 from qcompile.targets.vta.encoding import encode_uops
 from qcompile.targets.vta.image import Image
-from qcompile.targets.vta.layers import Integers, Segment, Sums, VtaTensor
+from qcompile.targets.vta.layers import Integers, Layer, Segment, Sums
 from qcompile.targets.vta.planner.arithmetic import Numbers, numbers, planes_of
-from qcompile.targets.vta.planner.choice import chosen
-from qcompile.targets.vta.planner.problem import pattern_from
-from qcompile.targets.vta.planner.sums import Places, SumsPlan, emit_sums
-from qcompile.targets.vta.planner.tiles import Tiling
-from qcompile.targets.vta.program import Builder, Placement, Program
+from qcompile.targets.vta.planner.choice import chosen, space, tiling_of
+from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
+from qcompile.targets.vta.planner.memory import operands, placements
+from qcompile.targets.vta.planner.problem import PoolProblem, Problem, pattern_from
+from qcompile.targets.vta.planner.tiles import Places
+from qcompile.targets.vta.program import Builder, Program
 
 
 def plan_segment(
     segment: Segment,
     config: Config,
     port_bytes: int,
-    decisions: Mapping[str, Tiling] | None = None,
+    decisions: Mapping[str, Decisions] | None = None,
 ) -> Program:
-    """The program of a segment. decisions: by layer's name; the cycle model chooses the others.
+    """The program of a segment. decisions: by layer's name; the cycle model takes the others.
 
-    Raises BufferTooSmall, AccumulatorOverflow, NotRepresentable and Unsupported.
+    Raises BufferTooSmall, AccumulatorOverflow, NotRepresentable, UnknownDecision, Unsupported.
     """
     config.expect_encodable()
     image = Image()
     builder = Builder(config, image)
-    placements = _placements(segment, config, image)
+    placed = placements(segment, config, image)
     found: dict[str, Numbers] = {}
     layers = []
     for layer in segment.layers:
         first = builder.position
-        assert isinstance(layer, Sums)
-        found[layer.name] = numbers(layer, segment, config)
-        problem = found[layer.name].problem
-        tiling = (decisions or {}).get(layer.name) or chosen(problem, config, port_bytes)
-        places = Places(
-            tuple(placements[each.tensor].address for each in layer.sources),
-            placements[layer.output.name].address,
-            layer.name,
-        )
-        emit_sums(builder, SumsPlan(problem, config, tiling), places)
+        if isinstance(layer, Sums):
+            found[layer.name] = numbers(layer, segment, config)
+            problem: Problem = found[layer.name].problem
+        else:
+            problem = problem_of(layer, segment, config)
+        plan = _plan(layer.name, problem, config, port_bytes, (decisions or {}).get(layer.name))
+        inputs = tuple(placed[name].address for name in operands(layer))
+        emit(builder, plan, Places(inputs, placed[layer.output.name].address, layer.name))
         layers.append((layer.name, first, builder.position - 1))
     instructions = builder.finish()
-    return Program(config, instructions, _filled(image, found, config), placements, layers)
+    return Program(config, instructions, _filled(image, found, config), placed, layers)
 
 
-def _placements(segment: Segment, config: Config, image: Image) -> dict[str, Placement]:
-    tensors = [*segment.tensors, *(layer.output for layer in segment.layers)]
-    return {tensor.name: _placed(tensor, config, image) for tensor in tensors}
+def problem_of(layer: Layer, segment: Segment, config: Config) -> Problem:
+    """What a layer of the segment asks of the accelerator. Raises as `plan_segment` does."""
+    if isinstance(layer, Sums):
+        return numbers(layer, segment, config).problem
+    tensor = segment.tensor(layer.tensor)
+    return PoolProblem(
+        output=layer.output.shape,
+        shape=tensor.shape[1:],
+        kernel=layer.kernel,
+        strides=layer.strides,
+        padding=layer.padding,
+        lowest=tensor.low,
+        planes=planes_of(tensor, config),
+    )
 
 
-def _placed(tensor: VtaTensor, config: Config, image: Image) -> Placement:
-    n, height, width, channels = tensor.shape
-    size = config.element_bytes(Buffer.OUT)
-    elements = -(-n // config.batch) * -(-channels // config.block_out) * height * width
-    sums = tensor.dtype == "sums"
-    planes = config.acc_width // config.out_width if sums else planes_of(tensor, config)
-    count = planes * elements * size
-    address = image.reserve(count, size)
-    return Placement(address, count, tensor.shape, tensor.dtype, planes)
+def _plan(
+    layer: str, problem: Problem, config: Config, port_bytes: int, decisions: Decisions | None
+) -> Plan:
+    try:
+        tiling = chosen(problem, config, port_bytes)
+        if decisions:
+            tiling = tiling_of(space(problem, config, port_bytes).chosen(decisions))
+        return plan_of(problem, config, tiling)
+    except (BufferTooSmall, NotRepresentable) as error:
+        raise type(error)(f"VTA layer '{layer}': {error}") from error
 
 
 def _filled(image: Image, found: Mapping[str, Numbers], config: Config) -> npt.NDArray[np.uint8]:
@@ -84,6 +97,8 @@ def _contents(key: Hashable, found: Mapping[str, Numbers], config: Config, size:
     match key:
         case ("zeros", _):
             return bytes(size)
+        case ("one",):
+            return pack(np.eye(config.block_out).reshape(1, -1), config.wgt_width).tobytes()
         case ("uop", bytes(table)):
             return encode_uops(config, np.frombuffer(table, np.int64).reshape(-1, 3))
         case (str(layer), "weights", int(operand), tuple(which)):

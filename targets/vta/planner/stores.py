@@ -25,3 +25,23 @@ def store_blocks(
         for block in range(tile.blocks):
             begin = first + block * height * width * size
             builder.store(base + block * tile.positions, begin, (tile.height, tile.width), width)
+
+
+def store_rows(
+    builder: Builder,
+    base: int,
+    address: int,
+    image: tuple[int, int],
+    tile: Tile,
+    pitch: int,
+    block_pitch: int,
+) -> None:
+    """Stores output blocks row by row, where rows are `pitch` elements apart on chip."""
+    height, width = image
+    size = builder.config.element_bytes(Buffer.OUT)
+    for block in range(tile.blocks):
+        for row in range(tile.height):
+            place = ((tile.outputs[0] + block) * height + tile.rows[0] + row) * width
+            begin = address + (place + tile.columns[0]) * size
+            first = base + block * block_pitch + row * pitch
+            builder.store(first, begin, (1, tile.width), tile.width)

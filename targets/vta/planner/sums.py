@@ -3,162 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from math import isqrt
 
 import numpy as np
 
-from qcompile.errors import BufferTooSmall
-from qcompile.targets.vta.config import Buffer, Config
-from qcompile.targets.vta.image import Image
+from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.loads import load_window
-from qcompile.targets.vta.planner.problem import SumsProblem
-from qcompile.targets.vta.planner.steps import Step, steps
+from qcompile.targets.vta.planner.steps import Step
 from qcompile.targets.vta.planner.stores import store_blocks
+from qcompile.targets.vta.planner.sums_plan import SumsPlan, runs
 from qcompile.targets.vta.planner.tiles import (
-    Range,
+    Places,
     Slots,
     Tile,
-    Tiling,
     Window,
-    input_elements,
-    ranges,
     ranges_between,
-    slot_count,
-    tiles,
     window,
 )
-from qcompile.targets.vta.program import Builder, UopBlock
+from qcompile.targets.vta.planner.whole import (
+    clear,
+    immediate,
+    next_plane,
+    shift_left,
+    shift_right,
+)
+from qcompile.targets.vta.program import Builder
 
-LARGEST_LEFT_SHIFT = 16  # of one portable SHR
-LARGEST_RIGHT_SHIFT = 15
 ALU_OVERHEAD = 9  # cycles of an instruction beside its iterations, for the size of pieces
 
 
-@dataclass(frozen=True)
-class Places:
-    """DRAM addresses of the tensors that operands name, of the output, and a key of the layer."""
+class SumsEmitter:
+    """Adds the instructions of a plan to a builder."""
 
-    tensors: tuple[int, ...]
-    output: int
-    layer: Hashable
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Slots on chip of a tiling. vectors: of as many ACC elements as a tile has blocks."""
-
-    acc_elements: int
-    vectors: int
-    inp_elements: int
-    inp_slots: int
-    wgt_elements: int
-    wgt_slots: int
-
-
-class SumsPlan:
-    """A problem, its tiling and what follows from both."""
-
-    def __init__(self, problem: SumsProblem, config: Config, tiling: Tiling) -> None:
-        self.problem, self.config, self.tiling = problem, config, tiling
-        images, self.height, self.width, channels = problem.output
-        self.images = -(-images // config.batch)
-        self.blocks = -(-channels // config.block_out)
-
-    @cached_property
-    def tiles(self) -> list[Tile]:
-        return [*tiles(self.images, self.height, self.width, self.blocks, self.tiling)]
-
-    @cached_property
-    def steps(self) -> dict[Range, list[Step]]:
-        """By the output blocks of a tile."""
-        return {
-            part: steps(self.problem, self.config, part, self.tiling.inputs)
-            for part in ranges(self.blocks, self.tiling.outputs)
-        }
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Raises BufferTooSmall."""
-        tiling, depth = self.tiling, self.config.depth
-        acc = tiling.rows * tiling.columns * tiling.outputs
-        vectors = min(
-            self._all_vectors, (depth(Buffer.ACC) - tiling.threads * acc) // tiling.outputs
-        )
-        if vectors < self._tile_vectors:
-            needed = tiling.threads * acc + self._tile_vectors * tiling.outputs
-            raise too_small(self.config, Buffer.ACC, needed)
-        inp = input_elements(self.problem, tiling)
-        wgt = max((len(step.weights) for part in self.steps.values() for step in part), default=0)
-        for buffer, needed in ((Buffer.INP, inp), (Buffer.WGT, wgt)):
-            if needed > depth(buffer):
-                raise too_small(self.config, buffer, needed)
-        by_weights = tiling.order == "weights"
-        weights = [{step.weights_key for step in part} for part in self.steps.values()]
-        inputs = [{(s.operand, s.plane, s.inputs) for s in part} for part in self.steps.values()]
-        all_weights, tile_inputs = len(set().union(*weights)), len(set().union(*inputs))
-        part_weights, part_inputs = max(map(len, weights)), max(map(len, inputs))
-        places = len(self.tiles) // len(self.steps)
-        return Layout(
-            acc,
-            vectors,
-            inp,
-            slot_count(
-                inp,
-                part_inputs if by_weights else tile_inputs,
-                tile_inputs * places,
-                depth(Buffer.INP),
-                tiling.threads,
-            ),
-            wgt,
-            slot_count(
-                wgt,
-                part_weights if by_weights else all_weights,
-                all_weights,
-                depth(Buffer.WGT),
-                tiling.threads,
-            ),
-        )
-
-    @property
-    def _all_vectors(self) -> int:
-        """Vectors of one block of tiles: starts by class, and shifts."""
-        problem = self.problem
-        starts = len(problem.row_classes) * len(problem.column_classes)
-        return starts * (problem.start is None) + (problem.shift is None)
-
-    @cached_property
-    def _tile_vectors(self) -> int:
-        """The most vectors that one tile needs."""
-        most = max(
-            len(runs(self.problem.row_classes, tile.rows))
-            * len(runs(self.problem.column_classes, tile.columns))
-            for tile in self.tiles
-        )
-        return most * (self.problem.start is None) + (self.problem.shift is None)
-
-
-def runs(classes: tuple[int, ...], part: Range) -> list[tuple[int, Range]]:
-    """The classes that a range meets, each with the part of the range that it has."""
-    ends = [*classes[1:], part[1]]
-    found = [
-        (n, (max(begin, part[0]), min(end, part[1])))
-        for n, (begin, end) in enumerate(zip(classes, ends, strict=True))
-    ]
-    return [(n, (begin, end)) for n, (begin, end) in found if begin < end]
-
-
-def emit_sums(builder: Builder, plan: SumsPlan, places: Places) -> None:
-    """Adds the layer's instructions. Raises BufferTooSmall."""
-    rehearsal = Builder(builder.config, Image())
-    _Emitter(rehearsal, plan, places).run()
-    builder.preload(np.frombuffer(key, np.int64).reshape(-1, 3) for key in rehearsal.uops)
-    _Emitter(builder, plan, places).run()
-
-
-class _Emitter:
     def __init__(self, builder: Builder, plan: SumsPlan, places: Places) -> None:
         self.builder, self.plan, self.places = builder, plan, places
         self.problem, self.config = plan.problem, plan.config
@@ -184,7 +62,7 @@ class _Emitter:
         if self.problem.starts_over and known <= self.problem.least_start:
             self._start(AluOp.MAX, tile, base)
             return
-        self.builder.gemm(_uops(base, 0), (1, count), (0, 1), reset=True)
+        clear(self.builder, base, count)
         if not self.problem.in_digits:
             self._start(AluOp.ADD, tile, base)
 
@@ -192,7 +70,7 @@ class _Emitter:
         start = self.problem.start
         if start is not None:
             if start or op == AluOp.MAX:
-                self._alu(op, base, tile.elements, start)
+                immediate(self.builder, op, base, tile.elements, start)
             return
         parts = [
             (key, rows, columns)
@@ -233,26 +111,19 @@ class _Emitter:
         outer = factors[0] if extents[0] > 1 else 0
         self.builder.alu(op, uops, extents, (outer, factors[1]), (0, 0))
 
-    def _alu(self, op: AluOp, base: int, count: int, immediate: int) -> None:
-        self.builder.alu(op, _uops(base, base), (1, count), (0, 1), immediate=immediate)
-
     def _multiply(self, tile: Tile, base: int) -> None:
         count, exponent = tile.elements, None
         for step in self.plan.steps[tile.outputs]:
             if exponent is not None:
-                self._shift_left(base, count, exponent - step.exponent)
+                shift_left(self.builder, base, count, exponent - step.exponent)
             exponent = step.exponent
             operand = self.problem.operands[step.operand]
-            seen = window(operand, tile.rows, tile.columns)
+            seen = window(operand, tile.rows, tile.columns, operand.dilation)
             wgt, inp = self._weights(step), self._inputs(step, tile, seen)
             self._gemm(step, tile, seen, base, inp, wgt)
-        self._shift_left(base, count, exponent or 0)
+        shift_left(self.builder, base, count, exponent or 0)
         if self.problem.in_digits:
             self._start(AluOp.ADD, tile, base)
-
-    def _shift_left(self, base: int, count: int, by: int) -> None:
-        for part in parts_of(by, LARGEST_LEFT_SHIFT):
-            self._alu(AluOp.SHR, base, count, -part)
 
     def _weights(self, step: Step) -> int:
         place, resident = self.weights.place(step.weights_key)
@@ -304,9 +175,7 @@ class _Emitter:
         width = self.config.out_width
         for plane in range(1, self.problem.planes):
             for part, first in parts:
-                if self.problem.rounded:
-                    self._alu(AluOp.ADD, first, part.elements, 1 << (width - 1))
-                self._alu(AluOp.SHR, first, part.elements, width)
+                next_plane(self.builder, first, part.elements, width, self.problem.rounded)
                 self._store(part, first, plane)
         self.builder.most[base : base + tile.elements] = self.problem.left
 
@@ -315,11 +184,10 @@ class _Emitter:
             source = self._vector(tile, ("shift",), []) + part.outputs[0] - tile.outputs[0]
             self._alu_vector(AluOp.SHR, part, first, source, (1, tile.positions), (0, 1))
         else:
-            for by in parts_of(self.problem.shift, LARGEST_RIGHT_SHIFT):
-                self._alu(AluOp.SHR, first, part.elements, by)
+            shift_right(self.builder, first, part.elements, self.problem.shift)
         for op, limit in ((AluOp.MAX, self.problem.low), (AluOp.MIN, self.problem.high)):
             if limit is not None:
-                self._alu(op, first, part.elements, limit)
+                immediate(self.builder, op, first, part.elements, limit)
 
     def _store(self, tile: Tile, first: int, plane: int) -> None:
         plan = self.plan
@@ -329,15 +197,6 @@ class _Emitter:
         store_blocks(self.builder, first, address, (plan.height, plan.width), tile)
 
 
-def parts_of(shift: int, most: int) -> list[int]:
-    """A shift as shifts that one portable instruction can do."""
-    return [min(most, shift - done) for done in range(0, shift, most)]
-
-
-def _uops(dst: int, src: int) -> UopBlock:
-    return np.array([[dst, src, 0]], np.int64)
-
-
 def _pieces(tile: Tile) -> int:
     """Into how many pieces the end of a tile goes: STORE of the last one against ALU overhead.
 
@@ -345,13 +204,3 @@ def _pieces(tile: Tile) -> int:
     instructions for each piece; 3 * elements / pieces + 3 * pieces * overhead is least.
     """
     return max(1, min(tile.blocks, isqrt(tile.elements // ALU_OVERHEAD)))
-
-
-def too_small(config: Config, buffer: Buffer, elements: int) -> BufferTooSmall:
-    """The error of a layer that needs so many elements of a buffer."""
-    needed, size = elements * config.element_bytes(buffer), config.element_bytes(buffer)
-    found, name = config.depth(buffer) * size, buffer.name
-    return BufferTooSmall(
-        f"the smallest tile needs {needed} bytes of {name}, which has {found}; "
-        f"LOG_{name}_BUFF_SIZE {(needed - 1).bit_length()} works"
-    )

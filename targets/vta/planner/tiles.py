@@ -6,7 +6,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qcompile.targets.vta.planner.problem import Operand, SumsProblem
+from qcompile.errors import BufferTooSmall
+from qcompile.targets.vta.config import Buffer, Config
+from qcompile.targets.vta.planner.problem import Operand, PoolProblem, SumsProblem
 
 Range = tuple[int, int]
 Order = Literal["weights", "data"]
@@ -102,12 +104,17 @@ class Window:
         return self.rows * self.columns
 
 
-def window(operand: Operand, rows: Range, columns: Range) -> Window:
+def window(
+    operand: Operand | PoolProblem,
+    rows: Range,
+    columns: Range,
+    dilation: tuple[int, int] = (1, 1),
+) -> Window:
     (top, left, _, _), (row_stride, column_stride) = operand.padding, operand.strides
     height, width = rows[1] - rows[0], columns[1] - columns[0]
     skipped = operand.kernel[0] == 1
-    tall = (operand.kernel[0] - 1) * operand.dilation[0] + 1
-    wide = (operand.kernel[1] - 1) * operand.dilation[1] + 1
+    tall = (operand.kernel[0] - 1) * dilation[0] + 1
+    wide = (operand.kernel[1] - 1) * dilation[1] + 1
     return Window(
         row=rows[0] * row_stride - top,
         rows=height if skipped else (height - 1) * row_stride + tall,
@@ -120,7 +127,18 @@ def window(operand: Operand, rows: Range, columns: Range) -> Window:
 def input_elements(problem: SumsProblem, tiling: Tiling) -> int:
     """The most INP elements that one step of a tile loads."""
     rows, columns = (0, tiling.rows), (0, tiling.columns)
-    return tiling.inputs * max(window(each, rows, columns).elements for each in problem.operands)
+    return tiling.inputs * max(
+        window(each, rows, columns, each.dilation).elements for each in problem.operands
+    )
+
+
+@dataclass(frozen=True)
+class Places:
+    """DRAM addresses of the tensors that operands name, of the output, and a key of the layer."""
+
+    tensors: tuple[int, ...]
+    output: int
+    layer: Hashable
 
 
 class Slots:
@@ -155,3 +173,13 @@ def slot_count(size: int, together: int, total: int, depth: int, threads: int) -
     if together * size <= depth:
         return together * min(threads, depth // (together * size))
     return min(threads, depth // size)
+
+
+def too_small(config: Config, buffer: Buffer, elements: int) -> BufferTooSmall:
+    """The error of a layer that needs so many elements of a buffer."""
+    needed, size = elements * config.element_bytes(buffer), config.element_bytes(buffer)
+    found, name = config.depth(buffer) * size, buffer.name
+    return BufferTooSmall(
+        f"the smallest tile needs {needed} bytes of {name}, which has {found}; "
+        f"LOG_{name}_BUFF_SIZE {(needed - 1).bit_length()} works"
+    )

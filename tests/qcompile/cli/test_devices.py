@@ -51,7 +51,7 @@ def test_says_which_devices_there_are(cli, tmp_path):
     bundle = write_bundle(tmp_path / "net")
     for command in (("devices",), ("bench", bundle, "--device")):
         code, out, err = cli(*command, "board")
-        assert (code, out) == (1, "") and "no device 'board'; devices are local, qemu" in err
+        assert (code, out) == (1, "") and "no device 'board'; devices are local, sim, qemu" in err
 
 
 def test_labels_emulated_times(cli, tmp_path, board):

@@ -74,6 +74,22 @@ def test_compiles_for_boards_without_warnings(vta_bundle, tmp_path, host):
     assert (tmp_path / "net_vta_linux.o").stat().st_size > 0
 
 
+@pytest.mark.emulated
+def test_the_example_opens_the_driver(vta_bundle, tmp_path):
+    if shutil.which("qemu-arm") is None:
+        pytest.skip("no qemu-arm")
+    tools = Toolchain(load_target("armv7-a9").architecture, tmp_path, lambda what: None)
+    includes = [f"-I{vta_bundle / place}" for place in ("include", "vta/driver")]
+    sources = ("src/main.c", "vta/driver/net_vta_linux.c")
+    for number, source in enumerate(sources):
+        tools.compile_program(str(vta_bundle / source), f"{number}.o", *includes)
+    tools.link_program(["0.o", "1.o", str(vta_bundle / "lib" / "libnet.a")], "example")
+    command = ["qemu-arm", tmp_path / "example"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "net: the contiguous memory cannot be opened or mapped\n"
+
+
 class Board:
     """Files in the place of /dev/mem and of a u-dma-buf device, and what the accelerator does."""
 

@@ -73,6 +73,11 @@ def test_says_which_device_a_measurement_needs(vta_bundle, capfd):
     assert "use --device sim" in capfd.readouterr().err
 
 
+def test_models_of_processors_refuse_boards(vta_bundle, capfd):
+    assert main(["bench", str(vta_bundle), "--device", "model:armv7-a9"]) == 1
+    assert "needs VTA: --device sim" in capfd.readouterr().err
+
+
 def test_refuses_bundles_for_processors(tmp_path):
     from export_for_cpu import cpu_bundle
 

@@ -61,7 +61,17 @@ def segment(name: str = "dense one") -> VtaSegment:
 
     def tensor(name: str, role: str, address: int) -> SegmentTensor:
         return SegmentTensor(
-            name, role, address, 16, (1, 1, 1, 16), "N/1 C/16 H W 1 16", "codes", 0, -128, 127
+            name=name,
+            role=role,
+            address=address,
+            bytes=16,
+            shape=(1, 1, 1, 16),
+            blocks=(1, 1, 1, 1, 1, 1, 16),
+            scalar_bits=8,
+            dtype="codes",
+            offset=0,
+            low=-128,
+            high=127,
         )
 
     return VtaSegment(

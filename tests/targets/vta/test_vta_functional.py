@@ -1,11 +1,13 @@
 """The functional simulator: reference images, and a plain interpreter on random programs."""
 
 import random
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vta_conv import RESNET18
 from vta_generator import Generator, small
 from vta_interpreter import Interpreter
 from vta_shared import REASON, WITH_IMAGES, images, program
@@ -41,3 +43,15 @@ def test_equals_a_plain_interpreter(config, seed):
     run(config, instructions, image)
 
     np.testing.assert_array_equal(image, expected)
+
+
+def test_resnet18_takes_less_than_ten_seconds():
+    """Its convolutions but the first, races searched, on one core; all sums exact."""
+    seconds = 0.0
+    for conv, times in RESNET18:
+        instructions, (image, data, weights) = conv.program(), conv.image()
+        start = time.process_time()
+        run(conv.config, instructions, image)
+        seconds += times * (time.process_time() - start)
+        np.testing.assert_array_equal(conv.result(image), conv.expected(data, weights))
+    assert seconds < 10

@@ -1,11 +1,14 @@
 """Planned layers of sums on the functional simulator are the formula's integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from vta_layers import reference, simulated
+from vta_layers import Random, reference, simulated
 
 from qcompile.targets.vta.config import DEFAULT
 from qcompile.targets.vta.layers import Segment, Source, Sums, VtaTensor
+from qcompile.targets.vta.lint import lint
 from qcompile.targets.vta.planner import plan_segment
 
 PORT_BYTES = 8
@@ -23,6 +26,7 @@ def conv(rng, image, channels, outputs, kernel=3, strides=(1, 1), padding=(1, 1,
 
 
 def expect_exact(segment, program, rng):
+    assert lint(program.config, program.instructions, program.image) == []
     inputs = {
         tensor.name: rng.integers(tensor.low, tensor.high + 1, tensor.shape)
         for tensor in segment.tensors
@@ -47,3 +51,29 @@ def test_convolutions_are_exact(given):
     rng = np.random.default_rng(0)
     segment = conv(rng, **given)
     expect_exact(segment, plan_segment(segment, DEFAULT, PORT_BYTES), rng)
+
+
+def narrow(**logs):
+    return replace(DEFAULT, **{f"log_{name}": value for name, value in logs.items()})
+
+
+CONFIGS = {
+    "default": DEFAULT,
+    "small buffers": narrow(uop_buff_size=9, inp_buff_size=12, wgt_buff_size=14, acc_buff_size=13),
+    "4 bits": narrow(inp_width=2, wgt_width=2, inp_buff_size=14, wgt_buff_size=17),
+    "2-bit weights": narrow(wgt_width=1, wgt_buff_size=16),
+    "2 bits, blocks of 8": narrow(
+        inp_width=1, wgt_width=1, block=3, inp_buff_size=12, wgt_buff_size=12, acc_buff_size=15
+    ),
+    "1 bit": narrow(inp_width=0, wgt_width=0, inp_buff_size=12, wgt_buff_size=15),
+    "batches of 2": narrow(batch=1, acc_buff_size=17),
+}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_segments_are_exact(name, seed):
+    rng = np.random.default_rng([seed, *name.encode()])
+    segment = Random(rng, CONFIGS[name]).segment(1 + seed % 3)
+    program = plan_segment(segment, CONFIGS[name], PORT_BYTES)
+    expect_exact(segment, program, rng)

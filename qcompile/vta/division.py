@@ -1,0 +1,72 @@
+"""Which layers of a network VTA computes: those that the planner finds programs for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import tvm
+
+from qcompile.errors import Unsupported
+from qcompile.passes.partition_vta import partition_vta
+from qcompile.targets import VtaTarget
+from qcompile.targets.vta.layers import Layer, Segment, Sums
+from qcompile.vta.planning import planned
+from qcompile.vta.segment import VtaSegment
+
+
+@dataclass(frozen=True)
+class Division:
+    """The processor's part and VTA's; refused: why the planner has no program of a layer."""
+
+    mod: tvm.IRModule
+    segments: Sequence[VtaSegment]
+    refused: Mapping[str, str]
+
+
+def divide(mod: tvm.IRModule, board: VtaTarget) -> Division:
+    """The network in integer form divided; the processor gets layers that the planner refuses.
+
+    Raises Unsupported when VTA computes nothing of the network.
+    """
+    refused: dict[str, str] = {}
+    while True:
+        parts = partition_vta(mod, board.config, refused)
+        if not parts.segments:
+            raise Unsupported(_nothing(board, refused))
+        segments = []
+        for k, segment in enumerate(parts.segments):
+            try:
+                segments.append(planned(segment, k, board))
+            except Unsupported:
+                found = _refusals(segment, board)
+                if not found:
+                    raise
+                refused |= found
+        if len(segments) == len(parts.segments):
+            return Division(parts.mod, segments, refused)
+
+
+def _refusals(segment: Segment, board: VtaTarget) -> dict[str, str]:
+    """Why layers of the segment have no program even alone, by their names."""
+    reasons = {}
+    for layer in segment.layers:
+        try:
+            planned(_alone(layer, segment), 0, board)
+        except Unsupported as error:
+            reasons[layer.name] = str(error)
+    return reasons
+
+
+def _alone(layer: Layer, segment: Segment) -> Segment:
+    """A segment of one layer of another."""
+    names = [x.tensor for x in layer.sources] if isinstance(layer, Sums) else [layer.tensor]
+    inputs = tuple(dict.fromkeys(names))
+    tensors = tuple(segment.tensor(name) for name in inputs)
+    return Segment(layer.name, tensors, inputs, (layer.output.name,), (layer,))
+
+
+def _nothing(board: VtaTarget, refused: Mapping[str, str]) -> str:
+    reasons = "".join(f"; {name}: {reason}" for name, reason in list(refused.items())[:3])
+    return (
+        f"{board.name}: VTA can compute no layer of this model{reasons}; "
+        f"--target {board.host.name} compiles it for the board's processor"
+    )
