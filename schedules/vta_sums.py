@@ -23,8 +23,8 @@ from qcompile.schedules import intrinsics_vta as vta
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.problem import Operand, SumsProblem
-from qcompile.targets.vta.planner.sums import LARGEST_RIGHT_SHIFT, parts_of
 from qcompile.targets.vta.planner.tiles import Tiling
+from qcompile.targets.vta.planner.whole import LARGEST_RIGHT_SHIFT, parts_of
 
 LOAD_STARTS = "load_starts"
 # A block, how many of its innermost loops an instruction is, and the intrinsic's name.

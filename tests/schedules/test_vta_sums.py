@@ -1,6 +1,6 @@
 """A layer of VTA as a tensorized TE program, as its instruction stream, and as NumPy's integers."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from qcompile.targets.vta.dram import IMAGE_ADDRESS
 from qcompile.targets.vta.layers import Segment, Source, Sums, VtaTensor
 from qcompile.targets.vta.planner import plan_segment
 from qcompile.targets.vta.planner.arithmetic import numbers
-from qcompile.targets.vta.planner.choice import space
+from qcompile.targets.vta.planner.choice import space, tiling_of
 from qcompile.targets.vta.planner.packing import packed, unpacked
 from qcompile.targets.vta.planner.tiles import Tiling
 from tests.schedules.vta_calls import gemm_uops, library
@@ -80,7 +80,7 @@ def expected(sums, inputs):
 def streamed(segment, tiling, inputs):
     """What the emitted instructions leave in memory, and how many micro-ops added."""
     name = segment.layers[0].name
-    program = plan_segment(segment, DEFAULT, PORT_BYTES, {name: tiling})
+    program = plan_segment(segment, DEFAULT, PORT_BYTES, {name: asdict(tiling)})
     image = program.image.copy()
 
     def part(tensor):
@@ -130,10 +130,10 @@ def tilings(segment, rng, count):
     """The default, and random ones of the space that fit the buffers."""
     problem = numbers(segment.layers[0], segment, DEFAULT).problem
     decisions = space(problem, DEFAULT, PORT_BYTES)
-    yield Tiling(**decisions.chosen({}))
+    yield tiling_of(decisions.chosen({}))
     for _ in range(count):
         chosen = {d.name: d.choices[rng.integers(len(d.choices))] for d in decisions.decisions}
-        yield Tiling(**chosen)
+        yield tiling_of(chosen)
 
 
 @pytest.mark.parametrize("name", LAYERS)
