@@ -10,7 +10,7 @@ import tvm
 from qcompile.passes.lowering import Decided
 from qcompile.records import Case, Database, Record, Records, Skipped, choose, shipped
 from qcompile.schedules.space import VERSION, UnknownDecision
-from qcompile.targets import Target
+from qcompile.targets import Target, VtaTarget
 from qcompile.tuning.tasks import Task, extract_tasks
 
 NONE_SKIPPED = Skipped()
@@ -36,7 +36,7 @@ class Sources:
         own = Database(folder, VERSION).load()
         return cls((own.records, last), Path(folder), own.skipped)
 
-    def ships(self, record: Record, target: Target) -> bool:
+    def ships(self, record: Record, target: Target | VtaTarget) -> bool:
         """Whether a record for the target is none of the user's."""
         *own, _ = self.databases
         found = [each for records in own for each in records.of(record.workload, target)]
@@ -114,7 +114,7 @@ def summary(tunings: Sequence[KernelTuning], sources: Sources) -> dict[str, Any]
     }
 
 
-def _of_task(task: Task, target: Target, sources: Sources) -> list[KernelTuning]:
+def _of_task(task: Task, target: Target | VtaTarget, sources: Sources) -> list[KernelTuning]:
     """One for each layer of a task."""
     problem = vars(task.problem)
     choice = choose(sources.databases, task.operator, problem, task.epilogue, target)

@@ -8,16 +8,20 @@ import tvm
 from qcompile.errors import Unsupported
 from qcompile.passes.partition_vta import partition_vta
 from qcompile.targets import VtaTarget
-from qcompile.targets.vta.layers import Layer, Segment, Sums
+from qcompile.targets.vta.layers import Segment
 from qcompile.vta.planning import planned
 from qcompile.vta.segment import VtaSegment
 
 
 @dataclass(frozen=True)
 class Division:
-    """The processor's part and VTA's; refused: why the planner has no program of a layer."""
+    """The processor's part and VTA's: what the planner was given, and its programs.
+
+    refused: why it has no program of a layer.
+    """
 
     mod: tvm.IRModule
+    given: Sequence[Segment]
     segments: Sequence[VtaSegment]
     refused: Mapping[str, str]
 
@@ -42,7 +46,7 @@ def divide(mod: tvm.IRModule, board: VtaTarget) -> Division:
                     raise
                 refused |= found
         if len(segments) == len(parts.segments):
-            return Division(parts.mod, segments, refused)
+            return Division(parts.mod, parts.segments, segments, refused)
 
 
 def _refusals(segment: Segment, board: VtaTarget) -> dict[str, str]:
@@ -50,18 +54,10 @@ def _refusals(segment: Segment, board: VtaTarget) -> dict[str, str]:
     reasons = {}
     for layer in segment.layers:
         try:
-            planned(_alone(layer, segment), 0, board)
+            planned(segment.alone(layer), 0, board)
         except Unsupported as error:
             reasons[layer.name] = str(error)
     return reasons
-
-
-def _alone(layer: Layer, segment: Segment) -> Segment:
-    """A segment of one layer of another."""
-    names = [x.tensor for x in layer.sources] if isinstance(layer, Sums) else [layer.tensor]
-    inputs = tuple(dict.fromkeys(names))
-    tensors = tuple(segment.tensor(name) for name in inputs)
-    return Segment(layer.name, tensors, inputs, (layer.output.name,), (layer,))
 
 
 def _nothing(board: VtaTarget, refused: Mapping[str, str]) -> str:
