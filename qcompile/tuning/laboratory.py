@@ -34,8 +34,11 @@ class Trials(ABC):
     """Evaluates candidates of tasks; `trials` new ones, then it is finished.
 
     told: called with the task and the outcomes of each batch, from any thread. default_s: seconds
-    of the untuned kernels. lost: what was said of devices that are.
+    of the untuned kernels. lost: what was said of devices that are. batch: candidates that it is
+    best asked for together.
     """
+
+    batch = 8
 
     def __init__(
         self,

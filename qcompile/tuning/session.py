@@ -74,7 +74,8 @@ class Session:
             for task, seconds in zip(self.tasks, laboratory.default_s, strict=True)
             if seconds
         ]
-        search(self.tasks, weights, laboratory, self.target, SearchSettings(seed=seed), model)
+        settings = SearchSettings(batch=laboratory.batch, seed=seed)
+        search(self.tasks, weights, laboratory, self.target, settings, model)
         self._confirm()
 
     def result(self, interrupted: str | None) -> TuneResult:

@@ -38,6 +38,8 @@ CHECKED_UOPS = 200_000
 class SimulatedLaboratory(Trials):
     """Evaluates candidates one after the other, here."""
 
+    batch = 16  # to propose some takes longer than to simulate them
+
     def __init__(
         self, tasks: Sequence[VtaTask], ledger: Ledger, *, trials: int, told: Told
     ) -> None:
