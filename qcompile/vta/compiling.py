@@ -9,7 +9,10 @@ from qcompile.analysis import LayerFacts
 from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
+from qcompile.schedules.space import Decisions
 from qcompile.targets import VtaTarget, load_processor
+from qcompile.targets.vta.layers import Segment
+from qcompile.tuned import vta_tunings_of
 from qcompile.vta.division import divide
 from qcompile.vta.segment import VtaSegment
 from qcompile.vta.timing import time_segment
@@ -35,8 +38,13 @@ def lower_for_board(
     Raises Unsupported when VTA computes nothing of it.
     """
     say("programs for VTA")
-    parts = divide(form.mod, board)
-    segments = parts.segments
+
+    def decide(segment: Segment) -> Mapping[str, Decisions]:
+        tunings = vta_tunings_of([segment], board, lower.sources)
+        return {tuning.layer: tuning.decisions for tuning in tunings if tuning.decisions}
+
+    parts = divide(form.mod, board, decide)
+    segments, tunings = parts.segments, vta_tunings_of(parts.given, board, lower.sources)
     whole = lower.analysis(form, board.host, say)
     rest = replace(form, mod=parts.mod)
     host = lower.kernels(rest, board.host, say)
@@ -44,7 +52,8 @@ def lower_for_board(
     accelerator = Accelerator(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
-    analysis = _divided(whole, host.analysis, segments)
+    tuning = (*tunings, *host.analysis.tuning)
+    analysis = replace(_divided(whole, segments), tuning=tuning)
     report = _report(board, segments, analysis, parts.refused)
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
@@ -58,14 +67,14 @@ def _listed(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _divided(whole: Analysis, host: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
+def _divided(whole: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
     names = {layer.name for segment in segments for layer in segment.layers}
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
 
-    return replace(whole, layers=tuple(map(told, whole.layers)), tuning=host.tuning)
+    return replace(whole, layers=tuple(map(told, whole.layers)))
 
 
 def _report(

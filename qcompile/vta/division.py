@@ -1,16 +1,24 @@
 """Which layers of a network VTA computes: those that the planner finds programs for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import tvm
 
 from qcompile.errors import Unsupported
 from qcompile.passes.partition_vta import partition_vta
+from qcompile.schedules.space import Decisions
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.layers import Segment
 from qcompile.vta.planning import planned
 from qcompile.vta.segment import VtaSegment
+
+Decide = Callable[[Segment], Mapping[str, Decisions]]
+
+
+def by_cycles(segment: Segment) -> Mapping[str, Decisions]:
+    """No decisions: the cycle model takes them all."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Division:
     refused: Mapping[str, str]
 
 
-def divide(mod: tvm.IRModule, board: VtaTarget) -> Division:
+def divide(mod: tvm.IRModule, board: VtaTarget, decide: Decide = by_cycles) -> Division:
     """The network in integer form divided; the processor gets layers that the planner refuses.
 
     Raises Unsupported when VTA computes nothing of the network.
@@ -39,7 +47,7 @@ def divide(mod: tvm.IRModule, board: VtaTarget) -> Division:
         segments = []
         for k, segment in enumerate(parts.segments):
             try:
-                segments.append(planned(segment, k, board))
+                segments.append(planned(segment, k, board, decide(segment)))
             except Unsupported:
                 found = _refusals(segment, board)
                 if not found:

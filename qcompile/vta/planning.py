@@ -1,5 +1,8 @@
 """From the layers that VTA computes to a segment's program and papers."""
 
+from collections.abc import Mapping
+
+from qcompile.schedules.space import Decisions
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.encoding import encode
 from qcompile.targets.vta.layers import Segment, VtaTensor
@@ -9,12 +12,19 @@ from qcompile.targets.vta.target import VtaTarget
 from qcompile.vta.segment import SegmentLayer, SegmentTensor, VtaSegment
 
 
-def planned(segment: Segment, number: int, board: VtaTarget) -> VtaSegment:
+def planned(
+    segment: Segment,
+    number: int,
+    board: VtaTarget,
+    decisions: Mapping[str, Decisions] | None = None,
+) -> VtaSegment:
     """The segment's program on that board; `number` is its place among those of the network.
+
+    decisions: by layer's name; the cycle model takes the others.
 
     Raises what the planner raises.
     """
-    program = plan_segment(segment, board.config, board.port_bytes)
+    program = plan_segment(segment, board.config, board.port_bytes, decisions)
     return VtaSegment(
         number=number,
         name=segment.name,
