@@ -1,9 +1,10 @@
 """Candidates for VTA, simulated: programs planned with their decisions, timed, and checked.
 
-The time of a candidate is its simulated cycles at the board's clock. A candidate that is checked is
-planned with its layer's weights, linted, and run on random data by the functional simulator; what
-it computes is what the default computes. So are the candidates of all layers that this takes about
-a third of a second at the most; of larger ones only the best, once more at the end.
+The time of a candidate is its simulated cycles at the board's clock, between the layers that run
+before and after it in the network, which have the cycle model's own decisions. Checked, a candidate
+is planned with its layer's weights, linted, and run on random data by the functional simulator; it
+computes what the default computes. All candidates of layers for which this takes up to about a
+third of a second are checked; of larger ones only the best, once more at the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,6 @@ from qcompile.targets.vta import functional
 from qcompile.targets.vta.dram import IMAGE_ADDRESS
 from qcompile.targets.vta.lint import lint
 from qcompile.targets.vta.planner import plan_segment
-from qcompile.targets.vta.planner.choice import tiling_of, timeline
-from qcompile.targets.vta.planner.emit import plan_of
 from qcompile.targets.vta.planner.packing import packed
 from qcompile.targets.vta.planner.problem import SumsProblem
 from qcompile.targets.vta.program import Program
@@ -72,8 +71,7 @@ class SimulatedLaboratory(Trials):
 
     def _seconds(self, task: VtaTask, decisions: Mapping[str, Any]) -> float:
         """Raises BufferTooSmall and NotRepresentable."""
-        plan = plan_of(task.problem, task.board.config, tiling_of(decisions))
-        return timeline(plan, task.board.port_bytes).cycles / task.board.clock_hz
+        return task.cycles(decisions) / task.board.clock_hz
 
     def _outcome(self, task: int, decisions: Decisions, checked: bool) -> Outcome:
         one = self.layers[task]

@@ -17,6 +17,8 @@ from qcompile.targets import VtaTarget
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.layers import Segment
 from qcompile.targets.vta.planner.choice import space, tiling_of
+from qcompile.targets.vta.planner.company import Company, CompanyCycles, companies, cycles_in
+from qcompile.targets.vta.planner.emit import plan_of
 from qcompile.targets.vta.planner.estimate import Estimate, PoolEstimate, estimate_of
 from qcompile.targets.vta.planner.problem import PoolProblem, Problem, SumsProblem, pattern_from
 from qcompile.targets.vta.planner.segment import problem_of
@@ -32,12 +34,16 @@ UNFIT = -3.0  # the score expected of tiles that the buffers do not hold: of a t
 
 @dataclass(frozen=True, eq=False)
 class VtaTask:
-    """One problem. segment: the first of its layers alone."""
+    """One problem. segment: the first of its layers alone. companies: of each layer.
+
+    Layers of a segment overlap: a layer's time is what it takes among its neighbours.
+    """
 
     problem: Problem
     segment: Segment
     board: VtaTarget
     layers: tuple[str, ...]
+    companies: tuple[Company, ...]
 
     @property
     def operator(self) -> str:
@@ -83,6 +89,27 @@ class VtaTask:
             return vta_sums(VtaSumsPlan(_of_one_digit(self.problem), config, tiling))
         return _pool(self.problem, self.board.config)
 
+    @cached_property
+    def default_cycles(self) -> tuple[CompanyCycles, ...]:
+        return self._cycles_in(self.default)
+
+    def cycles(self, decisions: Mapping[str, Any]) -> float:
+        """Of a call: the default's, and how many more the programs take that it is in.
+
+        The mean of all calls. Raises BufferTooSmall and NotRepresentable.
+        """
+        found = zip(self._cycles_in(decisions), self.default_cycles, strict=True)
+        return float(np.mean([one.whole - other.whole + other.own for one, other in found]))
+
+    def _cycles_in(self, decisions: Mapping[str, Any]) -> tuple[CompanyCycles, ...]:
+        """By call; companies of equal layers are timed once."""
+        plan = plan_of(self.problem, self.board.config, tiling_of(decisions))
+        known: dict[Any, CompanyCycles] = {}
+        for company in self.companies:
+            if company.problems not in known:
+                known[company.problems] = cycles_in(company, plan, self.board.port_bytes)
+        return tuple(known[company.problems] for company in self.companies)
+
     @property
     def products(self) -> int | None:
         """Multiplications of the GEMM unit, those with channels that fill up blocks included."""
@@ -117,13 +144,17 @@ def expected_speed(estimate: Estimate | PoolEstimate, tiling: Tiling, default: T
 
 def vta_tasks(segments: Sequence[Segment], board: VtaTarget) -> list[VtaTask]:
     """One for each problem, in the order of the layers. Raises what the planner raises."""
-    found: dict[Problem, tuple[Segment, list[str]]] = {}
+    found: dict[Problem, tuple[Segment, list[str], list[Company]]] = {}
     for segment in segments:
-        for layer in segment.layers:
-            problem = problem_of(layer, segment, board.config)
-            found.setdefault(problem, (segment.alone(layer), []))[1].append(layer.name)
+        problems = [problem_of(layer, segment, board.config) for layer in segment.layers]
+        around = companies(segment, problems, board.config)
+        for layer, problem, company in zip(segment.layers, problems, around, strict=True):
+            _, names, places = found.setdefault(problem, (segment.alone(layer), [], []))
+            names.append(layer.name)
+            places.append(company)
     return [
-        VtaTask(problem, alone, board, tuple(layers)) for problem, (alone, layers) in found.items()
+        VtaTask(problem, alone, board, tuple(names), tuple(places))
+        for problem, (alone, names, places) in found.items()
     ]
 
 
