@@ -8,7 +8,7 @@ layers are a `Segment` beside the module. Segments hand tensors on to each other
 Everything that no layer of VTA is (vta_layers.py) stays as it is, for the host.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm import relax, te, tirx
@@ -37,10 +37,14 @@ OPAQUE = 8  # TVM's pattern kind: nothing fuses with it
 
 @dataclass(frozen=True)
 class Partition:
-    """The host's part, and the segments that it calls, in the order of their calls."""
+    """The host's part, and the segments that it calls, in the order of their calls.
+
+    products: by the name of a segment's layer, those of the convolutions and products in it.
+    """
 
     mod: IRModule
     segments: tuple[Segment, ...]
+    products: Mapping[str, tuple[str, ...]]
 
 
 def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) -> Partition:
@@ -66,6 +70,7 @@ def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) 
     return Partition(
         relax.transform.DeadCodeElimination()(IRModule({**kernels, main: made}, attrs=mod.attrs)),
         tuple(run.segment for run in rewriter.called),
+        {layer.layer.name: layer.products for run in rewriter.called for layer in run.layers},
     )
 
 

@@ -8,15 +8,16 @@
     requantize(x, m), m one value      -> requantize(x, d 2^-s)
 
 w', b': power_of_two_weights.py; d: integers; ties are rounded towards plus infinity. In the third,
-a may be such a requantize itself; where nothing else reads a branch and its codes reach as far as
-their type, it is rounded with the sum, once. x of the last: codes or sums of a pool. What was done
-is noted in the module (power_of_two_report.py). Left alone, and exact: thresholds of two codes.
-Also exact, and noted with the reason: roundings towards or away from zero, thresholds of more
-codes, sums that others read too, scales that vary along other axes than the channels', products of
-two tensors.
+a may be such a requantize itself; where nothing else reads a branch, its codes reach as far as
+their type and its weights stay precise, it is rounded with the sum, once. x of the last: codes or
+sums of a pool. What was done is noted in the module (power_of_two_report.py). Left alone, and
+exact: thresholds of two codes. Also exact, and noted with the reason: roundings towards or away
+from zero, thresholds of more codes, sums that others read too, scales that vary along other axes
+than the channels', products of two tensors.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,15 @@ from qcompile.passes.rewriter import (
     shape_of,
 )
 
-BITS = 8
+BITS, LARGEST = 8, 119  # 119 is what two signed digits of 4 bits reach, for hardware of 4 bits
+LOSS = 2.0  # of the weights' precision at most, for a rounding less
 KEPT = ("zero_point", "low", "high", "dtype")
 
 
 class _PowerOfTwo(BindingRewriter):
-    def __init__(self, bits: int) -> None:
+    def __init__(self, largest: int) -> None:
         super().__init__()
-        self._bits = bits
+        self._largest = largest
         self._terms: dict[relax.Var, Term] = {}  # by the variable that was read
         self.report: dict[str, Rescaled] = {}
 
@@ -79,11 +81,11 @@ class _PowerOfTwo(BindingRewriter):
         term = term_of(call, product)
         if isinstance(term, str):
             return term
-        made = shifted_weights([term.operand(self._bits)], term.offset)
+        made = shifted_weights([term.operand(self._largest)], term.offset)
         if made is None:
             return "no shift holds its weights and sums"
         if self.reading is not None:
-            self._terms[self.reading] = term
+            self._terms[self.reading] = replace(term, error=made.error)
         return self._shifted(call, [term], made)
 
     def _add(self, call: tvm.ir.Call, name: str) -> relax.Expr | str:
@@ -98,8 +100,9 @@ class _PowerOfTwo(BindingRewriter):
         same = all(shape_of(value) == shape_of(call) for value in call.args)
         if same and any(term.is_product for term in terms):
             offset = terms[0].offset + terms[1].offset
-            made = shifted_weights([term.operand(self._bits) for term in terms], offset)
-            if made is not None:
+            made = shifted_weights([term.operand(self._largest) for term in terms], offset)
+            alone = max(term.error for term in terms)
+            if made is not None and made.error <= LOSS * alone:
                 return self._shifted(call, terms, made)
         (a, b), shift, error = shifted_factors(scales)
         self._note(name, ADD, shift=(shift,), error=error, layer_error=error)
@@ -144,7 +147,7 @@ class _PowerOfTwo(BindingRewriter):
     ) -> relax.Var:
         """The sums of the same layer with other weights."""
         arguments = [product.args[0], vector(weights, "int8"), vector(bias, "int32")]
-        attributes = dict(product.attrs.items()) | {"w_bits": self._bits}
+        attributes = dict(product.attrs.items()) | {"w_bits": BITS}
         layer = str(product.attrs["layer"])
         return self.emit(call_op(operator_name(product), arguments, **attributes), layer)
 
@@ -199,14 +202,14 @@ def _kept(call: tvm.ir.Call) -> dict[str, Any]:
     return {k: str(call.attrs[k]) if k == "dtype" else int(call.attrs[k]) for k in KEPT}
 
 
-def PowerOfTwo(bits: int = BITS) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
-    """The pass for weights of so many bits."""
+def PowerOfTwo(largest: int = LARGEST) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
+    """The pass for weights of at most that magnitude."""
 
     def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
         report: dict[str, Rescaled] = {}
 
         def rewriter() -> _PowerOfTwo:
-            made = _PowerOfTwo(bits)
+            made = _PowerOfTwo(largest)
             made.report = report
             return made
 

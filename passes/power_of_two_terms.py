@@ -10,13 +10,13 @@ from tvm import relax
 
 from qcompile.bounds import bounded
 from qcompile.passes.facts import array_of, constant
-from qcompile.passes.power_of_two_weights import Operand
+from qcompile.passes.power_of_two_weights import MAX_FACTOR, Operand
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 
 HALF_CEIL = "half_ceil"
 NEAREST = ("half_even", "half_odd", "half_up", "half_down", HALF_CEIL)
 BEFORE_ROUNDING = dict.fromkeys(NEAREST, 0.0) | {"floor": -0.5, "ceil": 0.5}
-MOST_OF_CODES = 2**14  # a factor of codes: two digits of 8 bits, which one tap can afford
+MOST_OF_CODES = 4 * MAX_FACTOR  # one tap that is read four times costs little beside others
 Array = NDArray[Any]
 
 
@@ -25,8 +25,8 @@ class Term:
     """factor * (data - zero) + offset, in steps of the codes that it becomes or is added to.
 
     data: the call of a convolution or product, whose zero is 0, or codes. factor, offset: (O,).
-    free_zero: the zero point of its codes where these reach as far as their type, so that no clamp
-    is a part of the model.
+    error: of its weights where it makes codes by itself. free_zero: the zero point of these where
+    they reach as far as their type, so that no clamp is a part of the model.
     """
 
     data: relax.Expr
@@ -34,6 +34,7 @@ class Term:
     offset: Array
     zero: int = 0
     free_zero: int | None = None
+    error: float = 0.0
 
     @property
     def is_product(self) -> bool:
@@ -43,14 +44,14 @@ class Term:
         """The same in steps of a sum whose operand it is."""
         return replace(self, factor=self.factor * scale, offset=self.offset * scale)
 
-    def operand(self, bits: int) -> Operand:
-        """Its weights with their scales."""
+    def operand(self, most: int) -> Operand:
+        """Its weights with their scales, which become integers up to `most`."""
         if not self.is_product:
             largest = max(abs(code - self.zero) for code in _every_code(self.data))
             return Operand(self.factor[:, None], largest, MOST_OF_CODES)
         weights = array_of(self.data.args[1]).astype("float64")
         scaled = weights * self.factor.reshape(-1, *[1] * (weights.ndim - 1))
-        return Operand(scaled, _largest(self.data), 2 ** (bits - 1) - 1)
+        return Operand(scaled, _largest(self.data), most)
 
 
 def term_of(call: tvm.ir.Call, product: tvm.ir.Call) -> Term | str:

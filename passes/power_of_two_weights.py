@@ -6,7 +6,8 @@
 w: (O, ..., C) numbers of one operand, m and t of one channel each, m of any sign. There may be
 several operands, each with weights of its own. s is as large as `most`, the largest |w'|, sums in
 an int32 and MAX_SHIFT let it be: one s in all, the smallest of the channels, or one s per channel
-where that is much more precise (PAYS).
+where that is much more precise (PAYS). Where some s makes all w' int8 numbers without rounding, as
+in models whose scales are powers of two, they are that.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ from qcompile.passes.integer_weights import INT32_MAX
 Array = NDArray[Any]
 MAX_SHIFT = 15  # 2^(s-1), which rounds, is an immediate of 16 signed bits
 SHARE = INT32_MAX // 4  # of the sums: the constant and what rounds need room, too
+INT8 = (-128, 127)
 MAX_FACTOR = 127  # weights of 8 bits, which a sum of codes multiplies by
-PAYS = 4.0  # one shift per channel costs a cycle per output: for this factor of squared errors
+PAYS = 2.0  # one shift per channel costs a cycle per output: for this factor of squared errors
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,18 @@ def _largest_shifts(operand: Operand, operands: int) -> Array:
     if share <= 0:
         return np.full(len(flat), -np.inf)
     weights = _fitting(flat.max(axis=1, initial=0), operand.most)
-    return np.minimum(weights, _fitting(flat.sum(axis=1), share))
+    exact = _exact(operand.scaled.reshape(flat.shape))
+    return np.minimum(np.where(exact >= 0, exact, weights), _fitting(flat.sum(axis=1), share))
+
+
+def _exact(scaled: Array) -> Array:
+    """The largest shift that makes a channel's weights int8 numbers as they are; -1 for none."""
+    found = np.full(len(scaled), -1)
+    for shift in range(MAX_SHIFT + 1):
+        raised = scaled * 2.0**shift
+        whole = (raised == np.rint(raised)) & (raised >= INT8[0]) & (raised <= INT8[1])
+        found[whole.all(axis=1)] = shift
+    return np.where(scaled.any(axis=1), found, -1)
 
 
 def _fitting(magnitude: Array, limit: float) -> Array:

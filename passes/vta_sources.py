@@ -20,11 +20,12 @@ from tvm import relax
 from qcompile.ops.contractions import CONV2D, DENSE
 from qcompile.ops.pool import SUM_POOL2D
 from qcompile.passes.facts import array_of, constant
-from qcompile.passes.power_of_two_weights import MAX_SHIFT
+from qcompile.passes.power_of_two_weights import MAX_FACTOR, MAX_SHIFT
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.passes.vta_graph import VtaGraph
 from qcompile.targets.vta.layers import Integers, Pads, Source
 
+MOST_EXPANDED = 2**24  # weights of groups and pools over all channels, nearly all of them 0
 MULTIPLY, ADD, SUBTRACT = (f"relax.{name}" for name in ("multiply", "add", "subtract"))
 CAST = "relax.astype"
 
@@ -86,7 +87,10 @@ def product(graph: VtaGraph, value: relax.Var) -> Summands | None:
     weights, bias = (array_of(argument).astype("int64") for argument in call.args[1:])
     geometry = dict[str, Any]()
     if operator_name(call) == CONV2D:
-        weights = _expanded(weights, int(call.attrs["groups"]))
+        groups = int(call.attrs["groups"])
+        if groups > 1 and weights.size * groups > MOST_EXPANDED:
+            return None
+        weights = _expanded(weights, groups)
         geometry = {"strides": _pair(call, "strides"), "dilation": _pair(call, "dilation")}
         geometry |= {"padding": _pads(call)}
     elif (image := graph.flattened(data)) is not None:
@@ -112,11 +116,13 @@ def _pool(graph: VtaGraph, value: relax.Var) -> Summands | None:
     data = None if call is None else graph.codes(call.args[0])
     if call is None or data is None:
         return None
-    channels = shape_of(data)[-1]
+    channels, (height, width) = shape_of(data)[-1], _pair(call, "kernel")
+    if channels**2 * height * width > MOST_EXPANDED:
+        return None
     source = _source(
         graph,
         data,
-        _alone(channels, _pair(call, "kernel")),
+        _alone(channels, (height, width)),
         int(call.attrs["zero_point"]),
         strides=_pair(call, "strides"),
         padding=_pads(call),
@@ -145,7 +151,11 @@ def _scaled(graph: VtaGraph, value: relax.Var) -> Summands | None:
     if data is None or not same or not graph.read_once(inner):
         return None
     spread = np.broadcast_to(factors.reshape(-1).astype("int64"), (shape_of(value)[-1],))
-    found = codes_alone(graph, data, zero).times(spread)
+    parts = max(1, -(-int(np.abs(spread).max(initial=0)) // MAX_FACTOR))
+    alone = codes_alone(graph, data, zero)
+    # Beyond 8 bits the tensor is a source several times; digits would cost passes over the sums.
+    shares = [(spread + k) // parts for k in range(parts)]
+    found = reduce(Summands.and_, [alone.times(share) for share in shares])
     return replace(found, covers=(inner, *reversed(covers)))
 
 

@@ -22,7 +22,7 @@ from qcompile.errors import Unsupported
 from qcompile.schedules import intrinsics_vta as vta
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.instructions import AluOp
-from qcompile.targets.vta.planner.problem import Operand, SumsProblem
+from qcompile.targets.vta.planner.problem import Immediates, Operand, SumsProblem
 from qcompile.targets.vta.planner.tiles import Tiling
 from qcompile.targets.vta.planner.whole import LARGEST_RIGHT_SHIFT, parts_of
 
@@ -47,11 +47,12 @@ class Stage:
 class VtaSumsPlan:
     """A problem and what was decided about it.
 
-    rows, columns: of an instruction: the most that all tiles are whole multiples of, so that none
-    is cut at a border. Sums are arranged by instruction: (N, O, Y, X, rows, columns, B, BLOCK).
+    numbers: in its instructions. rows, columns: of an instruction, the most that all tiles are
+    whole multiples of, so that none is cut at a border. Sums are arranged by instruction: (N, O, Y, X, rows, columns, B, BLOCK).
     """
 
     problem: SumsProblem
+    numbers: Immediates
     config: Config
     tiling: Tiling
 
@@ -88,18 +89,18 @@ class VtaSumsPlan:
     @property
     def stages(self) -> list[Stage]:
         """What ALU does with the sum of all products, in order."""
-        problem, found = self.problem, list[Stage]()
-        if problem.start is None:
+        problem, numbers, found = self.problem, self.numbers, list[Stage]()
+        if problem.start_vector:
             one = len(problem.row_classes) == len(problem.column_classes) == 1
             found.append(Stage(AluOp.ADD, None, vector=one))
-        elif problem.start:
-            found.append(Stage(AluOp.ADD, problem.start))
-        if problem.shift is None:
+        elif numbers.start:
+            found.append(Stage(AluOp.ADD, numbers.start))
+        if problem.shift_vector:
             found.append(Stage(AluOp.SHR, None, vector=True))
         else:
-            found += [Stage(AluOp.SHR, by) for by in parts_of(problem.shift, LARGEST_RIGHT_SHIFT)]
-        limits = ((AluOp.MAX, problem.low), (AluOp.MIN, problem.high))
-        return found + [Stage(op, limit) for op, limit in limits if limit is not None]
+            found += [Stage(AluOp.SHR, by) for by in parts_of(numbers.shift, LARGEST_RIGHT_SHIFT)]
+        limits = (Stage(AluOp.MAX, numbers.low), Stage(AluOp.MIN, numbers.high))
+        return found + [each for each, used in zip(limits, problem.limits, strict=True) if used]
 
     @property
     def loops(self) -> vta.Loops:

@@ -23,8 +23,8 @@ def show_sim_bench(found: SimBench, per_layer: bool) -> None:
         f"simulated: {found.cycles:,} cycles, {found.simulated_s * 1e3:.3f} ms at {clock}"
     )
     layers = ", ".join(map(printable, found.host_layers))
-    rest = f"the layers {layers}, packing" if layers else "packing"
-    print(f"not included: the processor's part ({rest}), copies and launches\n")
+    rest = f" (the layers {layers}, and packing)" if layers else " (packing at both ends)"
+    print(f"not included: the processor's part{rest}, copies and launches\n")
     columns = [">cycles", ">ms", ">GEMM busy", ">instructions"]
     rows = [_segment(found, segment) for segment in found.segments]
     print_table(["segment", *columns], rows)

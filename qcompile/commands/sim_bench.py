@@ -42,8 +42,8 @@ class SimBench:
 
     def macs(self, layer: LayerCycles) -> int:
         """The layer's multiply-adds in the network; 0 where it has none."""
-        facts = {each["name"]: each for each in self.manifest.layers}
-        return int(facts.get(layer.name, {}).get("macs", 0))
+        layers = [each for each in self.manifest.layers if each["name"] in layer.products]
+        return sum(int(each["macs"]) for each in layers)
 
 
 def sim_bench(bundle: str | Path, variant: str | None = None) -> SimBench:
@@ -59,7 +59,7 @@ def sim_bench(bundle: str | Path, variant: str | None = None) -> SimBench:
         told = f"{type(error).__name__}: {error}"
         raise BundleError(f"{manifest.folder}: manifest.json is damaged: {told}") from error
     config = segments[0].config
-    names = {layer.name for segment in segments for layer in segment.layers}
+    names = set().union(*(segment.products() for segment in segments))
     return SimBench(
         manifest=manifest,
         config=config.name,

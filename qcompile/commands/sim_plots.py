@@ -31,10 +31,11 @@ def draw_queues(found: SimBench, folder: Path) -> list[Path]:
 def _draw(segment: SegmentCycles, clock_hz: float, folder: Path) -> Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 3.5), layout="constrained")
+    figure = Figure(figsize=(14, 4), layout="constrained")
     title = f"{segment.segment.name}: {segment.cycles:,} simulated cycles, "
     title += f"{1e3 * segment.cycles / clock_hz:.3f} ms at {clock_hz / 1e6:g} MHz"
-    axes = figure.add_subplot(xlabel="cycles", title=title)
+    axes = figure.add_subplot(xlabel="cycles")
+    axes.set_title(title, pad=30)  # the layers' names stand below it
     for unit, colour in COLOURS.items():
         for row, queue in enumerate(Queue):
             if bars := _bars(segment.timeline, queue, unit):

@@ -52,9 +52,9 @@ def _problem(problem: Problem, config: Config) -> list[float]:
         float(len(problem.operands)),
         float(sum(each.digits * each.planes for each in problem.operands)),
         float(problem.planes),
-        float(problem.start is None) + float(not problem.starts_over),
-        float(problem.shift is None),
-        float(problem.low is not None) + float(problem.high is not None),
+        float(problem.start_vector) + float(not problem.starts_over),
+        float(problem.shift_vector),
+        float(sum(problem.limits)),
     ]
 
 

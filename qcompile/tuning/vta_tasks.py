@@ -16,10 +16,11 @@ from qcompile.schedules.vta_sums import VtaSumsPlan, vta_sums
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.layers import Segment
-from qcompile.targets.vta.planner.choice import space, tiling_of
+from qcompile.targets.vta.planner.choice import estimate_of, space, tiling_of
 from qcompile.targets.vta.planner.company import Company, CompanyCycles, companies, cycles_in
-from qcompile.targets.vta.planner.emit import plan_of
-from qcompile.targets.vta.planner.estimate import Estimate, PoolEstimate, estimate_of
+from qcompile.targets.vta.planner.emit import any_immediates, plan_of
+from qcompile.targets.vta.planner.estimate import Estimate
+from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import PoolProblem, Problem, SumsProblem, pattern_from
 from qcompile.targets.vta.planner.segment import problem_of
 from qcompile.targets.vta.planner.tiles import Tiling
@@ -84,9 +85,10 @@ class VtaTask:
         Digits only repeat its steps: operands have one.
         """
         if isinstance(self.problem, SumsProblem):
+            problem, immediates = _of_one_digit(self.problem), any_immediates(self.problem)
+            assert immediates is not None
             config = replace(self.board.config, log_inp_width=DIGIT_BITS, log_wgt_width=DIGIT_BITS)
-            tiling = tiling_of(self.default)
-            return vta_sums(VtaSumsPlan(_of_one_digit(self.problem), config, tiling))
+            return vta_sums(VtaSumsPlan(problem, immediates, config, tiling_of(self.default)))
         return _pool(self.problem, self.board.config)
 
     @cached_property

@@ -17,7 +17,7 @@ from qcompile.tuning.session import Session
 from qcompile.tuning.vta_laboratory import SimulatedLaboratory
 from qcompile.tuning.vta_tasks import VtaTask, vta_tasks
 from qcompile.tvm_errors import register_errors
-from qcompile.vta.division import divide
+from qcompile.vta.compiling import place_layers
 
 
 def tune_network_for_vta(
@@ -78,8 +78,9 @@ def vta_tasks_of(
     lower = Lowering(batch, shapes, False, POWER_OF_TWO, Sources.read(None))
     form = lower.integer_form(model, Dump(None), lambda what, k: say(what))
     say("programs for VTA")
-    parts = divide(form.mod, board)
-    tasks = [task for task in vta_tasks(parts.given, board) if task.space.size > 1]
+    placed = place_layers(lower, form, lower.analysis(form, board.host, say), board)
+    segments = placed.division.parts.segments
+    tasks = [task for task in vta_tasks(segments, board) if task.space.size > 1]
     if not tasks:
         raise InvalidInput(f"{model}: nothing can be decided about its layers on {board.name}")
     return tasks

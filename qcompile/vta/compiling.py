@@ -1,19 +1,22 @@
 """Divide a network in integer form between VTA and its board's processor, and lower both parts."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from qcompile.analysis import LayerFacts
 from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
+from qcompile.passes.partition_vta import Partition
 from qcompile.schedules.space import Decisions
 from qcompile.targets import VtaTarget, load_processor
+from qcompile.targets.costs import costs_of
 from qcompile.targets.vta.layers import Segment
 from qcompile.tuned import vta_tunings_of
-from qcompile.vta.division import divide
+from qcompile.vta.division import Division, divide
+from qcompile.vta.places import Place, choose_places
 from qcompile.vta.segment import VtaSegment
 from qcompile.vta.timing import time_segment
 
@@ -35,28 +38,52 @@ def lower_for_board(
 ) -> BoardNetwork:
     """The network divided between VTA and the board's processor, each part lowered.
 
-    Raises Unsupported when VTA computes nothing of it.
+    Raises Unsupported when VTA computes nothing of it, and what the planner raises.
     """
     say("programs for VTA")
-
-    def decide(segment: Segment) -> Mapping[str, Decisions]:
-        tunings = vta_tunings_of([segment], board, lower.sources)
-        return {tuning.layer: tuning.decisions for tuning in tunings if tuning.decisions}
-
-    parts = divide(form.mod, board, decide)
-    segments, tunings = parts.segments, vta_tunings_of(parts.given, board, lower.sources)
     whole = lower.analysis(form, board.host, say)
-    rest = replace(form, mod=parts.mod)
+    placed = place_layers(lower, form, whole, board)
+    division, places = placed.division, placed.places
+    segments = division.segments
+    rest = replace(form, mod=division.parts.mod)
     host = lower.kernels(rest, board.host, say)
     simulated = load_processor(SIMULATED)
     accelerator = Accelerator(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
+    tunings = vta_tunings_of(division.parts.segments, board, lower.sources)
     tuning = (*tunings, *host.analysis.tuning)
-    analysis = replace(_divided(whole, segments), tuning=tuning)
-    report = _report(board, segments, analysis, parts.refused)
+    analysis = replace(_divided(whole, division.parts), tuning=tuning)
+    report = _report(board, segments, analysis, placed.sooner, division.refused)
+    report["places"] = [asdict(place) for place in places]
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where layers run. sooner: the network's layers that the processor does sooner than VTA."""
+
+    division: Division
+    places: tuple[Place, ...]
+    sooner: frozenset[str]
+
+
+def place_layers(lower: Lowering, form: IntegerForm, whole: Analysis, board: VtaTarget) -> Placed:
+    """The network divided so that it is done soonest. whole: on the board's processor alone."""
+
+    def decide(segment: Segment) -> Mapping[str, Decisions]:
+        tunings = vta_tunings_of([segment], board, lower.sources)
+        return {tuning.layer: tuning.decisions for tuning in tunings if tuning.decisions}
+
+    division = divide(form.mod, board, decide=decide)
+    places = _places(division, whole, board)
+    on_host = [place.layer for place in places if not place.on_vta]
+    products = division.parts.products
+    sooner = frozenset(product for layer in on_host for product in products[layer])
+    if on_host:
+        division = divide(form.mod, board, on_host, decide)
+    return Placed(division, places, sooner)
 
 
 def _listed(analysis: Analysis) -> list[dict[str, Any]]:
@@ -67,9 +94,30 @@ def _listed(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _divided(whole: Analysis, segments: Sequence[VtaSegment]) -> Analysis:
+def _places(division: Division, whole: Analysis, board: VtaTarget) -> tuple[Place, ...]:
+    """Where each layer that VTA can compute is sooner done. whole: on the processor alone."""
+    parts = division.parts
+    timed = [layer for segment in division.segments for layer in time_segment(segment).layers]
+    predicted = {
+        layer.name: layer.choices[0]["predicted_us"] if layer.choices else None
+        for layer in whole.layers
+    }
+    products: dict[str, float | None] = {}
+    for name, inner in parts.products.items():
+        times = [predicted[each] for each in inner]
+        known = [1e-6 * time for time in times if time is not None]
+        products[name] = sum(known) if len(known) == len(times) else None
+    return choose_places(
+        parts.segments,
+        {layer.name: layer.cycles / board.clock_hz for layer in timed},
+        products,
+        costs_of(board.host),
+    )
+
+
+def _divided(whole: Analysis, parts: Partition) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
-    names = {layer.name for segment in segments for layer in segment.layers}
+    names = {name for products in parts.products.values() for name in products}
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
@@ -81,9 +129,14 @@ def _report(
     board: VtaTarget,
     segments: Sequence[VtaSegment],
     analysis: Analysis,
+    sooner: Collection[str],
     refused: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The programs' simulated cycles, and the layers of the processor with the reasons."""
+    """The programs' simulated cycles, and the layers of the processor with the reasons.
+
+    sooner: the convolutions and products that the processor took off VTA; refused: why the planner
+    has no program of layers.
+    """
     timed = [time_segment(segment) for segment in segments]
     cycles = sum(each.cycles for each in timed)
     return {
@@ -111,17 +164,24 @@ def _report(
             for each in timed
         ],
         "host_layers": [
-            {"name": name, "reason": reason} for name, reason in _reasons(analysis, refused).items()
+            {"name": name, "reason": reason}
+            for name, reason in _reasons(analysis, sooner, refused).items()
         ],
     }
 
 
-def _reasons(analysis: Analysis, refused: Mapping[str, str]) -> dict[str, str]:
+def _reasons(
+    analysis: Analysis, sooner: Collection[str], refused: Mapping[str, str]
+) -> dict[str, str]:
     """Why the processor computes layers, by their names."""
     kept = {each.layer: each.reason for each in analysis.rescaled if each.reason}
-    layers = {
-        layer.name: layer.reason or kept.get(layer.name) or "VTA has no form of it"
+    taken = dict.fromkeys(sooner, "the processor is sooner done with it")
+    reasons = {
+        layer.name: layer.reason
+        or taken.get(layer.name)
+        or kept.get(layer.name)
+        or "VTA has no form of it"
         for layer in analysis.layers
         if layer.kernel != KERNEL
     }
-    return layers | dict(refused)
+    return reasons | dict(refused)

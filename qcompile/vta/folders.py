@@ -62,7 +62,10 @@ def read_segment(folder: Path) -> VtaSegment:
             ),
             inputs=tuple(map(str, told["inputs"])),
             outputs=tuple(map(str, told["outputs"])),
-            layers=tuple(SegmentLayer(**fields) for fields in told["layers"]),
+            layers=tuple(
+                SegmentLayer(**{**fields, "products": tuple(fields["products"])})
+                for fields in told["layers"]
+            ),
         )
         count, size = int(told["instructions"]["count"]), int(told["image"]["bytes"])
         _expect_consistent(folder, segment, count, size, str(told["config"]))

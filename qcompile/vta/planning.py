@@ -16,12 +16,13 @@ def planned(
     segment: Segment,
     number: int,
     board: VtaTarget,
+    products: Mapping[str, tuple[str, ...]],
     decisions: Mapping[str, Decisions] | None = None,
 ) -> VtaSegment:
     """The segment's program on that board; `number` is its place among those of the network.
 
+    products: the convolutions and products of the network in each layer, by the layer's name.
     decisions: by layer's name; the cycle model takes the others.
-
     Raises what the planner raises.
     """
     program = plan_segment(segment, board.config, board.port_bytes, decisions)
@@ -39,7 +40,10 @@ def planned(
         ),
         inputs=segment.inputs,
         outputs=segment.outputs,
-        layers=tuple(SegmentLayer(*layer) for layer in program.layers),
+        layers=tuple(
+            SegmentLayer(name, first, last, products.get(name, ()))
+            for name, first, last in program.layers
+        ),
     )
 
 

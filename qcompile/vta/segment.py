@@ -44,11 +44,15 @@ class SegmentTensor:
 
 @dataclass(frozen=True)
 class SegmentLayer:
-    """A layer and the numbers of its first and last instruction."""
+    """A layer and the numbers of its first and last instruction.
+
+    products: the names of the network's convolutions and products that it computes, all in one.
+    """
 
     name: str
     first: int
     last: int
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class VtaSegment:
     def element_bytes(self) -> tuple[int, ...]:
         """Of each kind of memory, in the order of their numbers in instructions."""
         return tuple(self.config.element_bytes(buffer) for buffer in sorted(Buffer))
+
+    def products(self) -> set[str]:
+        """The names of the network's convolutions and products that it computes."""
+        return {product for layer in self.layers for product in layer.products}
 
     def tensor(self, name: str) -> SegmentTensor:
         """The tensor of that name."""

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 from qcompile.targets.vta.cycles import Timeline, Unit, simulate
 from qcompile.targets.vta.instructions import Queue
-from qcompile.vta.segment import VtaSegment
+from qcompile.vta.segment import SegmentLayer, VtaSegment
 
 
 @dataclass(frozen=True)
 class LayerCycles:
     """A layer's time: cycles = gemm + alu + compute_load + waiting.
 
-    load, store: cycles in which these modules work for the layer, beside COMPUTE. waiting: for
-    them, and for the layer's start and end.
+    products: the network's convolutions and products in it. load, store: cycles in which these
+    modules work for the layer, beside COMPUTE. waiting: for them, and for the layer's start and
+    end.
     """
 
     name: str
+    products: tuple[str, ...]
     cycles: int
     load: int
     gemm: int
@@ -60,7 +62,7 @@ def time_segment(segment: VtaSegment) -> SegmentCycles:
         numbers = range(starts[k], starts[k + 1])
         last = k + 1 == len(segment.layers)
         end = timeline.cycles if last else _end(timeline, numbers, begin)
-        layers.append(_layer(layer.name, timeline, numbers, end - begin))
+        layers.append(_layer(layer, timeline, numbers, end - begin))
         begin = end
     return SegmentCycles(segment, timeline, tuple(layers))
 
@@ -71,14 +73,17 @@ def _end(timeline: Timeline, numbers: Sequence[int], begin: int) -> int:
     return max((span.end for span in spans if span.queue == Queue.COMPUTE), default=begin)
 
 
-def _layer(name: str, timeline: Timeline, numbers: Sequence[int], cycles: int) -> LayerCycles:
+def _layer(
+    layer: SegmentLayer, timeline: Timeline, numbers: Sequence[int], cycles: int
+) -> LayerCycles:
     busy = dict.fromkeys(Unit, 0)
     for n in numbers:
         span = timeline.spans[n]
         busy[span.unit] += span.end - span.start - span.port
     computing = busy[Unit.GEMM] + busy[Unit.ALU] + busy[Unit.COMPUTE_LOAD]
     return LayerCycles(
-        name=name,
+        name=layer.name,
+        products=layer.products,
         cycles=cycles,
         load=busy[Unit.LOAD],
         gemm=busy[Unit.GEMM],

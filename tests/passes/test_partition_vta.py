@@ -67,6 +67,16 @@ def depthwise(emit, x):
     return shifted(emit, conv(emit, grouped, 12, groups=4, zero=7, layer="grouped"), 7)
 
 
+def rounded_once(emit, x):
+    """A shortcut and two convolutions in one layer."""
+    first = conv(emit, x, 20, layer="a", padding=SAME, zero=3)
+    second = conv(emit, x, 20, kernel=1, layer="b", zero=3)
+    centred = emit(relax.op.subtract(emit(relax.op.astype(x, "int32")), const(5, "int32")))
+    scaled = emit(relax.op.multiply(centred, const(RNG.integers(-300, 300, 20), "int32")))
+    both = emit(relax.op.add(first, scaled))
+    return shifted(emit, emit(relax.op.add(both, second)), RNG.integers(7, 11, 20))
+
+
 def bipolar(emit, x):
     flip = np.where(np.arange(10) % 3, 0, -1)
     signs = two_codes(emit, conv(emit, x, 10, zero=128, padding=SAME, bits=8), flip=flip)
@@ -90,7 +100,7 @@ def rows_of_sequences(emit, x):
 NETWORKS = {
     network.__name__: network
     for network in (
-        residual, strided, depthwise, bipolar, rescaled, matrix, rows_of_sequences,
+        residual, strided, depthwise, rounded_once, bipolar, rescaled, matrix, rows_of_sequences,
     )
 }  # fmt: skip
 
@@ -128,6 +138,16 @@ def test_everything_between_two_transforms_is_one_segment():
     assert segment.layers[-2].sources[0].weights.shape == (12, 3, 3, 24)
     assert (segment.inputs, segment.outputs) == (("x0",), (segment.layers[-1].output.name,))
     assert segment.layers[-1].output.dtype == "sums"
+
+
+def test_a_sum_of_sums_is_one_layer():
+    found = partition_vta(module(rounded_once, TYPE), DEFAULT)
+    (layer,) = found.segments[0].layers
+    assert layer.name == "a + b" and found.products == {"a + b": ("a", "b")}
+    kernels = [source.weights.shape[1:3] for source in layer.sources]
+    # The shortcut's factors of up to 300 take 8 bits three times.
+    assert kernels == [(3, 3), (1, 1), (1, 1), (1, 1), (1, 1)]
+    assert max(np.abs(source.weights).max() for source in layer.sources[1:4]) <= 127
 
 
 def test_marks_the_call():

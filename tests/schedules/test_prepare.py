@@ -103,8 +103,7 @@ def test_pads(case, dtype, target):
     np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("planar", [True, False])
+@pytest.mark.parametrize(("planar", "dtype"), [(True, "uint8"), (False, "int8")])
 @pytest.mark.parametrize("case", CASES)
 def test_quantizes_on_the_way(case, planar, dtype, target):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max

@@ -97,7 +97,7 @@ def streamed(segment, tiling, inputs):
 def tensorized(segment, tiling, inputs):
     """The same of the TE program, compiled for this machine."""
     found = numbers(segment.layers[0], segment, DEFAULT)
-    plan = VtaSumsPlan(found.problem, DEFAULT, tiling)
+    plan = VtaSumsPlan(found.problem, found.immediates, DEFAULT, tiling)
     sch = s_tir.Schedule(tvm.IRModule({"main": vta_sums(plan)}))
     schedule_vta_sums(sch, plan)
     library()
@@ -105,9 +105,9 @@ def tensorized(segment, tiling, inputs):
     arguments = []
     for source, weights in zip(segment.layers[0].sources, found.weights, strict=True):
         arguments += [blocks_of(inputs[source.tensor]), weights[0]]
-    if found.problem.start is None:
+    if found.problem.start_vector:
         arguments.append(found.starts[..., None, :].astype(np.int32))
-    if found.problem.shift is None:
+    if found.problem.shift_vector:
         arguments.append(found.shifts[None, None, :, None, :].astype(np.int32))
     _, height, width, channels = found.problem.output
     out = np.zeros((1, -(-channels // 16), height, width, 1, 16), np.int8)
@@ -152,8 +152,8 @@ def test_te_program_instructions_and_numpy_agree(name):
 
 def test_the_printed_program_reads_as_instructions():
     segment = LAYERS["3x3"](np.random.default_rng(0))
-    problem = numbers(segment.layers[0], segment, DEFAULT).problem
-    plan = VtaSumsPlan(problem, DEFAULT, Tiling(4, 7, 2, 1, "weights", 2))
+    found = numbers(segment.layers[0], segment, DEFAULT)
+    plan = VtaSumsPlan(found.problem, found.immediates, DEFAULT, Tiling(4, 7, 2, 1, "weights", 2))
     sch = s_tir.Schedule(tvm.IRModule({"main": vta_sums(plan)}))
     schedule_vta_sums(sch, plan)
     text = sch.mod.script()
@@ -170,6 +170,6 @@ def test_refuses_operands_of_several_digits():
     segment = layer(rng, (6, 6), 16, 16)
     wide = replace(segment.layers[0].sources[0], weights=rng.integers(-999, 999, (16, 3, 3, 16)))
     segment = replace(segment, layers=(replace(segment.layers[0], sources=(wide,)),))
-    problem = numbers(segment.layers[0], segment, DEFAULT).problem
+    found, tiling = numbers(segment.layers[0], segment, DEFAULT), Tiling(6, 6, 1, 1, "weights", 1)
     with pytest.raises(Unsupported, match="several digits"):
-        VtaSumsPlan(problem, DEFAULT, Tiling(6, 6, 1, 1, "weights", 1))
+        VtaSumsPlan(found.problem, found.immediates, DEFAULT, tiling)

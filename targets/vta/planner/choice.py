@@ -14,13 +14,15 @@ from qcompile.schedules.space import Decision, Decisions, Space, Value, first
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.cycles import Timeline, simulate
 from qcompile.targets.vta.image import Image
-from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
-from qcompile.targets.vta.planner.estimate import estimate_of
+from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_of
+from qcompile.targets.vta.planner.estimate import Estimate
+from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import Problem, SumsProblem
 from qcompile.targets.vta.planner.tiles import ORDERS, Order, Places, Tiling
 from qcompile.targets.vta.program import Builder
 
 SIMULATED = 10  # tilings, the most promising by estimate
+MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
 ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have to differ
 
 
@@ -63,13 +65,26 @@ def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
     """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
     estimate = estimate_of(problem, config, port_bytes)
     fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
-    plans = _plans(problem, config, sorted(fitting, key=estimate.cycles))
-    timed = [(timeline(plan, port_bytes).cycles, plan) for plan in islice(plans, SIMULATED)]
+    timed: list[tuple[int, Tiling]] = []
+    instructions = 0
+    for plan in islice(_plans(problem, config, sorted(fitting, key=estimate.cycles)), SIMULATED):
+        found = timeline(plan, port_bytes)
+        timed.append((found.cycles, plan.tiling))
+        instructions += len(found.spans)
+        if instructions > MOST_INSTRUCTIONS:
+            break
     if not timed:
         # The smallest tile says what it lacks.
         plan_of(problem, config, Tiling(1, 1, 1, 1, "weights", 1))
         raise AssertionError(problem)
-    return min(timed, key=lambda pair: pair[0])[1].tiling
+    return min(timed, key=lambda pair: pair[0])[1]
+
+
+def estimate_of(problem: Problem, config: Config, port_bytes: int) -> Estimate | PoolEstimate:
+    """About how many cycles tilings take."""
+    if isinstance(problem, SumsProblem):
+        return Estimate(problem, config, port_bytes)
+    return PoolEstimate(problem, config, port_bytes)
 
 
 def _plans(problem: Problem, config: Config, ranked: list[Tiling]) -> Iterator[Plan]:
@@ -87,7 +102,8 @@ def timeline(plan: Plan, port_bytes: int) -> Timeline:
     builder = Builder(plan.config, image)
     operands = len(plan.problem.operands) if isinstance(plan.problem, SumsProblem) else 1
     inputs = tuple(image.reserve(ANY_TENSOR, 1) for _ in range(operands))
-    emit(builder, plan, Places(inputs, image.reserve(ANY_TENSOR, 1), ""))
+    places = Places(inputs, image.reserve(ANY_TENSOR, 1), "")
+    emit(builder, plan, places, any_immediates(plan.problem))
     return simulate(plan.config, port_bytes, builder.finish())
 
 

@@ -11,7 +11,7 @@ from qcompile.targets.vta.image import Image
 from qcompile.targets.vta.instructions import Queue
 from qcompile.targets.vta.layers import Layer, Segment
 from qcompile.targets.vta.planner.choice import chosen
-from qcompile.targets.vta.planner.emit import Plan, emit, plan_of
+from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_of
 from qcompile.targets.vta.planner.memory import operands, placements
 from qcompile.targets.vta.planner.problem import Problem
 from qcompile.targets.vta.planner.tiles import Places
@@ -80,7 +80,7 @@ def cycles_in(company: Company, plan: Plan, port_bytes: int) -> CompanyCycles:
         if neighbour is not None:
             own = neighbour.places == company.places
             used = plan if own else _chosen(neighbour.problem, plan.config, port_bytes)
-            emit(builder, used, neighbour.places)
+            emit(builder, used, neighbour.places, any_immediates(neighbour.problem))
         ends.append(builder.position)
     timeline = simulate(plan.config, port_bytes, builder.finish())
     computed = [span.end if span.queue == Queue.COMPUTE else 0 for span in timeline.spans]

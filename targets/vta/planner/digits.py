@@ -21,6 +21,8 @@ def digits(values: Integers, width: int, least: int = 1) -> Integers:
             "of more digits below 0, too; take a configuration of 2 bits or more"
         )
     half = 1 << (width - 1)
+    if least == 1 and rest.size and -half <= rest.min() and rest.max() < half:
+        return rest[None]
     while len(found) < least or rest.any():
         digit = (rest + half) % (2 * half) - half
         found.append(digit)

@@ -9,10 +9,11 @@ import numpy as np
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.image import Image
 from qcompile.targets.vta.planner.pool import PoolEmitter, PoolPlan
-from qcompile.targets.vta.planner.problem import Problem, SumsProblem
+from qcompile.targets.vta.planner.problem import Immediates, PoolProblem, Problem, SumsProblem
 from qcompile.targets.vta.planner.sums import SumsEmitter
 from qcompile.targets.vta.planner.sums_plan import SumsPlan
 from qcompile.targets.vta.planner.tiles import Places, Tiling
+from qcompile.targets.vta.planner.whole import LARGEST_RIGHT_SHIFT
 from qcompile.targets.vta.program import Builder
 
 Plan: TypeAlias = SumsPlan | PoolPlan
@@ -25,17 +26,26 @@ def plan_of(problem: Problem, config: Config, tiling: Tiling) -> Plan:
     return PoolPlan(problem, config, tiling)
 
 
-def emit(builder: Builder, plan: Plan, places: Places) -> None:
+def any_immediates(problem: Problem) -> Immediates | None:
+    """Numbers for a program that is only timed; a pooling has none."""
+    if isinstance(problem, PoolProblem):
+        return None
+    shift = problem.shift_parts * LARGEST_RIGHT_SHIFT
+    return Immediates(start=1, least_start=1, left=1, shift=shift, low=0, high=1)
+
+
+def emit(builder: Builder, plan: Plan, places: Places, immediates: Immediates | None) -> None:
     """Adds a layer. Its micro-ops are loaded at once, as a rehearsal tells which ones it has."""
     rehearsal = Builder(builder.config, Image())
-    _run(rehearsal, plan, places)
+    _run(rehearsal, plan, places, immediates)
     builder.preload(np.frombuffer(key, np.int64).reshape(-1, 3) for key in rehearsal.uops)
     builder.begin_layer()
-    _run(builder, plan, places)
+    _run(builder, plan, places, immediates)
 
 
-def _run(builder: Builder, plan: Plan, places: Places) -> None:
-    if isinstance(plan, SumsPlan):
-        SumsEmitter(builder, plan, places).run()
-    else:
+def _run(builder: Builder, plan: Plan, places: Places, immediates: Immediates | None) -> None:
+    if isinstance(plan, PoolPlan):
         PoolEmitter(builder, plan, places).run()
+    else:
+        assert immediates is not None
+        SumsEmitter(builder, plan, places, immediates).run()

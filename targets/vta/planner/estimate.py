@@ -1,197 +1,171 @@
-"""About how many cycles a tiling takes: enough to tell which ones are worth simulating."""
+"""About how many cycles a tiling takes: enough to tell which ones are worth simulating.
+
+What depends on the place and what depends on the channels of a tile is worked out once for each.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
-from qcompile.errors import BufferTooSmall
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
-from qcompile.targets.vta.planner.pool import PoolPlan
-from qcompile.targets.vta.planner.problem import (
-    PoolProblem,
-    Problem,
-    SumsProblem,
-    pattern_from,
-)
+from qcompile.targets.vta.planner.problem import Operand, Pattern, SumsProblem, pattern_from
 from qcompile.targets.vta.planner.steps import LEAST_ROUND
-from qcompile.targets.vta.planner.tiles import Tiling, input_elements, ranges, window
+from qcompile.targets.vta.planner.tiles import Tiling, ranges, window
 
 IN_PIECES = 4  # instructions around the multiplications of a tile: begin, shift, two limits
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Of the output blocks of a tile, at the most, by operand: what they multiply with.
+class Area:
+    """Tiles of so many rows and columns. elements: INP elements of a block, by operand."""
 
-    inputs: blocks of channels. weights: blocks, all digits. distinct: blocks that differ.
+    positions: int
+    places: int
+    elements: tuple[int, ...]
+    store_rows: int  # of one block of a tile
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Tiles of so many output blocks and steps of so many input blocks; at the most of all tiles.
+
+    inputs: blocks of channels that a tile reads, by operand, all planes.
+    weights: blocks that are loaded, of a tile and of a step.
     """
 
+    chunks: int
     inputs: tuple[int, ...]
-    weights: tuple[int, ...]
-    distinct: tuple[int, ...]
-
-
-class PoolEstimate:
-    """Cycles of tilings of a pooling: of loads, copies and comparisons, whichever are most."""
-
-    def __init__(self, problem: PoolProblem, config: Config, port_bytes: int) -> None:
-        self.problem, self.config, self.port_bytes = problem, config, port_bytes
-
-    def fits(self, tiling: Tiling) -> bool:
-        """Planning tells, at little cost."""
-        try:
-            PoolPlan(self.problem, self.config, tiling)
-        except BufferTooSmall:
-            return False
-        return True
-
-    def cycles(self, tiling: Tiling) -> float:
-        images, height, width, channels = self.problem.output
-        costs = costs_of(self.port_bytes)
-        blocks = -(-channels // self.config.block_out) * -(-images // self.config.batch)
-        (kh, kw), (sh, _) = self.problem.kernel, self.problem.strides
-        seen = window(self.problem, (0, tiling.rows), (0, tiling.columns))
-        tall = tiling.rows + (kh - 1) // sh
-        count = -(-height // tiling.rows) * -(-width // tiling.columns)
-        beats = self.config.element_bytes(Buffer.INP) / self.port_bytes
-        compute = 2 * seen.elements + 2 * tiling.columns * (tall * (kw - 1) * sh + (kh - 1))
-        store = tiling.rows * (tiling.columns * (beats + costs.store_element) + costs.store_burst)
-        load = seen.elements * beats + costs.load
-        instructions = costs.alu * 4 * (kh + kw) / tiling.outputs
-        parts = (compute + instructions, load, store)
-        return blocks * count * (max(parts) if tiling.threads > 1 else sum(parts))
-
-
-def estimate_of(problem: Problem, config: Config, port_bytes: int) -> Estimate | PoolEstimate:
-    if isinstance(problem, SumsProblem):
-        return Estimate(problem, config, port_bytes)
-    return PoolEstimate(problem, config, port_bytes)
+    weights: int
+    step_weights: int
+    steps: int
+    instructions: float
+    uops: int
 
 
 class Estimate:
     """Cycles of tilings of a layer of sums."""
 
     def __init__(self, problem: SumsProblem, config: Config, port_bytes: int) -> None:
-        self.problem, self.config, self.port_bytes = problem, config, port_bytes
+        self.problem = problem
         images, self.height, self.width, channels = problem.output
         self.images = -(-images // config.batch)
         self.blocks = -(-channels // config.block_out)
         self.costs = costs_of(port_bytes)
-        self.parts = lru_cache(maxsize=None)(self._parts)
-
-    @cached_property
-    def patterns(self) -> list[np.ndarray]:
-        operands, channels = self.problem.operands, self.problem.output[3]
-        return [pattern_from(each, channels, self.config.block_out) for each in operands]
-
-    def _parts(self, outputs: int) -> Parts:
-        inputs, weights, distinct = [], [], []
-        for pattern in self.patterns:
-            parts = [pattern[:, begin:end] for begin, end in ranges(self.blocks, outputs)]
-            inputs.append(max(int((p >= 0).any(axis=(0, 1, 2, 3)).sum()) for p in parts))
-            weights.append(max(int((p >= 0).sum()) for p in parts))
-            distinct.append(max(len(np.unique(p[p >= 0])) for p in parts))
-        return Parts(tuple(inputs), tuple(weights), tuple(distinct))
+        self.depth = {buffer: config.depth(buffer) for buffer in Buffer}
+        self.beats = {buffer: config.element_bytes(buffer) / port_bytes for buffer in Buffer}
+        self.patterns = [
+            pattern_from(each, channels, config.block_out) for each in problem.operands
+        ]
+        self.all_weights = sum(_distinct(pattern) for pattern in self.patterns)
+        self.area = lru_cache(maxsize=None)(self._area)
+        self.channels = lru_cache(maxsize=None)(self._channels)
+        self.fixed = self._fixed()
 
     def fits(self, tiling: Tiling) -> bool:
         """Whether the buffers hold the tiles, as far as this can tell."""
-        depth, parts = self.config.depth, self.parts(tiling.outputs)
-        acc = tiling.rows * tiling.columns * tiling.outputs * tiling.threads
+        area = self.area(tiling.rows, tiling.columns)
         return (
-            acc <= depth(Buffer.ACC)
-            and input_elements(self.problem, tiling) <= depth(Buffer.INP)
-            and self._step_weights(tiling, parts) <= depth(Buffer.WGT)
+            area.positions * tiling.outputs * tiling.threads <= self.depth[Buffer.ACC]
+            and tiling.inputs * max(area.elements) <= self.depth[Buffer.INP]
+            and self.channels(tiling.outputs, tiling.inputs).step_weights <= self.depth[Buffer.WGT]
         )
 
     def cycles(self, tiling: Tiling) -> float:
-        parts, costs = self.parts(tiling.outputs), self.costs
-        places = self.images * -(-self.height // tiling.rows) * -(-self.width // tiling.columns)
-        chunks = -(-self.blocks // tiling.outputs)
-        first, per_tile = self._loads(tiling, parts, places, chunks)
-        compute = self._compute(tiling, parts, places * chunks)
-        load, store = per_tile, self._store(tiling, places * chunks)
+        area = self.area(tiling.rows, tiling.columns)
+        channels = self.channels(tiling.outputs, tiling.inputs)
+        tiles, alu = area.places * channels.chunks, self.costs.alu
+        compute = self.fixed[0] + tiles * alu * (IN_PIECES + channels.instructions)
+        compute += tiling.threads * channels.uops / 2
+        store = self.fixed[1]
+        store += tiles * tiling.outputs * area.store_rows * self.costs.store_burst
+        load = self._load(tiling, area, channels)
         hidden = max(compute, load, store) if tiling.threads > 1 else compute + load / 2
-        return hidden + first + costs.program
+        return hidden + self._first(tiling, area, channels)
 
-    def _compute(self, tiling: Tiling, parts: Parts, count: int) -> float:
-        problem, costs = self.problem, self.costs
-        elements = self.images * self.height * self.width * self.blocks
+    def _fixed(self) -> tuple[float, float]:
+        """Cycles of COMPUTE and of STORE that all tilings have."""
+        problem = self.problem
+        positions = self.images * self.height * self.width
         products = sum(
-            int((p >= 0).sum()) * each.planes
-            for p, each in zip(self.patterns, problem.operands, strict=True)
+            int((pattern >= 0).sum()) * each.planes
+            for pattern, each in zip(self.patterns, problem.operands, strict=True)
         )
-        begin = (1 if problem.start is not None else 2) + (not problem.starts_over)
-        limits = (problem.low is not None) + (problem.high is not None)
-        shift = 2 if problem.shift is None else problem.shift > 0
+        begin = 1 + problem.start_vector + (not problem.starts_over)
+        shift = 2 if problem.shift_vector else problem.shift_parts
         planes = (problem.planes - 1) * (1 + problem.rounded)
-        instructions = sum(
-            each.digits * each.planes * self._instructions(n, weights, tiling)
-            for each, n, weights in zip(problem.operands, parts.inputs, parts.weights, strict=True)
-        )
-        uops = tiling.threads * sum(parts.weights) / 2 + costs.load * 4
+        alu = begin + sum(problem.limits) + shift + planes
+        stored = -(-self.beats[Buffer.OUT] // 1) + self.costs.store_element
         return (
-            products * self.images * self.height * self.width
-            + elements * (begin + limits + shift + planes)
-            + count * costs.alu * (IN_PIECES + instructions)
-            + uops
+            positions * (products + self.blocks * alu),
+            positions * self.blocks * problem.planes * stored,
         )
 
-    def _instructions(self, inputs: int, weights: int, tiling: Tiling) -> float:
-        """GEMM instructions of a tile for one operand, digit and plane."""
-        blocks = min(tiling.outputs, self.blocks)
-        return -(-inputs // tiling.inputs) if blocks >= LEAST_ROUND else weights / blocks
+    def _area(self, rows: int, columns: int) -> Area:
+        seen = (
+            window(each, (0, rows), (0, columns), each.dilation) for each in self.problem.operands
+        )
+        places = self.images * -(-self.height // rows) * -(-self.width // columns)
+        return Area(
+            rows * columns,
+            places,
+            tuple(each.elements for each in seen),
+            self.problem.planes * (1 if columns == self.width else rows),
+        )
 
-    def _loads(self, tiling: Tiling, parts: Parts, places: int, chunks: int) -> tuple[float, float]:
-        """Cycles of the LOADs that the first multiplication waits for, and of all."""
-        config, depth, costs = self.config, self.config.depth, self.costs
-        inp_beats = config.element_bytes(Buffer.INP) / self.port_bytes
-        wgt_beats = config.element_bytes(Buffer.WGT) / self.port_bytes
-        operands = self.problem.operands
-        seen = [
-            window(each, (0, tiling.rows), (0, tiling.columns), each.dilation) for each in operands
-        ]
-        inputs = elements = 0
-        for n, each, part in zip(parts.inputs, operands, seen, strict=True):
-            inputs += n * each.planes
-            elements += n * each.planes * part.elements
+    def _channels(self, outputs: int, inputs: int) -> Channels:
+        read, weights, step_weights, steps, instructions, uops = [], 0, 0, 0, 0.0, 0
+        for operand, pattern in zip(self.problem.operands, self.patterns, strict=True):
+            parts = [pattern[:, begin:end] for begin, end in ranges(self.blocks, outputs)]
+            used = max(int((part >= 0).any(axis=(0, 1, 2, 3)).sum()) for part in parts)
+            blocks = max(int((part >= 0).sum()) for part in parts)
+            distinct = max(_distinct(part) for part in parts)
+            read.append(used * operand.planes)
+            weights += distinct
+            if used:
+                count = -(-used // inputs) * operand.digits * operand.planes
+                share = min(inputs, used) / (used * operand.digits)
+                step_weights = max(step_weights, min(distinct, int(np.ceil(blocks * share))))
+                steps += count
+                instructions += count * self._per_step(operand, outputs, inputs, used, blocks)
+                uops += blocks * operand.planes
+        chunks = -(-self.blocks // outputs)
+        return Channels(chunks, tuple(read), weights, step_weights, steps, instructions, uops)
+
+    def _per_step(
+        self, operand: Operand, outputs: int, inputs: int, used: int, blocks: int
+    ) -> float:
+        """GEMM instructions: one, or one for each round where few output blocks take part."""
+        taps = operand.digits * operand.kernel[0] * operand.kernel[1]
+        together = min(outputs, self.blocks, inputs * blocks / (used * taps))
+        if together >= LEAST_ROUND:
+            return 1
+        return blocks * min(inputs, used) / (used * operand.digits) / max(together, 1)
+
+    def _load(self, tiling: Tiling, area: Area, channels: Channels) -> float:
+        """Cycles of all LOADs of inputs and weights."""
+        pairs = zip(channels.inputs, area.elements, strict=True)
+        elements, blocks = sum(n * each for n, each in pairs), sum(channels.inputs)
         by_weights = tiling.order == "weights"
-        inputs_again = chunks if by_weights or elements > depth(Buffer.INP) else 1
-        weights, all_weights = sum(parts.distinct), self._all_weights
-        weights_again = 1
-        if all_weights > depth(Buffer.WGT) and not (by_weights and weights <= depth(Buffer.WGT)):
-            weights_again = places
-        steps = sum(-(-n // tiling.inputs) for n in parts.inputs)
-        load = places * inputs_again * (
-            elements * inp_beats + inputs * costs.load
-        ) + weights_again * (all_weights * wgt_beats + chunks * steps * costs.load)
-        first = input_elements(self.problem, tiling) * inp_beats + costs.load
-        first += self._step_weights(tiling, parts) * wgt_beats + costs.load
-        begun = 3 * tiling.rows * tiling.columns * tiling.outputs
-        return max(0.0, first - begun), load
+        again = channels.chunks if by_weights or elements > self.depth[Buffer.INP] else 1
+        inputs = (
+            area.places * again * (elements * self.beats[Buffer.INP] + blocks * self.costs.load)
+        )
+        whole = self.all_weights <= self.depth[Buffer.WGT]
+        part = by_weights and channels.weights <= self.depth[Buffer.WGT]
+        weights = self.all_weights * self.beats[Buffer.WGT]
+        weights += channels.chunks * channels.steps * self.costs.load
+        return inputs + weights * (1 if whole or part else area.places)
 
-    @cached_property
-    def _all_weights(self) -> int:
-        return sum(len(np.unique(pattern[pattern >= 0])) for pattern in self.patterns)
+    def _first(self, tiling: Tiling, area: Area, channels: Channels) -> float:
+        """Cycles that the first multiplication waits for LOAD, beside the start of its sums."""
+        first = tiling.inputs * max(area.elements) * self.beats[Buffer.INP]
+        first += channels.step_weights * self.beats[Buffer.WGT] + 2 * self.costs.load
+        return max(0.0, first - 3 * area.positions * tiling.outputs)
 
-    def _store(self, tiling: Tiling, count: int) -> float:
-        costs, planes = self.costs, self.problem.planes
-        beats = -(-self.config.element_bytes(Buffer.OUT) // self.port_bytes)
-        elements = self.images * self.height * self.width * self.blocks * planes
-        whole = tiling.columns == self.width
-        rows = count * tiling.outputs * (1 if whole else tiling.rows)
-        return elements * (beats + costs.store_element) + rows * costs.store_burst
 
-    def _step_weights(self, tiling: Tiling, parts: Parts) -> int:
-        """Blocks of weights of one step, at the most."""
-        needed = [
-            min(distinct, -(-weights * min(tiling.inputs, n) // (n * each.digits)))
-            for each, n, weights, distinct in zip(
-                self.problem.operands, parts.inputs, parts.weights, parts.distinct, strict=True
-            )
-            if n
-        ]
-        return max(needed, default=0)
+def _distinct(pattern: Pattern) -> int:
+    return len(np.unique(pattern[pattern >= 0]))

@@ -107,6 +107,8 @@ class PoolEmitter:
             self._lower_pads(tile, seen, phases, base)
             self._reduce(tile, phases, base)
             self._store(tile, phases, base)
+            elements = slice(base, base + tile.blocks * phases.elements)
+            self.builder.most[elements] = max(0, self.problem.highest)
 
     def _copy(self, tile: Tile, seen: Window, phases: Phases, base: int) -> None:
         """From DRAM to ACC, the planes of wide values one after the other."""

@@ -41,25 +41,23 @@ class Operand:
 class SumsProblem:
     """A layer of sums. output: (N, H, W, O).
 
-    start: what a sum begins with, where that is one number, else None (a vector by channel).
+    start_vector, shift_vector: whether these differ by channel; else they are immediates, and the
+    shift is of `shift_parts` instructions.
     row_classes, column_classes: where rows and columns of equal borders begin.
-    starts_over: whether sums may begin at max(start, what the last tile left); `left` is the most
-    that a tile leaves and `least_start` the least that a sum begins with.
-    shift: of all channels, or None. low, high: limits where values might lie outside.
+    starts_over: whether sums may begin at max(start, what the last tile left).
+    limits: whether values may be below the lowest, above the highest one.
     planes: of the output; rounded: whether they are signed digits.
     """
 
     output: tuple[int, int, int, int]
     operands: tuple[Operand, ...]
-    start: int | None
+    start_vector: bool
     row_classes: tuple[int, ...]
     column_classes: tuple[int, ...]
     starts_over: bool
-    least_start: int
-    left: int
-    shift: int | None
-    low: int | None
-    high: int | None
+    shift_vector: bool
+    shift_parts: int
+    limits: tuple[bool, bool]
     planes: int
     rounded: bool
 
@@ -70,8 +68,24 @@ class SumsProblem:
 
 
 @dataclass(frozen=True)
+class Immediates:
+    """The numbers in the instructions of a layer of sums; they make no difference to its plan.
+
+    start: 0 where it is a vector. least_start: the least that a sum begins with; left: the most
+    that a tile leaves. low, high: the limits, where values may be outside.
+    """
+
+    start: int
+    least_start: int
+    left: int
+    shift: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class PoolProblem:
-    """A max pooling. shape: (H, W, C) before; lowest: of its values; planes: of both tensors."""
+    """A max pooling. shape: (H, W, C) before; values lie in lowest..highest, in so many planes."""
 
     output: tuple[int, int, int, int]
     shape: tuple[int, int, int]
@@ -79,6 +93,7 @@ class PoolProblem:
     strides: tuple[int, int]
     padding: Pads
     lowest: int
+    highest: int
     planes: int
 
 

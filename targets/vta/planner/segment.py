@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from qcompile.errors import BufferTooSmall, NotRepresentable
+from qcompile.errors import Unsupported
 from qcompile.schedules.space import Decisions
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.dram import IMAGE_ADDRESS
@@ -42,14 +42,19 @@ def plan_segment(
     layers = []
     for layer in segment.layers:
         first = builder.position
-        if isinstance(layer, Sums):
-            found[layer.name] = numbers(layer, segment, config)
-            problem: Problem = found[layer.name].problem
-        else:
-            problem = problem_of(layer, segment, config)
-        plan = _plan(layer.name, problem, config, port_bytes, (decisions or {}).get(layer.name))
+        try:
+            if isinstance(layer, Sums):
+                found[layer.name] = numbers(layer, segment, config)
+                problem: Problem = found[layer.name].problem
+            else:
+                problem = problem_of(layer, segment, config)
+            plan = _plan(problem, config, port_bytes, (decisions or {}).get(layer.name))
+        except Unsupported as error:
+            raise type(error)(f"VTA layer '{layer.name}': {error}") from error
         inputs = tuple(placed[name].address for name in operands(layer))
-        emit(builder, plan, Places(inputs, placed[layer.output.name].address, layer.name))
+        places = Places(inputs, placed[layer.output.name].address, layer.name)
+        given = found.get(layer.name)
+        emit(builder, plan, places, given.immediates if given else None)
         layers.append((layer.name, first, builder.position - 1))
     instructions = builder.finish()
     return Program(config, instructions, _filled(image, found, config), placed, layers)
@@ -67,20 +72,16 @@ def problem_of(layer: Layer, segment: Segment, config: Config) -> Problem:
         strides=layer.strides,
         padding=layer.padding,
         lowest=tensor.low,
+        highest=tensor.high,
         planes=planes_of(tensor, config),
     )
 
 
-def _plan(
-    layer: str, problem: Problem, config: Config, port_bytes: int, decisions: Decisions | None
-) -> Plan:
-    try:
-        tiling = chosen(problem, config, port_bytes)
-        if decisions:
-            tiling = tiling_of(space(problem, config, port_bytes).chosen(decisions))
-        return plan_of(problem, config, tiling)
-    except (BufferTooSmall, NotRepresentable) as error:
-        raise type(error)(f"VTA layer '{layer}': {error}") from error
+def _plan(problem: Problem, config: Config, port_bytes: int, decisions: Decisions | None) -> Plan:
+    if not decisions:
+        return plan_of(problem, config, chosen(problem, config, port_bytes))
+    every = space(problem, config, port_bytes).chosen(decisions)
+    return plan_of(problem, config, tiling_of(every))
 
 
 def _filled(image: Image, found: Mapping[str, Numbers], config: Config) -> npt.NDArray[np.uint8]:

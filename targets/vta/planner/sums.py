@@ -11,6 +11,7 @@ import numpy as np
 from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.loads import load_window
+from qcompile.targets.vta.planner.problem import Immediates
 from qcompile.targets.vta.planner.steps import Step
 from qcompile.targets.vta.planner.stores import store_blocks
 from qcompile.targets.vta.planner.sums_plan import SumsPlan, runs
@@ -37,13 +38,17 @@ ALU_OVERHEAD = 9  # cycles of an instruction beside its iterations, for the size
 class SumsEmitter:
     """Adds the instructions of a plan to a builder."""
 
-    def __init__(self, builder: Builder, plan: SumsPlan, places: Places) -> None:
+    def __init__(
+        self, builder: Builder, plan: SumsPlan, places: Places, immediates: Immediates
+    ) -> None:
         self.builder, self.plan, self.places = builder, plan, places
+        self.numbers = immediates
         self.problem, self.config = plan.problem, plan.config
         layout, tiling = plan.layout, plan.tiling
         self.inputs = Slots(0, layout.inp_elements, layout.inp_slots)
         self.weights = Slots(0, layout.wgt_elements, layout.wgt_slots)
-        first = tiling.threads * layout.acc_elements
+        # At the end of ACC, so that sums of the next layer find what sums of this one left.
+        first = self.config.depth(Buffer.ACC) - layout.vectors * tiling.outputs
         self.vectors = Slots(first, tiling.outputs, layout.vectors)
 
     def run(self) -> None:
@@ -59,7 +64,7 @@ class SumsEmitter:
         """Sums begin: at zero, at their start, or over what the last tile left."""
         count = tile.elements
         known = int(self.builder.most[base : base + count].max())
-        if self.problem.starts_over and known <= self.problem.least_start:
+        if self.problem.starts_over and known <= self.numbers.least_start:
             self._start(AluOp.MAX, tile, base)
             return
         clear(self.builder, base, count)
@@ -67,8 +72,8 @@ class SumsEmitter:
             self._start(AluOp.ADD, tile, base)
 
     def _start(self, op: AluOp, tile: Tile, base: int) -> None:
-        start = self.problem.start
-        if start is not None:
+        if not self.problem.start_vector:
+            start = self.numbers.start
             if start or op == AluOp.MAX:
                 immediate(self.builder, op, base, tile.elements, start)
             return
@@ -177,17 +182,18 @@ class SumsEmitter:
             for part, first in parts:
                 next_plane(self.builder, first, part.elements, width, self.problem.rounded)
                 self._store(part, first, plane)
-        self.builder.most[base : base + tile.elements] = self.problem.left
+        self.builder.most[base : base + tile.elements] = self.numbers.left
 
     def _shift_and_limit(self, tile: Tile, part: Tile, first: int) -> None:
-        if self.problem.shift is None:
+        if self.problem.shift_vector:
             source = self._vector(tile, ("shift",), []) + part.outputs[0] - tile.outputs[0]
             self._alu_vector(AluOp.SHR, part, first, source, (1, tile.positions), (0, 1))
         else:
-            shift_right(self.builder, first, part.elements, self.problem.shift)
-        for op, limit in ((AluOp.MAX, self.problem.low), (AluOp.MIN, self.problem.high)):
-            if limit is not None:
-                immediate(self.builder, op, first, part.elements, limit)
+            shift_right(self.builder, first, part.elements, self.numbers.shift)
+        if self.problem.limits[0]:
+            immediate(self.builder, AluOp.MAX, first, part.elements, self.numbers.low)
+        if self.problem.limits[1]:
+            immediate(self.builder, AluOp.MIN, first, part.elements, self.numbers.high)
 
     def _store(self, tile: Tile, first: int, plane: int) -> None:
         plan = self.plan

@@ -100,7 +100,7 @@ class SumsPlan:
         """Vectors of one block of tiles: starts by class, and shifts."""
         problem = self.problem
         starts = len(problem.row_classes) * len(problem.column_classes)
-        return starts * (problem.start is None) + (problem.shift is None)
+        return starts * problem.start_vector + problem.shift_vector
 
     @cached_property
     def _tile_vectors(self) -> int:
@@ -110,7 +110,7 @@ class SumsPlan:
             * len(runs(self.problem.column_classes, tile.columns))
             for tile in self.tiles
         )
-        return most * (self.problem.start is None) + (self.problem.shift is None)
+        return most * self.problem.start_vector + self.problem.shift_vector
 
 
 def runs(classes: tuple[int, ...], part: Range) -> list[tuple[int, Range]]:

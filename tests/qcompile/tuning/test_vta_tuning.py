@@ -63,14 +63,12 @@ def test_finds_better_decisions_than_a_bad_default(tmp_path):
 
 def test_records_are_of_the_simulator_and_serve_the_planner(tmp_path):
     task = badly_begun()
-    found = tune_vta_tasks([task], BOARD, tmp_path, trials=16)
+    found = tune_vta_tasks([task], BOARD, tmp_path, trials=8)
     for record in Database(tmp_path, VERSION).load().records:
         assert record.modelled and record.device == "sim"
         assert record.target.mcpu == BOARD.config.name and record.target.vector_bytes == 8
         assert problem_from(record.operator, json.loads(json.dumps(record.problem))) == task.problem
-        if record.estimate_s is not None:
-            cycles = record.estimate_s * BOARD.clock_hz
-            assert cycles == pytest.approx(task.cycles(record.decisions))
+        assert record.estimate_s == task.cycles(record.decisions) / BOARD.clock_hz
     (layer,) = task.segment.layers
     best = dict(found.tasks[0].best)
     program = plan_segment(task.segment, BOARD.config, BOARD.port_bytes, {layer.name: best})
@@ -83,14 +81,14 @@ def test_the_same_seed_tries_the_same_and_a_call_goes_on(tmp_path):
         found = tune_vta_tasks([badly_begun()], BOARD, folder, trials=trials, seed=seed)
         return found, [r["decisions"] for r in lines(folder) if not r["thorough"]]
 
-    one, first = tried(tmp_path / "one", 3, 16)
-    other, second = tried(tmp_path / "other", 3, 16)
+    one, first = tried(tmp_path / "one", 3, 8)
+    other, second = tried(tmp_path / "other", 3, 8)
     assert first == second and one.after_s == other.after_s
-    assert first != tried(tmp_path / "third", 4, 16)[1]
-    again, more = tried(tmp_path / "one", 3, 8)
-    assert (again.known, again.measured) == (16, 8)
+    assert first != tried(tmp_path / "third", 4, 8)[1]
+    again, more = tried(tmp_path / "one", 3, 4)
+    assert (again.known, again.measured) == (8, 4)
     assert more[: len(first)] == first
-    assert len({json.dumps(each) for each in more}) == len(more) == 1 + 16 + 8
+    assert len({json.dumps(each) for each in more}) == len(more) == 1 + 8 + 4
 
 
 def test_tiles_that_do_not_fit_fail_and_are_not_expected(tmp_path):
@@ -107,7 +105,7 @@ def test_tiles_that_do_not_fit_fail_and_are_not_expected(tmp_path):
         for d in space.decisions
     )
     task.__dict__["space"] = Space(decisions)
-    found = tune_vta_tasks([task], BOARD, tmp_path, trials=64)
+    found = tune_vta_tasks([task], BOARD, tmp_path, trials=16)
     assert found.tasks[0].failed > 0 and {f.kind for _, f in found.failures} == {"build"}
     assert any("bytes of ACC" in failure.message for _, failure in found.failures)
 

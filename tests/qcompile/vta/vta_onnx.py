@@ -99,4 +99,4 @@ def depthwise(folder: Path) -> Path:
     return net.save(folder, {x: (1, 10, 1, 1)})
 
 
-NETWORKS = {"residual": residual, "through": through_the_processor}
+NETWORKS = {"residual": residual, "through": through_the_processor, "depthwise": depthwise}
