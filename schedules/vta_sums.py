@@ -48,7 +48,8 @@ class VtaSumsPlan:
     """A problem and what was decided about it.
 
     numbers: in its instructions. rows, columns: of an instruction, the most that all tiles are
-    whole multiples of, so that none is cut at a border. Sums are arranged by instruction: (N, O, Y, X, rows, columns, B, BLOCK).
+    whole multiples of, so that none is cut at a border. Sums are arranged by instruction:
+    (N, O, Y, X, rows, columns, B, BLOCK).
     """
 
     problem: SumsProblem
