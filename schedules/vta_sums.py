@@ -27,6 +27,7 @@ from qcompile.targets.vta.planner.tiles import Tiling
 from qcompile.targets.vta.planner.whole import LARGEST_RIGHT_SHIFT, parts_of
 
 LOAD_STARTS = "load_starts"
+DOUBLE_BUFFER = "double_buffer_scope"  # TVM's: what the block writes has two halves
 # A block, how many of its innermost loops an instruction is, and the intrinsic's name.
 Instruction = tuple[SBlockRV, int, str]
 
@@ -259,7 +260,10 @@ def _put(sch: s_tir.Schedule, name: str, tile: LoopRV, scope: str) -> None:
 
 
 def _multiply(sch: s_tir.Schedule, plan: VtaSumsPlan, number: int, name: str) -> list[Instruction]:
-    """Products by steps of some blocks of inputs, which are loaded with their weights."""
+    """Products by steps of some blocks of inputs, which are loaded with their weights.
+
+    With two threads one half of the buffers is filled while the other is worked on.
+    """
     update = sch.get_sblock(name)
     *_, n, o, y, x, row, column, b, k, c, u, v, i = sch.get_loops(update)
     step, c = sch.split(c, [None, plan.tiling.inputs])
@@ -269,6 +273,9 @@ def _multiply(sch: s_tir.Schedule, plan: VtaSumsPlan, number: int, name: str) ->
     sch.compute_at(data, step)
     sch.set_scope(data, 0, vta.INP)
     sch.compute_at(weights, step)
+    if plan.tiling.threads > 1:
+        for load in (data, weights):
+            sch.annotate(load, DOUBLE_BUFFER, 0)
     strides = plan.problem.operands[number].strides
     loops = plan.loops
     return [(reset, 4, vta.gemm_reset(loops)), (update, 5, vta.gemm(loops, strides))]

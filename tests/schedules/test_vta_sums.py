@@ -161,6 +161,7 @@ def test_the_printed_program_reads_as_instructions():
     assert text.count('"vta_gemm", ') == text.count('"vta_gemm_reset", ') == 1
     assert text.count('"vta_alu_tensor", ') == 1 and text.count('"vta_alu", ') == 3
     assert "T.address_of(W[0, 0]), 2, 7, " in text
+    assert text.count('"double_buffer_scope"') == 2  # of the two threads: INP and WGT
     for scope in ("local.INP", "local.WGT", "local.ACC", "local.OUT"):
         assert f'scope="{scope}"' in text
 
