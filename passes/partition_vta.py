@@ -3,9 +3,10 @@
     y = a layer of x, ...            -> b = vta_blocked(x); c = segment(b); y = vta_codes(c)
 
 x, y: NHWC codes; b, c: bytes in VTA's layout (schedules/blocked.py); sums (int32) come back by
-vta_sums. A segment is a PrimFunc around an extern call, marked with `qcompile.vta_segment`; its
-layers are a `Segment` beside the module. Segments hand tensors on to each other as they are.
-Everything that no layer of VTA is (vta_layers.py) stays as it is, for the host.
+vta_sums, inputs with few channels go there by vta_gathered. A segment is a PrimFunc around an
+extern call, marked with `qcompile.vta_segment`; its layers are a `Segment` beside the module.
+Segments hand tensors on to each other as they are. Everything that no layer of VTA is
+(vta_layers.py) stays as it is, for the host.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,20 +16,26 @@ from tvm import relax, te, tirx
 from tvm.ir import IRModule
 
 from qcompile.errors import Unsupported
-from qcompile.passes.declared_patterns import DECLARED, INJECTIVE
+from qcompile.passes.declared_patterns import (
+    DECLARED,
+    INJECTIVE,
+    OUT_ELEMENTWISE_FUSABLE,
+)
 from qcompile.passes.rewriter import BindingRewriter, dtype_of, shape_of
 from qcompile.passes.vta_graph import VtaGraph, image_shape, variables_of
 from qcompile.passes.vta_layers import vta_layers
 from qcompile.passes.vta_segments import VtaRun, vta_runs, with_names_of_their_own
+from qcompile.passes.vta_windows import Gathered
 from qcompile.schedules.blocked import (
     SUM_BITS,
     Blocks,
     blocked,
     codes_of_blocks,
+    gathered,
     sums_of_blocks,
 )
 from qcompile.targets.vta.config import Config
-from qcompile.targets.vta.layers import Segment
+from qcompile.targets.vta.layers import Segment, VtaTensor
 from qcompile.targets.vta.planner.digits import digit_count
 
 SEGMENT = "qcompile.vta_segment"
@@ -127,7 +134,10 @@ class _Partition(BindingRewriter):
 
     def _call(self, run: VtaRun) -> None:
         """Call a segment; its outputs are then tensors in VTA's layout."""
-        inputs = [self._in_blocks(var) for var in run.inputs]
+        inputs = [
+            self._gathered(var, run.windows[var]) if var in run.windows else self._in_blocks(var)
+            for var in run.inputs
+        ]
         shapes = [self._blocks_of(var).shape(image_shape(var)) for var in run.outputs]
         types = [relax.TensorType(shape, "uint8") for shape in shapes]
         function = _extern(run.segment.name, [shape_of(x) for x in inputs], shapes)
@@ -139,12 +149,27 @@ class _Partition(BindingRewriter):
             self._blocks[var] = item
 
     def _blocks_of(self, var: relax.Var) -> Blocks:
-        config, tensor = self._graph.config, self._graph.tensor(var)
+        return self._blocks_for(self._graph.tensor(var))
+
+    def _blocks_for(self, tensor: VtaTensor) -> Blocks:
+        config = self._graph.config
         width = config.inp_width
         planes = SUM_BITS // width
         if tensor.dtype == "codes":
             planes = digit_count(tensor.low, tensor.high, width)
         return Blocks(planes, config.batch, config.block_in, width)
+
+    def _gathered(self, var: relax.Var, found: Gathered) -> relax.Var:
+        """An input that the host gathers, in VTA's layout."""
+        self._host(var)
+        tensor, blocks = found.tensor, self._blocks_for(found.tensor)
+
+        def compute(x: te.Tensor) -> te.Tensor:
+            return gathered(x, tensor.shape, found.windows, blocks, tensor.offset)
+
+        # What makes the image is not computed again for each window that it is in.
+        pattern = OUT_ELEMENTWISE_FUSABLE
+        return self.emit(self._kernel(compute, self._replacements[var], "vta_gathered", pattern))
 
     def _blocked(self, var: relax.Var) -> relax.Var:
         blocks, offset = self._blocks_of(var), self._graph.tensor(var).offset
@@ -171,10 +196,14 @@ class _Partition(BindingRewriter):
         return self._kernel(codes, data, "vta_codes")
 
     def _kernel(
-        self, compute: Callable[[te.Tensor], te.Tensor], argument: relax.Expr, hint: str
+        self,
+        compute: Callable[[te.Tensor], te.Tensor],
+        argument: relax.Expr,
+        hint: str,
+        pattern: int = INJECTIVE,
     ) -> relax.Expr:
         return self.builder.call_te(
-            compute, argument, primfunc_name_hint=hint, primfunc_attrs={DECLARED: INJECTIVE}
+            compute, argument, primfunc_name_hint=hint, primfunc_attrs={DECLARED: pattern}
         )
 
 

@@ -1,23 +1,28 @@
 """Which layers run on VTA together: segments without anything of the host between their layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvm import relax
 
 from qcompile.passes.vta_graph import VtaGraph, variables_of
 from qcompile.passes.vta_layers import VtaLayer
+from qcompile.passes.vta_windows import Gathered, gathered
 from qcompile.targets.vta.layers import Segment
 
 
 @dataclass(frozen=True, eq=False)
 class VtaRun:
-    """Layers that run together, the variables that come in, and those that others read."""
+    """Layers that run together, the variables that come in, and those that others read.
+
+    windows: of the inputs that the host gathers (vta_windows.py).
+    """
 
     layers: tuple[VtaLayer, ...]
     inputs: tuple[relax.Var, ...]
     outputs: tuple[relax.Var, ...]
     segment: Segment
+    windows: Mapping[relax.Var, Gathered]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,7 @@ def vta_runs(graph: VtaGraph, layers: Sequence[VtaLayer], result: relax.Expr) ->
     ordered = [sorted(group, key=lambda layer: order[layer.output]) for group in groups]
     ordered.sort(key=lambda group: (levels[group[0].output], order[group[0].output]))
     host, outside = _needed(graph, ordered, result)
-    runs = tuple(_run(graph, group, outside) for group in ordered)
+    runs = tuple(_run(graph, group, outside, set(made)) for group in ordered)
     return VtaRuns(runs, frozenset(host))
 
 
@@ -105,18 +110,27 @@ def _needed(
     return host, outside
 
 
-def _run(graph: VtaGraph, group: list[VtaLayer], read: set[relax.Var]) -> VtaRun:
+def _run(
+    graph: VtaGraph, group: list[VtaLayer], read: set[relax.Var], made: set[relax.Var]
+) -> VtaRun:
     outputs = [layer.output for layer in group]
     inputs = list(dict.fromkeys(r for layer in group for r in layer.inputs if r not in outputs))
     outer = [var for var in outputs if var in read]
+    layers = tuple(layer.layer for layer in group)
+    windows: dict[relax.Var, Gathered] = {}
+    for var in (var for var in inputs if var not in made):
+        found = gathered(graph.tensor(var), layers, graph.config)
+        if found is not None:
+            windows[var], layers = found, found.layers
+    tensors = [windows[var].tensor if var in windows else graph.tensor(var) for var in inputs]
     segment = Segment(
         name=group[0].layer.name,
-        tensors=tuple(graph.tensor(var) for var in inputs),
-        inputs=tuple(map(graph.name, inputs)),
+        tensors=tuple(tensors),
+        inputs=tuple(tensor.name for tensor in tensors),
         outputs=tuple(map(graph.name, outer)),
-        layers=tuple(layer.layer for layer in group),
+        layers=layers,
     )
-    return VtaRun(tuple(group), tuple(inputs), tuple(outer), segment)
+    return VtaRun(tuple(group), tuple(inputs), tuple(outer), segment, windows)
 
 
 def with_names_of_their_own(graph: VtaGraph, layers: Sequence[VtaLayer]) -> list[VtaLayer]:

@@ -17,6 +17,17 @@ SUM_BITS = 32
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Windows whose elements become channels, row by row. padding: (top, left); zero: outside."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    zero: int
+
+
+@dataclass(frozen=True)
 class Blocks:
     """The layout of one tensor. width: bits of a scalar, at most 8; batch and block in scalars."""
 
@@ -67,6 +78,28 @@ def blocked(x: te.Tensor, shape: tuple[int, ...], blocks: Blocks, offset: int) -
         return bits.astype("uint8")
 
     return te.compute(blocks.shape(shape), entry, name="blocked")
+
+
+def gathered(
+    x: te.Tensor, shape: tuple[int, ...], windows: Windows, blocks: Blocks, offset: int
+) -> te.Tensor:
+    """The bytes of windows of an image, blocked. x: (N, H, W, C); shape: with windows as channels.
+
+    Windows in a row of pixels without gaps are one run of memory: x is read as (N, H, W C).
+    """
+    _, height, width, channels = (int(extent) for extent in x.shape)
+    (columns, strides), dilation = (windows.kernel[1], windows.strides), windows.dilation
+
+    def entry(n: tirx.Var, i: tirx.Var, j: tirx.Var, channel: tirx.Var) -> tirx.Expr:
+        u, rest = channel // (columns * channels), channel % (columns * channels)
+        row = i * strides[0] + u * dilation[0] - windows.padding[0]
+        column = j * strides[1] + rest // channels * dilation[1] - windows.padding[1]
+        inside = tirx.all(row >= 0, row < height, column >= 0, column < width)
+        zero = tirx.const(windows.zero, x.dtype)
+        return tirx.if_then_else(inside, x(n, row, column, rest % channels), zero)
+
+    image = te.compute(shape, entry, name="gathered")
+    return blocked(image, shape, blocks, offset)
 
 
 def codes_of_blocks(

@@ -63,6 +63,10 @@ examples:
       the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
       this bundle and of the one with exact scales. report.json says what each layer's weights lost
 
+  qcompile compile model.onnx --target vta-pynq -o board
+      an FPGA board: VTA gets the layers that it can compute sooner, board/vta/ their programs;
+      `run` and `bench` simulate it with --device sim
+
 Tuning records say which decisions made a kernel fast. They count where the problem and the
 target's instructions are theirs; those of DB come before those that ship with qcompile, measured
 times before modelled ones. What has no record, or none that beats the default, is compiled as
@@ -196,7 +200,7 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--scales",
         choices=SCALES,
         help="of codes: the model's own (the default), or powers of two, which hardware without "
-        "multipliers shifts by: to see on a processor what such hardware computes",
+        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies)",
     )
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"

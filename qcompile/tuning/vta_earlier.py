@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from qcompile.records import MeasuredTarget, Record
 from qcompile.schedules.space import frozen
 from qcompile.targets import VtaTarget
-from qcompile.targets.vta.planner.choice import chosen, estimate_of, tiling_of
+from qcompile.targets.vta.planner.choice import chosen, estimate_of
+from qcompile.targets.vta.planner.decisions import tiling_of
 from qcompile.targets.vta.planner.problem import Operand, PoolProblem, Problem, SumsProblem
 from qcompile.tuning.cost_model import Measured
 from qcompile.tuning.earlier import MOST, UNKNOWN

@@ -16,8 +16,9 @@ from qcompile.schedules.vta_sums import VtaSumsPlan, vta_sums
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.layers import Segment
-from qcompile.targets.vta.planner.choice import estimate_of, space, tiling_of
+from qcompile.targets.vta.planner.choice import estimate_of, space
 from qcompile.targets.vta.planner.company import Company, CompanyCycles, companies, cycles_in
+from qcompile.targets.vta.planner.decisions import tiling_of
 from qcompile.targets.vta.planner.emit import any_immediates, plan_of
 from qcompile.targets.vta.planner.estimate import Estimate
 from qcompile.targets.vta.planner.pool_estimate import PoolEstimate

@@ -23,6 +23,8 @@ def read_segments(folder: Path, manifest: Mapping[str, Any]) -> Sequence[VtaSegm
 
     manifest: the bundle's, which knows the checksum of every file.
     """
+    if not manifest["vta"]["segments"]:
+        raise BundleError(f"{folder}: manifest.json is damaged: no segments")
     segments = []
     for number, told in enumerate(manifest["vta"]["segments"]):
         place = str(told["folder"])

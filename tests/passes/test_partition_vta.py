@@ -1,6 +1,7 @@
 """Layers that VTA computes become segments: which, what they compute, what the host keeps."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,6 +149,57 @@ def test_a_sum_of_sums_is_one_layer():
     # The shortcut's factors of up to 300 take 8 bits three times.
     assert kernels == [(3, 3), (1, 1), (1, 1), (1, 1), (1, 1)]
     assert max(np.abs(source.weights).max() for source in layer.sources[1:4]) <= 127
+
+
+COLOURS = np.ascontiguousarray(IMAGES[..., :3])
+
+
+def few_channels(emit, x, **geometry):
+    made = conv(emit, x, 20, zero=9, **geometry)
+    return shifted(emit, made, 9, dtype="int8", zero_point=-4, low=-100, high=90)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "channels", "kernel"),
+    [
+        ({"padding": SAME}, 3, (1, 1)),
+        ({"kernel": 5, "padding": (2, 1, 2, 2), "strides": (2, 2)}, 3, (5, 1)),
+        ({"kernel": 2, "padding": (1, 0, 0, 1), "dilation": (2, 3)}, 3, (1, 1)),
+        ({"padding": SAME}, 1, (1, 1)),
+        ({"kernel": 1}, 3, (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("config", [DEFAULT, FOUR_BITS], ids=["8 bits", "4 bits"])
+def test_windows_of_few_channels_fill_a_block(geometry, channels, kernel, config):
+    x = np.ascontiguousarray(COLOURS[..., :channels])
+    mod = module(partial(few_channels, **geometry), (x.shape, "uint8"))
+    found = partition_vta(mod, config)
+    pointwise = geometry.get("kernel") == 1
+    assert calls_of(found.mod)[0] == ("vta_blocked" if pointwise else "vta_gathered")
+    assert found.segments[0].layers[0].sources[0].weights.shape[1:3] == kernel
+    np.testing.assert_array_equal(run_partition(found, config, x), run(mod, x))
+
+
+def test_an_input_of_two_layers_is_not_gathered():
+    def body(emit, x):
+        one = shifted(emit, conv(emit, x, 8, layer="one", padding=SAME))
+        return summed(emit, one, shifted(emit, conv(emit, x, 8, layer="two", padding=SAME)))
+
+    mod = module(body, (COLOURS.shape, "uint8"))
+    found = partition_vta(mod, DEFAULT)
+    assert calls_of(found.mod)[0] == "vta_blocked"
+    np.testing.assert_array_equal(run_partition(found, DEFAULT, COLOURS), run(mod, COLOURS))
+
+
+def test_what_vta_makes_is_not_gathered():
+    def body(emit, x):
+        small = shifted(emit, conv(emit, x, 3, layer="one", padding=SAME))
+        return shifted(emit, conv(emit, small, 20, layer="two", padding=SAME, zero=7))
+
+    (segment,) = partition_vta(module(body, TYPE), DEFAULT).segments
+    assert [layer.sources[0].weights.shape[1:] for layer in segment.layers] == [
+        *((3, 3, 20), (3, 3, 3))
+    ]
 
 
 def test_marks_the_call():

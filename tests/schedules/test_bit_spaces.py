@@ -38,7 +38,7 @@ from tests.schedules.packing import packed_codes, packed_reference, thresholds_o
 
 W1A1, W1A2, W2A2 = Width("xor", 1, 1), Width("xor", 2, 1), Width("and", 2, 2)
 NARROW = Width("and", 1, 1)
-MOST_RUN = {"x86_64": 4, "aarch64": 2, "armv7": 2}  # of a decision: emulators take longer
+MOST_RUN = {"x86_64": 3, "aarch64": 1, "armv7": 1}  # of a decision: emulators take longer
 
 CONVOLUTIONS = [
     (Case((1, 4, 14, 64), 64), W1A1),
@@ -118,7 +118,7 @@ def test_every_tile_convolves(target):
     codes, values, bias, _ = bit_convolution.operands(case, width, 1)
     expected = (bit_convolution.convolve(codes, values, case, width, 0) + bias).astype("int32")
     tile, *_ = conv2d_bits_space(problem, target).decisions
-    step = 1 if target.architecture.name == "x86_64" else 8  # emulators take longer
+    step = 3 if target.architecture.name == "x86_64" else 16  # emulators take longer
     for choice in tile.choices[::step]:
         plan = conv2d_bits_plan(problem, target, {"tile": choice})
         function = bit_convolution.kernel(plan, lambda sums: sums, [])

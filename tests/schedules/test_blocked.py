@@ -6,7 +6,14 @@ import tvm
 from tvm import te
 
 from qcompile.schedules import schedule
-from qcompile.schedules.blocked import Blocks, blocked, codes_of_blocks, sums_of_blocks
+from qcompile.schedules.blocked import (
+    Blocks,
+    Windows,
+    blocked,
+    codes_of_blocks,
+    gathered,
+    sums_of_blocks,
+)
 from qcompile.targets import host_target
 
 RNG = np.random.default_rng(5)
@@ -73,6 +80,34 @@ def test_sums(shape, batch, block, width):
     data = reference(sums, 32 // width, batch, block, width, signed=False)
     found = compiled(lambda x: sums_of_blocks(x, shape, shape, blocks), data)
     np.testing.assert_array_equal(found, sums)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "strides", "dilation", "padding"),
+    [
+        (1, 3, (1, 1), (1, 1), (0, 1)),
+        (1, 7, (1, 2), (1, 1), (0, 3)),
+        (3, 2, (2, 3), (2, 3), (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_windows_as_channels(rows, columns, strides, dilation, padding, dtype):
+    least, offset, zero = (-128, 0, -5) if dtype == "int8" else (0, 128, 9)
+    x = RNG.integers(least, least + 256, (2, 8, 9, 3)).astype(dtype)
+    (top, left), outputs = padding, (8 if rows == 1 else 3, 4)
+    border = ((0, 0), (top, 9), (left, 9), (0, 0))
+    padded = np.pad(x, border, constant_values=zero)
+    parts = [
+        padded[:, u * dilation[0] :, v * dilation[1] :][:, :: strides[0], :: strides[1]]
+        for u in range(rows)
+        for v in range(columns)
+    ]
+    image = np.concatenate([part[:, : outputs[0], : outputs[1]] for part in parts], axis=3)
+    windows = Windows((rows, columns), strides, dilation, padding, zero)
+    blocks = Blocks(1, 1, 16, 8)
+    found = compiled(lambda t: gathered(t, image.shape, windows, blocks, offset), x)
+    expected = reference(image.astype("int64") - offset, 1, 1, 16, 8)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("inner", [(2, 18), (2, 3, 6), (1, 2, 1, 18), (36,)])

@@ -124,8 +124,14 @@ def test_adds_a_residual(case, target):
 PACKED = [*CASES[:5], CASES[7], CASES[13], CASES[15], CASES[16], Case((1, 5, 9, 72), 48)]
 
 
-@pytest.mark.parametrize("case", PACKED, ids=str)
-@pytest.mark.parametrize("levels", [1, 3, 15])
+@pytest.mark.parametrize(
+    ("case", "levels"),
+    [
+        *((case, (1, 3)[k % 2]) for k, case in enumerate(PACKED)),
+        *((case, 15) for case in PACKED[:3]),  # takes LLVM long
+    ],
+    ids=str,
+)
 def test_packs_the_codes(case, levels, target):
     width = width_of(case)
     plan, (codes, values, bias, _) = plan_of(case, width, target), operands(case, width, 1)

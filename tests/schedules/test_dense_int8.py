@@ -97,7 +97,7 @@ def test_adds_a_residual(shape, target):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 13, 37, 49])
+@pytest.mark.parametrize("rows", [1, 3, 13, 49])
 def test_reads_no_row_beyond_the_last(rows, target):
     plan = replace(plan_dense(rows, 64, 48, target), chunks="none")
     x, w, bias, _ = operands(plan, 64, 1)

@@ -15,7 +15,8 @@ from qcompile.targets.vta.dram import IMAGE_ADDRESS
 from qcompile.targets.vta.layers import Segment, Source, Sums, VtaTensor
 from qcompile.targets.vta.planner import plan_segment
 from qcompile.targets.vta.planner.arithmetic import numbers
-from qcompile.targets.vta.planner.choice import space, tiling_of
+from qcompile.targets.vta.planner.choice import space
+from qcompile.targets.vta.planner.decisions import tiling_of
 from qcompile.targets.vta.planner.packing import packed, unpacked
 from qcompile.targets.vta.planner.tiles import Tiling
 from tests.schedules.vta_calls import gemm_uops, library

@@ -16,17 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qcompile.errors import AccumulatorOverflow, NotRepresentable, Unsupported
+from qcompile.errors import AccumulatorOverflow, Unsupported
 from qcompile.targets.vta.config import Config
-from qcompile.targets.vta.layers import Integers, Segment, Source, Sums, VtaTensor
+from qcompile.targets.vta.layers import Integers, Segment, Sums
 from qcompile.targets.vta.planner.borders import classes, zero_terms
-from qcompile.targets.vta.planner.digits import digit_count, digits
+from qcompile.targets.vta.planner.operands import operand_of, planes_of, weights_of
 from qcompile.targets.vta.planner.problem import (
     Immediates,
-    Operand,
     SumsProblem,
-    pattern_of,
-    pattern_text,
 )
 
 LARGEST_IMMEDIATE = 2**15 - 1
@@ -67,7 +64,7 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
     limits, left = _limits(layer, (least >> shifts).min(), (most >> shifts).max(), config)
     weights = tuple(weights_of(source, config) for source in layer.sources)
     operands = tuple(
-        _operand(source, blocks, layer, segment, config)
+        operand_of(source, blocks, layer, segment, config)
         for source, blocks in zip(layer.sources, weights, strict=True)
     )
     raised = None
@@ -98,42 +95,6 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
         high=layer.high + k,
     )
     return Numbers(problem, immediates, starts, shifts.reshape(-1, block), weights)
-
-
-def planes_of(tensor: VtaTensor, config: Config) -> int:
-    """Arrays of INP_WIDTH bits that a tensor of codes has. Raises NotRepresentable."""
-    try:
-        return digit_count(tensor.low, tensor.high, config.inp_width)
-    except NotRepresentable as error:
-        raise NotRepresentable(f"VTA tensor '{tensor.name}': {error}") from error
-
-
-def weights_of(source: Source, config: Config) -> Integers:
-    """(digits, O blocks, KH, KW, C blocks, block, block) of weights, channels filled up by 0."""
-    block, (outputs, kh, kw, inputs) = config.block_out, source.weights.shape
-    fill = ((0, -outputs % block), (0, 0), (0, 0), (0, -inputs % block))
-    padded = np.pad(source.weights.astype(np.int64), fill)
-    shape = (-(-outputs // block), block, kh, kw, -(-inputs // block), block)
-    blocks = padded.reshape(shape).transpose(0, 2, 3, 4, 1, 5)
-    return digits(blocks, config.wgt_width).astype(np.int8)
-
-
-def _operand(
-    source: Source, blocks: Integers, layer: Sums, segment: Segment, config: Config
-) -> Operand:
-    tensor = segment.tensor(source.tensor)
-    pattern = pattern_of(blocks)
-    return Operand(
-        shape=tensor.shape[1:],
-        kernel=(source.weights.shape[1], source.weights.shape[2]),
-        strides=source.strides,
-        padding=source.padding,
-        dilation=source.dilation,
-        tensor=[each.tensor for each in layer.sources].index(source.tensor),
-        digits=len(pattern),
-        planes=planes_of(tensor, config),
-        pattern=pattern_text(pattern),
-    )
 
 
 def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, Integers]:

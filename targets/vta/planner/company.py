@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.cycles import simulate
 from qcompile.targets.vta.image import Image
@@ -15,7 +16,6 @@ from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_o
 from qcompile.targets.vta.planner.memory import operands, placements
 from qcompile.targets.vta.planner.problem import Problem
 from qcompile.targets.vta.planner.tiles import Places
-from qcompile.targets.vta.program import Builder
 
 
 @dataclass(frozen=True)

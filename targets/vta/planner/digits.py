@@ -1,7 +1,8 @@
 """Numbers wider than the hardware, as signed digits: v = sum over k of 2^(width * k) * digit_k.
 
 A digit of `width` bits is the low bits of a number read as signed: -2^(width-1)..2^(width-1)-1,
-of one bit -1..0. Numbers above zero therefore have no digits of one bit.
+of one bit -1..0. Numbers above zero therefore have no digits of one bit, unless sums wrap: modulo
+2^32, 1 is -(2^32 - 1), all of whose 32 digits are -1.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ def digits(values: Integers, width: int, least: int = 1) -> Integers:
         found.append(digit)
         rest = (rest - digit) >> width
     return np.stack(found)
+
+
+def wrapping_digits(values: Integers, width: int, modulo: int) -> Integers:
+    """The digits of numbers that are equal to the values modulo 2^modulo."""
+    values = np.asarray(values, np.int64)
+    if width == 1:
+        values = np.where(values > 0, values - (1 << modulo), values)
+    return digits(values, width)
 
 
 def digit_count(low: int, high: int, width: int) -> int:

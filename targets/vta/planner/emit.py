@@ -6,15 +6,16 @@ from typing import TypeAlias
 
 import numpy as np
 
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.image import Image
-from qcompile.targets.vta.planner.pool import PoolEmitter, PoolPlan
+from qcompile.targets.vta.planner.pool import PoolEmitter
+from qcompile.targets.vta.planner.pool_plan import PoolPlan
 from qcompile.targets.vta.planner.problem import Immediates, PoolProblem, Problem, SumsProblem
 from qcompile.targets.vta.planner.sums import SumsEmitter
 from qcompile.targets.vta.planner.sums_plan import SumsPlan
 from qcompile.targets.vta.planner.tiles import Places, Tiling
 from qcompile.targets.vta.planner.whole import LARGEST_RIGHT_SHIFT
-from qcompile.targets.vta.program import Builder
 
 Plan: TypeAlias = SumsPlan | PoolPlan
 

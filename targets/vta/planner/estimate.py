@@ -63,6 +63,7 @@ class Estimate:
         self.all_weights = sum(_distinct(pattern) for pattern in self.patterns)
         self.area = lru_cache(maxsize=None)(self._area)
         self.channels = lru_cache(maxsize=None)(self._channels)
+        self.counts = lru_cache(maxsize=None)(self._counts)
         self.fixed = self._fixed()
 
     def fits(self, tiling: Tiling) -> bool:
@@ -118,11 +119,8 @@ class Estimate:
 
     def _channels(self, outputs: int, inputs: int) -> Channels:
         read, weights, step_weights, steps, instructions, uops = [], 0, 0, 0, 0.0, 0
-        for operand, pattern in zip(self.problem.operands, self.patterns, strict=True):
-            parts = [pattern[:, begin:end] for begin, end in ranges(self.blocks, outputs)]
-            used = max(int((part >= 0).any(axis=(0, 1, 2, 3)).sum()) for part in parts)
-            blocks = max(int((part >= 0).sum()) for part in parts)
-            distinct = max(_distinct(part) for part in parts)
+        for number, operand in enumerate(self.problem.operands):
+            used, blocks, distinct = self.counts(number, outputs)
             read.append(used * operand.planes)
             weights += distinct
             if used:
@@ -134,6 +132,16 @@ class Estimate:
                 uops += blocks * operand.planes
         chunks = -(-self.blocks // outputs)
         return Channels(chunks, tuple(read), weights, step_weights, steps, instructions, uops)
+
+    def _counts(self, operand: int, outputs: int) -> tuple[int, int, int]:
+        """Input blocks, blocks of weights and such that differ, of a tile at the most."""
+        pattern = self.patterns[operand]
+        parts = [pattern[:, begin:end] for begin, end in ranges(self.blocks, outputs)]
+        return (
+            max(int((part >= 0).any(axis=(0, 1, 2, 3)).sum()) for part in parts),
+            max(int((part >= 0).sum()) for part in parts),
+            max(_distinct(part) for part in parts),
+        )
 
     def _per_step(
         self, operand: Operand, outputs: int, inputs: int, used: int, blocks: int

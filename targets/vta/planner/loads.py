@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.planner.tiles import Window
-from qcompile.targets.vta.program import Builder
 
 LARGEST_PAD = 15
 LARGEST_ROW = (1 << 16) - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.image import LEAST_ALIGNMENT, Image, aligned
 from qcompile.targets.vta.layers import Layer, MaxPool, Segment, VtaTensor
-from qcompile.targets.vta.planner.arithmetic import planes_of
+from qcompile.targets.vta.planner.operands import planes_of
 from qcompile.targets.vta.program import Placement
 
 

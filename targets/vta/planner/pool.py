@@ -1,89 +1,26 @@
-"""Emits a max pooling: values pass the GEMM unit unchanged into ACC, where ALU takes the largest.
-
-A block of a tile lies in ACC by phases: the element of the window's row r and column c is in the
-phase (r mod s_h, c mod s_w), there in row r div s_h and column c div s_w. So the tap (u, v) of all
-outputs is one dense rectangle, and the output (i, j) grows in place in the first phase: first
-along rows, then along columns. A tap in the first phase itself reads what is not overwritten yet,
-as outputs are taken in rising order; it therefore comes before taps of other phases, and one tap
-after the other by the same distance.
-"""
+"""Emits a max pooling: values go through the GEMM unit unchanged, then ALU takes the largest."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from qcompile.errors import NotRepresentable
-from qcompile.targets.vta.config import Buffer, Config
+from qcompile.targets.vta.builder import Builder, UopBlock
+from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.loads import load_window
-from qcompile.targets.vta.planner.problem import PoolProblem
+from qcompile.targets.vta.planner.pool_plan import Phases, PoolPlan
+from qcompile.targets.vta.planner.slots import Slots
 from qcompile.targets.vta.planner.stores import store_blocks, store_rows
 from qcompile.targets.vta.planner.tiles import (
     Places,
     Range,
-    Slots,
     Tile,
-    Tiling,
     Window,
-    tiles,
-    too_small,
     window,
 )
 from qcompile.targets.vta.planner.whole import clear, next_plane, shift_left
-from qcompile.targets.vta.program import Builder, UopBlock
-
-
-@dataclass(frozen=True)
-class Phases:
-    """How one block of a tile lies in ACC: counts (rows, columns) of phases, and their size."""
-
-    counts: tuple[int, int]
-    rows: int
-    columns: int
-
-    @property
-    def elements(self) -> int:
-        return self.counts[0] * self.counts[1] * self.rows * self.columns
-
-    def place(self, u: int, v: int, strides: tuple[int, int]) -> int:
-        """Where the tap (u, v) of the first output is."""
-        phase = u % strides[0] * self.counts[1] + v % strides[1]
-        return (phase * self.rows + u // strides[0]) * self.columns + v // strides[1]
-
-
-class PoolPlan:
-    """A problem and its tiling; a tile has as many input as output blocks."""
-
-    def __init__(self, problem: PoolProblem, config: Config, tiling: Tiling) -> None:
-        self.problem, self.config, self.tiling = problem, config, tiling
-        images, self.height, self.width, channels = problem.output
-        self.images, self.blocks = -(-images // config.batch), -(-channels // config.block_out)
-        if config.wgt_width == 1:
-            raise NotRepresentable(
-                "max pooling multiplies by 1, which weights of 1 bit cannot be (they are -1 and "
-                "0); LOG_WGT_WIDTH 1 works"
-            )
-        whole = self.phases(tiling.rows, tiling.columns).elements
-        self.acc_elements = tiling.outputs * whole
-        seen = window(problem, (0, tiling.rows), (0, tiling.columns))
-        self.inp_elements = tiling.outputs * seen.elements
-        needed = {Buffer.ACC: self.acc_elements, Buffer.INP: self.inp_elements}
-        for buffer, elements in needed.items():
-            if tiling.threads * elements > config.depth(buffer):
-                raise too_small(config, buffer, tiling.threads * elements)
-
-    def phases(self, rows: int, columns: int) -> Phases:
-        """Of a tile of so many outputs."""
-        (kh, kw), (sh, sw) = self.problem.kernel, self.problem.strides
-        return Phases((min(sh, kh), min(sw, kw)), rows + (kh - 1) // sh, columns + (kw - 1) // sw)
-
-    @cached_property
-    def tiles(self) -> list[Tile]:
-        return [*tiles(self.images, self.height, self.width, self.blocks, self.tiling)]
 
 
 class PoolEmitter:
@@ -111,12 +48,13 @@ class PoolEmitter:
             self.builder.most[elements] = max(0, self.problem.highest)
 
     def _copy(self, tile: Tile, seen: Window, phases: Phases, base: int) -> None:
-        """From DRAM to ACC, the planes of wide values one after the other."""
-        count, planes = tile.blocks * phases.elements, self.problem.planes
+        """From DRAM to ACC: times 1, digit by digit from the highest, as all of 1's are equal."""
+        count, above = tile.blocks * phases.elements, None
         clear(self.builder, base, count)
-        for plane in reversed(range(planes)):
-            if plane < planes - 1:
-                shift_left(self.builder, base, count, self.config.inp_width)
+        for exponent, plane in self.plan.passes:
+            if above is not None:
+                shift_left(self.builder, base, count, above - exponent)
+            above = exponent
             self._multiply(tile, seen, phases, base, self._load(tile, seen, plane))
 
     def _load(self, tile: Tile, seen: Window, plane: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qcompile.errors import BufferTooSmall
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
-from qcompile.targets.vta.planner.pool import PoolPlan
+from qcompile.targets.vta.planner.pool_plan import PoolPlan
 from qcompile.targets.vta.planner.problem import PoolProblem
 from qcompile.targets.vta.planner.tiles import Tiling, window
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.planner.tiles import Tile
-from qcompile.targets.vta.program import Builder
 
 LARGEST_FIELD = (1 << 16) - 1  # of sizes and strides
 

@@ -8,16 +8,17 @@ from math import isqrt
 
 import numpy as np
 
+from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.loads import load_window
 from qcompile.targets.vta.planner.problem import Immediates
+from qcompile.targets.vta.planner.slots import Slots
 from qcompile.targets.vta.planner.steps import Step
 from qcompile.targets.vta.planner.stores import store_blocks
 from qcompile.targets.vta.planner.sums_plan import SumsPlan, runs
 from qcompile.targets.vta.planner.tiles import (
     Places,
-    Slots,
     Tile,
     Window,
     ranges_between,
@@ -30,7 +31,6 @@ from qcompile.targets.vta.planner.whole import (
     shift_left,
     shift_right,
 )
-from qcompile.targets.vta.program import Builder
 
 ALU_OVERHEAD = 9  # cycles of an instruction beside its iterations, for the size of pieces
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.planner.problem import SumsProblem
+from qcompile.targets.vta.planner.slots import slot_count
 from qcompile.targets.vta.planner.steps import Step, steps
 from qcompile.targets.vta.planner.tiles import (
     Range,
@@ -14,7 +15,6 @@ from qcompile.targets.vta.planner.tiles import (
     Tiling,
     input_elements,
     ranges,
-    slot_count,
     tiles,
     too_small,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qcompile.targets.vta.builder import Builder, UopBlock
 from qcompile.targets.vta.instructions import AluOp
-from qcompile.targets.vta.program import Builder, UopBlock
 
 LARGEST_LEFT_SHIFT = 16  # of one portable SHR
 LARGEST_RIGHT_SHIFT = 15

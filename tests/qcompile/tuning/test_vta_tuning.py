@@ -14,8 +14,8 @@ from qcompile.records import Case, Database
 from qcompile.schedules.space import VERSION, Decision, Space
 from qcompile.targets.vta.cycles import simulate
 from qcompile.targets.vta.planner import plan_segment
-from qcompile.targets.vta.planner.choice import tiling_of
 from qcompile.targets.vta.planner.company import cycles_in
+from qcompile.targets.vta.planner.decisions import tiling_of
 from qcompile.targets.vta.planner.emit import plan_of
 from qcompile.tuned import Sources, vta_tunings_of
 from qcompile.tuning import vta_laboratory

@@ -1,6 +1,8 @@
 """Networks compiled for boards: simulated, they give the bytes of x86; what their papers tell."""
 
 import json
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import qcompile
 from qcompile.cli import main
 from qcompile.commands.sim_bench import sim_bench
 from qcompile.errors import Unsupported
+from qcompile.targets.loader import FOLDER as TARGETS
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.encoding import decode
 from qcompile.targets.vta.functional import run
@@ -45,6 +48,29 @@ def test_simulates_the_integers_of_the_processor(folders, tmp_path, name):
     for output in expected:
         assert len(np.unique(expected[output])) > 4
         np.testing.assert_array_equal(found[output], expected[output])
+
+
+def test_the_processor_can_multiply_the_sums_of_vta(folders, tmp_path):
+    """With the model's own scales int32 sums leave VTA, and nothing is rounded otherwise."""
+    model = folders["residual"].parent / "residual.onnx"
+    for target in ("vta-pynq", "x86-64-v3"):
+        qcompile.compile(model, target, tmp_path / target, scales="exact")
+    found, expected = (qcompile.load(tmp_path / name) for name in ("vta-pynq", "x86-64-v3"))
+    tensors = [tensor for part in found.segments for tensor in part.segment.tensors]
+    assert "sums" in {tensor.dtype for tensor in tensors if tensor.role == "output"}
+    samples = inputs("residual", folders["residual"])
+    for name, values in expected.run_batches(samples).items():
+        np.testing.assert_array_equal(found.run_batches(samples)[name], values)
+
+
+def test_takes_codes(folders, tmp_path):
+    model = folders["residual"].parent / "residual.onnx"
+    for target in ("vta-pynq", "x86-64-v3"):
+        qcompile.compile(model, target, tmp_path / target, scales="power-of-two", quantized_io=True)
+    found, expected = (qcompile.load(tmp_path / name) for name in ("vta-pynq", "x86-64-v3"))
+    spec = found.inputs[0]
+    x = np.random.default_rng(5).integers(0, 256, spec.shape, dtype=spec.dtype)
+    np.testing.assert_array_equal(found(x), expected(x))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -127,3 +153,42 @@ def test_refuses_a_network_without_a_layer_for_vta(tmp_path):
     with pytest.raises(Unsupported, match="can compute no layer of this model"):
         qcompile.compile(float_model, "vta-pynq", tmp_path / "out", batch=1)
     assert not (tmp_path / "out").exists()
+
+
+CONFIGURATIONS = {
+    "i8w4": {"LOG_WGT_WIDTH": 2, "LOG_WGT_BUFF_SIZE": 17},
+    "i4w4": {
+        "LOG_INP_WIDTH": 2,
+        "LOG_WGT_WIDTH": 2,
+        "LOG_INP_BUFF_SIZE": 14,
+        "LOG_WGT_BUFF_SIZE": 17,
+    },
+    "batch of two": {"LOG_BATCH": 1, "LOG_INP_BUFF_SIZE": 16, "LOG_ACC_BUFF_SIZE": 18},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_other_configurations_give_the_same_bytes(folders, tmp_path, name):
+    """A board of the user's whose operands are narrower than the codes, or come in pairs."""
+    board = tomllib.loads((TARGETS / "vta-pynq.toml").read_text())
+    config = board["vta"] | CONFIGURATIONS[name]
+    text = (TARGETS / "vta-pynq.toml").read_text()
+    for key, value in config.items():
+        text = text.replace(f"{key} = {board['vta'][key]}", f"{key} = {value}")
+    (tmp_path / "board.toml").write_text(text)
+    model = folders["residual"].parent / "residual.onnx"
+    qcompile.compile(model, str(tmp_path / "board.toml"), tmp_path / "out")
+    found, expected = qcompile.load(tmp_path / "out"), qcompile.load(folders["residual"])
+    assert found.segments[0].segment.config == Config.from_json(config)
+    samples = inputs("residual", folders["residual"])
+    for output, values in expected.run_batches(samples).items():
+        np.testing.assert_array_equal(found.run_batches(samples)[output], values)
+
+
+def test_runs_from_several_threads_at_once(folders):
+    network = qcompile.load(folders["residual"], threads=2)
+    x = inputs("residual", folders["residual"])["x"]
+    expected = [network(sample[None]) for sample in x]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda sample: network(sample[None]), x))
+    np.testing.assert_array_equal(found, expected)

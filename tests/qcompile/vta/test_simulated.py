@@ -129,6 +129,27 @@ def test_refuses_damaged_segments(vta_bundle, tmp_path, file, change, message):
         qcompile.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segments": []}, "no segments"),
+        (
+            {"segments": [{"folder": "vta/nowhere", "name": "dense one"}]},
+            "nowhere/.* cannot be read",
+        ),
+        ({"simulated": {}}, "damaged"),
+        ({"simulated": {"library": "vta/sim/none.so", "workspace_bytes": 1}}, "cannot be loaded"),
+    ],
+)
+def test_refuses_damaged_manifests(vta_bundle, tmp_path, change, message):
+    folder = shutil.copytree(vta_bundle, tmp_path / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["vta"] |= change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=message):
+        qcompile.load(folder)
+
+
 def test_refuses_the_simulator_for_processors(tmp_path, inputs):
     from export_for_cpu import cpu_bundle
 

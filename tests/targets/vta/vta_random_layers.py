@@ -43,7 +43,8 @@ class Random:
         """Of as many bits as the hardware has, or of two digits; some blocks of zeros."""
         bits = self.config.wgt_width
         bits = int(self.pick(bits, bits, min(2 * bits, 8)))
-        high = 1 if self.config.wgt_width == 1 else 1 << (bits - 1)
+        low_only = self.config.wgt_width == 1 and self.pick(True, True, False)
+        high = 1 if low_only else 1 << (bits - 1)
         found = self.rng.integers(-(1 << (bits - 1)), high, shape)
         return found * (self.rng.random((*shape[:1], 1, 1, *shape[3:])) < 0.9)
 
@@ -86,8 +87,7 @@ class Random:
 
     def average(self, name, x, last):
         one = np.eye(x.shape[3], dtype=int)[:, None, None, :]
-        factor = -1 if self.config.wgt_width == 1 else 1
-        weights = factor * np.broadcast_to(one, (x.shape[3], *x.shape[1:3], x.shape[3]))
+        weights = np.broadcast_to(one, (x.shape[3], *x.shape[1:3], x.shape[3]))
         return self.sums(name, (Source(x.name, weights),), (x.shape[0], 1, 1, x.shape[3]), last)
 
     def sums(self, name, sources, shape, last):
@@ -103,8 +103,6 @@ class Random:
         return Sums(name, sources, bias, shift, low, high, y, int(self.pick(0, low)))
 
     def pool(self, name, x, last):
-        if self.config.wgt_width == 1:
-            return self.conv(name, x, last)
         kernel = tuple(int(min(self.pick(1, 2, 3, 4), size)) for size in x.shape[1:3])
         strides = tuple(int(self.pick(1, 2, 3)) for _ in kernel)
         padding = tuple(int(self.rng.integers(0, kernel[n % 2])) for n in range(4))
