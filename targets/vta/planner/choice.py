@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from qcompile.errors import BufferTooSmall
@@ -18,9 +19,9 @@ from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_o
 from qcompile.targets.vta.planner.estimate import Estimate
 from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import Problem, SumsProblem
-from qcompile.targets.vta.planner.tiles import Places, Tiling
+from qcompile.targets.vta.planner.tiles import ORDERS, Places, Tiling
 
-SIMULATED = 6  # tilings, the most promising by estimate, before their neighbours
+SIMULATED = 8  # tilings, the most promising by estimate, before their neighbours
 MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
 ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have to differ
 
@@ -60,11 +61,15 @@ class _Search:
         return min(self.timed, key=self.timed.__getitem__)
 
     def try_first(self, ranked: list[Tiling]) -> None:
-        """Simulates some, in their order."""
+        """Simulates some, in their order, but no two that differ only in the order of tiles."""
+        seen = set()
         for tiling in ranked:
             if len(self.timed) == SIMULATED or self.instructions > MOST_INSTRUCTIONS:
                 return
-            self._time(tiling)
+            alike = replace(tiling, order=ORDERS[0])
+            if alike not in seen:
+                self._time(tiling)
+            seen.add(alike)
 
     def descend(self) -> None:
         """Goes on from the best one to better neighbours, as long as there are some."""
