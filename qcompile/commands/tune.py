@@ -86,7 +86,7 @@ def _expect_simulator(target: VtaTarget, devices: Sequence[str] | None) -> None:
     others = [name for name in devices or () if name != SIM]
     if others:
         raise InvalidInput(
-            f"{others[0]}: {target.name} is tuned by simulated cycles: --device {SIM} works, once"
+            f"{others[0]}: {target.name} is tuned by simulated cycles: --device {SIM} works"
         )
     if devices is not None and len(devices) > 1:
         raise InvalidInput(f"{SIM} is given {len(devices)} times: it simulates on this machine")
