@@ -300,8 +300,8 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="D",
         dest="devices",
         action="append",
-        help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; "
-        "default: here",
+        help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; sim "
+        "for VTA; default: here",
     )
     tune.add_argument("--seed", metavar="S", type=_seed, default=0, help="of what is random")
     _add_shapes(tune)

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qcompile.errors import UnknownTarget
 from qcompile.targets.fields import expect_clock, expect_names, expect_source
 from qcompile.targets.target import Target
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.resources import device, devices, expect_fits
+
+if TYPE_CHECKING:
+    import tvm
 
 FIELDS = ("port_bytes", "clock_hz", "part", "host", "source", "registers", "vta")
 REGISTERS = ("design", "address", "memory_window")
@@ -50,6 +53,16 @@ class VtaTarget:
     host: Target
     source: str
     registers: Registers
+
+    @property
+    def macs_per_s(self) -> float:
+        """Multiplications that the GEMM unit does at the most: a block for each cycle."""
+        config = self.config
+        return config.batch * config.block_in * config.block_out * self.clock_hz
+
+    def tvm_target(self) -> tvm.target.Target:
+        """The processor's: TE programs of VTA's layers are built for it, as a reference."""
+        return self.host.tvm_target()
 
 
 def vta_target(

@@ -29,11 +29,7 @@ ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have
 @lru_cache(maxsize=1024)
 def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
     """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
-    estimate: Estimate | PoolEstimate
-    if isinstance(problem, SumsProblem):
-        estimate = Estimate(problem, config, port_bytes)
-    else:
-        estimate = PoolEstimate(problem, config, port_bytes)
+    estimate = estimate_of(problem, config, port_bytes)
     fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
     search = _Search(problem, config, port_bytes)
     search.try_first(sorted(fitting, key=estimate.cycles))
@@ -43,6 +39,13 @@ def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
         raise AssertionError(problem)
     search.descend()
     return search.best
+
+
+def estimate_of(problem: Problem, config: Config, port_bytes: int) -> Estimate | PoolEstimate:
+    """About how many cycles tilings take."""
+    if isinstance(problem, SumsProblem):
+        return Estimate(problem, config, port_bytes)
+    return PoolEstimate(problem, config, port_bytes)
 
 
 class _Search:
