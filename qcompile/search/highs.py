@@ -44,7 +44,7 @@ def assign(
     """
     more = objective.size - free.size
     whole = np.zeros(objective.size)
-    whole[: program.blocks[program.layers - 1].stop] = 1
+    whole[: free.size] = 1
     equality = hstack([program.equality, csr_array((program.right.size, more))], format="csr")
     constraints = [LinearConstraint(equality, program.right, program.right)]
     if rows:
