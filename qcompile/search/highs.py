@@ -1,7 +1,10 @@
 """One call of HiGHS, by scipy.optimize.milp."""
 
+import contextlib
+import ctypes
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +55,14 @@ def assign(
     options: dict[str, Any] = {"mip_rel_gap": 0.0}
     if deadline_s is not None:
         options["time_limit"] = max(deadline_s - time.monotonic(), FEWEST_S)
-    found = milp(
-        objective,
-        integrality=whole,
-        bounds=Bounds(0, np.append(free, np.ones(more)).astype("float64")),
-        constraints=constraints,
-        options=options,
-    )
+    with _stdout_left_alone():
+        found = milp(
+            objective,
+            integrality=whole,
+            bounds=Bounds(0, np.append(free, np.ones(more)).astype("float64")),
+            constraints=constraints,
+            options=options,
+        )
     if found.status == INFEASIBLE:
         return None
     if found.x is None:
@@ -72,3 +76,22 @@ def _why(found: Any) -> str:
     if found.status == STOPPED:
         return "the solver: no assignment was found in the time given; more time would work"
     return f"the solver: HiGHS ended with {found.message!r}; please report the problem"
+
+
+@contextlib.contextmanager
+def _stdout_left_alone() -> Iterator[None]:
+    """What C code prints goes to the standard error.
+
+    HiGHS 1.12, in SciPy 1.17, prints a line of its debugging even when it is told to be silent
+    (jump-dev/HiGHS.jl#312).
+    """
+    libc = ctypes.CDLL(None)
+    libc.fflush(None)
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,5 +1,7 @@
 """The solver against brute force."""
 
+import ctypes
+import random
 from fractions import Fraction
 
 import pytest
@@ -7,8 +9,9 @@ from brute_force import assignments, keeps, uses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_problems import budgets, problems
+from scipy.optimize import milp
 
-from qcompile.search import Infeasible, Undecided, solve
+from qcompile.search import Infeasible, Undecided, highs, solve
 
 ROUNDING = 1e-9  # documented: assignments that differ by less in what is minimised are equals
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -178,7 +181,7 @@ def test_hand_over_decides():
 
 
 def test_time_that_is_up_is_said():
-    rng = __import__("random").Random(0)
+    rng = random.Random(0)
     problem = binary([rng.random() for _ in range(60)], [rng.random() for _ in range(60)])
     try:
         found = solve(problem, {"latency": 10}, time_limit_s=0)
@@ -188,3 +191,26 @@ def test_time_that_is_up_is_said():
         best = solve(problem, {"latency": 10})
         assert found.bound <= best.sensitivity <= found.sensitivity
         assert found.optimal == (found.sensitivity == best.sensitivity == found.bound)
+
+
+def test_prints_nothing_where_the_solver_does(capfd, monkeypatch):
+    # HiGHS 1.12 prints lines of its debugging, by C's buffered output.
+    libc = ctypes.CDLL(None)
+
+    def chatty(*arguments, **options):
+        libc.puts(b"tmpSolver.run();")
+        return milp(*arguments, **options)
+
+    monkeypatch.setattr(highs, "milp", chatty)
+    solve(binary([1], [1]), {"latency": 1})
+    libc.puts(b"after")
+    libc.fflush(None)
+    out, err = capfd.readouterr()
+    assert out == "after\n" and "tmpSolver" in err
+
+
+def test_choices_alike_beside_a_neighbour_are_told_apart_elsewhere():
+    problem = binary([1, 1, 4], [3, 2, 2])
+    problem["pairs"] = [{"layers": ["l0", "l1"], "latency": [[1, 1], [1, 1]]}]
+    found = solve(problem, {"latency": 5})
+    assert ([w for w, _ in found.bits.values()], found.costs["latency"]) == ([4, 8, 8], 5)
