@@ -26,7 +26,8 @@ from tuning_spaces import Measurements, measured_task, read
 from qcompile.records import canonical
 from qcompile.schedules.space import frozen
 from qcompile.targets import Target, load_processor
-from qcompile.tuning.cost_model import CostModel, Measured, choices_of, expected_score
+from qcompile.tuning.choices import choices_of, expected_score
+from qcompile.tuning.cost_model import CostModel, Measured
 from qcompile.tuning.features import features_of
 from qcompile.tuning.search import Finished, SearchSettings, search
 from qcompile.tuning.tasks import Task

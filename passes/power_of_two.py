@@ -34,7 +34,14 @@ from qcompile.ops.requantize import ADD, MULTIPLY, REQUANTIZE
 from qcompile.ops.threshold import THRESHOLD
 from qcompile.passes.facts import constant, scalar, vector
 from qcompile.passes.power_of_two_report import Rescaled, noted
-from qcompile.passes.power_of_two_terms import HALF_CEIL, NEAREST, Term, codes_term, term_of
+from qcompile.passes.power_of_two_terms import (
+    HALF_CEIL,
+    NEAREST,
+    Term,
+    bits_of,
+    codes_term,
+    term_of,
+)
 from qcompile.passes.power_of_two_weights import ShiftedWeights, shifted_factors, shifted_weights
 from qcompile.passes.rewriter import (
     BindingRewriter,
@@ -44,15 +51,15 @@ from qcompile.passes.rewriter import (
     shape_of,
 )
 
-BITS, LARGEST = 8, 119  # 119 is what two signed digits of 4 bits reach, for hardware of 4 bits
+BITS = 8
 LOSS = 2.0  # of the weights' precision at most, for a rounding less
 KEPT = ("zero_point", "low", "high", "dtype")
 
 
 class _PowerOfTwo(BindingRewriter):
-    def __init__(self, largest: int) -> None:
+    def __init__(self, bits: int) -> None:
         super().__init__()
-        self._largest = largest
+        self._bits = bits
         self._terms: dict[relax.Var, Term] = {}  # by the variable that was read
         self.report: dict[str, Rescaled] = {}
 
@@ -81,7 +88,7 @@ class _PowerOfTwo(BindingRewriter):
         term = term_of(call, product)
         if isinstance(term, str):
             return term
-        made = shifted_weights([term.operand(self._largest)], term.offset)
+        made = shifted_weights([term.operand(self._bits)], term.offset)
         if made is None:
             return "no shift holds its weights and sums"
         if self.reading is not None:
@@ -100,7 +107,7 @@ class _PowerOfTwo(BindingRewriter):
         same = all(shape_of(value) == shape_of(call) for value in call.args)
         if same and any(term.is_product for term in terms):
             offset = terms[0].offset + terms[1].offset
-            made = shifted_weights([term.operand(self._largest) for term in terms], offset)
+            made = shifted_weights([term.operand(self._bits) for term in terms], offset)
             alone = max(term.error for term in terms)
             if made is not None and made.error <= LOSS * alone:
                 return self._shifted(call, terms, made)
@@ -147,7 +154,8 @@ class _PowerOfTwo(BindingRewriter):
     ) -> relax.Var:
         """The sums of the same layer with other weights."""
         arguments = [product.args[0], vector(weights, "int8"), vector(bias, "int32")]
-        attributes = dict(product.attrs.items()) | {"w_bits": BITS}
+        bits = bits_of(product, self._bits)
+        attributes = dict(product.attrs.items()) | {"w_bits": bits}
         layer = str(product.attrs["layer"])
         return self.emit(call_op(operator_name(product), arguments, **attributes), layer)
 
@@ -202,14 +210,14 @@ def _kept(call: tvm.ir.Call) -> dict[str, Any]:
     return {k: str(call.attrs[k]) if k == "dtype" else int(call.attrs[k]) for k in KEPT}
 
 
-def PowerOfTwo(largest: int = LARGEST) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
-    """The pass for weights of at most that magnitude."""
+def PowerOfTwo(bits: int = BITS) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
+    """The pass for weights of 8 bits, and of `bits` where the model's own have no more."""
 
     def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
         report: dict[str, Rescaled] = {}
 
         def rewriter() -> _PowerOfTwo:
-            made = _PowerOfTwo(largest)
+            made = _PowerOfTwo(bits)
             made.report = report
             return made
 

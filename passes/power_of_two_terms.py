@@ -16,6 +16,8 @@ from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 HALF_CEIL = "half_ceil"
 NEAREST = ("half_even", "half_odd", "half_up", "half_down", HALF_CEIL)
 BEFORE_ROUNDING = dict.fromkeys(NEAREST, 0.0) | {"floor": -0.5, "ceil": 0.5}
+EIGHT = 8
+LARGEST = 119  # of 8 bits: what two signed digits of 4 bits reach, for hardware of 4 bits
 MOST_OF_CODES = 4 * MAX_FACTOR  # one tap that is read four times costs little beside others
 Array = NDArray[Any]
 
@@ -44,14 +46,21 @@ class Term:
         """The same in steps of a sum whose operand it is."""
         return replace(self, factor=self.factor * scale, offset=self.offset * scale)
 
-    def operand(self, most: int) -> Operand:
-        """Its weights with their scales, which become integers up to `most`."""
+    def operand(self, bits: int) -> Operand:
+        """Its weights with their scales; bits: of those of narrow layers (bits_of)."""
         if not self.is_product:
             largest = max(abs(code - self.zero) for code in _every_code(self.data))
             return Operand(self.factor[:, None], largest, MOST_OF_CODES)
         weights = array_of(self.data.args[1]).astype("float64")
         scaled = weights * self.factor.reshape(-1, *[1] * (weights.ndim - 1))
+        width = bits_of(self.data, bits)
+        most = LARGEST if width == EIGHT else 2 ** (width - 1) - 1
         return Operand(scaled, _largest(self.data), most)
+
+
+def bits_of(product: tvm.ir.Call, bits: int) -> int:
+    """Of the weights that carry a layer's scale: `bits` where its own have no more, else 8."""
+    return bits if int(product.attrs["w_bits"]) <= bits else EIGHT
 
 
 def term_of(call: tvm.ir.Call, product: tvm.ir.Call) -> Term | str:

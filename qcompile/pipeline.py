@@ -53,7 +53,7 @@ from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import MAX_BITS, Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
-from qcompile.scales import EXACT
+from qcompile.scales import EXACT, WEIGHT_BITS
 from qcompile.targets import Target, target_of
 from qcompile.targets.costs import Costs, costs_of
 from qcompile.tvm_errors import register_errors
@@ -100,7 +100,7 @@ def integer_form_passes(scales: str = EXACT) -> Sequence[Pass]:
         Requantize(),
         Tabulate(),
         ComposeTables(),
-        *([] if exact else [PowerOfTwo()]),
+        *([] if exact else [PowerOfTwo(WEIGHT_BITS[scales])]),
         relax.transform.DeadCodeElimination(),
     ]
 

@@ -1,8 +1,14 @@
 """What integer layers multiply their sums by, by name.
 
-exact          the model's own scales, in float32
-power-of-two   2^-s: weights carry the rest (qcompile.passes.power_of_two)
+exact          the model's own scales, in float32; VTA's sums leave the chip for them, and the
+               board's processor scales them
+power-of-two   2^-s: weights carry the rest (qcompile.passes.power_of_two), so that VTA's codes
+               stay on the chip; a processor computes the same integers
+power-of-two-4 the same with weights of 4 bits in layers of up to 4 bits, which are one digit of VTA
+               with weights of 4 bits; less precise
 """
 
-EXACT, POWER_OF_TWO = "exact", "power-of-two"
-SCALES = (EXACT, POWER_OF_TWO)
+EXACT, POWER_OF_TWO, POWER_OF_TWO_4 = "exact", "power-of-two", "power-of-two-4"
+SCALES = (EXACT, POWER_OF_TWO, POWER_OF_TWO_4)
+WEIGHT_BITS = {POWER_OF_TWO: 8, POWER_OF_TWO_4: 4}
+"""Of the weights that carry scales, in layers whose own weights have no more; 8 in the others."""

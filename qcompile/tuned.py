@@ -8,10 +8,22 @@ from typing import Any
 import tvm
 
 from qcompile.passes.lowering import Decided
-from qcompile.records import Case, Database, Record, Records, Skipped, choose, shipped
+from qcompile.records import (
+    Case,
+    Database,
+    MeasuredTarget,
+    Record,
+    Records,
+    Skipped,
+    choose,
+    shipped,
+)
 from qcompile.schedules.space import VERSION, UnknownDecision
-from qcompile.targets import Target
-from qcompile.tuning.tasks import Task, extract_tasks
+from qcompile.targets import Target, VtaTarget
+from qcompile.targets.vta.layers import Segment, Sums
+from qcompile.tuning.any_task import AnyTask
+from qcompile.tuning.tasks import extract_tasks
+from qcompile.tuning.vta_tasks import POOL, SUMS, vta_tasks
 
 NONE_SKIPPED = Skipped()
 
@@ -36,7 +48,7 @@ class Sources:
         own = Database(folder, VERSION).load()
         return cls((own.records, last), Path(folder), own.skipped)
 
-    def ships(self, record: Record, target: Target) -> bool:
+    def ships(self, record: Record, target: Target | VtaTarget) -> bool:
         """Whether a record for the target is none of the user's."""
         *own, _ = self.databases
         found = [each for records in own for each in records.of(record.workload, target)]
@@ -88,6 +100,21 @@ def tunings_of(fused: tvm.IRModule, target: Target, sources: Sources) -> tuple[K
     )
 
 
+def vta_tunings_of(
+    segments: Sequence[Segment], board: VtaTarget, sources: Sources
+) -> tuple[KernelTuning, ...]:
+    """One for each layer of VTA's segments. Raises what the planner raises."""
+    key = MeasuredTarget.of(board).key
+    if any(record.target.key == key for records in sources.databases for record in records):
+        tasks = vta_tasks(segments, board)
+        return tuple(tuning for task in tasks for tuning in _of_task(task, board, sources))
+    return tuple(
+        KernelTuning(SUMS if isinstance(layer, Sums) else POOL, layer.name, Case.NO_RECORD)
+        for segment in segments
+        for layer in segment.layers
+    )
+
+
 def decided_by(tunings: Iterable[KernelTuning]) -> Decided:
     """The decisions to lower with; kernels with default ones are left out."""
     return {(t.operator, t.layer): t.decisions for t in tunings if t.decisions is not None}
@@ -114,10 +141,9 @@ def summary(tunings: Sequence[KernelTuning], sources: Sources) -> dict[str, Any]
     }
 
 
-def _of_task(task: Task, target: Target, sources: Sources) -> list[KernelTuning]:
+def _of_task(task: AnyTask, target: Target | VtaTarget, sources: Sources) -> list[KernelTuning]:
     """One for each layer of a task."""
-    problem = vars(task.problem)
-    choice = choose(sources.databases, task.operator, problem, task.epilogue, target)
+    choice = choose(sources.databases, task.operator, task.fields, task.epilogue, target)
     case, decisions = choice.case, None
     if choice.record is not None:
         try:

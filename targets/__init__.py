@@ -4,6 +4,7 @@ from qcompile.targets.architecture import Architecture
 from qcompile.targets.host import host_architecture, host_features
 from qcompile.targets.loader import (
     host_target,
+    list_boards,
     list_processors,
     list_targets,
     load_processor,
@@ -20,6 +21,7 @@ __all__ = [
     "host_architecture",
     "host_features",
     "host_target",
+    "list_boards",
     "list_processors",
     "list_targets",
     "load_processor",

@@ -50,6 +50,12 @@ def list_processors() -> list[Target]:
     return [target for target in known if isinstance(target, Target)]
 
 
+def list_boards() -> list[VtaTarget]:
+    """The named targets that have a VTA accelerator."""
+    known = [load_target(name) for name in list_targets()]
+    return [target for target in known if isinstance(target, VtaTarget)]
+
+
 def load_processor(name: str) -> Target:
     """The same as load_target for a processor; raises UnknownTarget for an accelerator too."""
     target = load_target(name)

@@ -178,7 +178,6 @@ def _sim_bench(arguments: argparse.Namespace) -> None:
 def tune(arguments: argparse.Namespace) -> None:
     from qcompile.commands.plots import expect_matplotlib
     from qcompile.commands.tune import tune
-    from qcompile.devices import LOCAL
     from qcompile.tuning.result import TuningInterrupted
 
     _expect_json(arguments.json)
@@ -191,7 +190,7 @@ def tune(arguments: argparse.Namespace) -> None:
                 arguments.target,
                 arguments.records,
                 trials=arguments.trials,
-                devices=arguments.devices or [LOCAL],
+                devices=arguments.devices,
                 seed=arguments.seed,
                 batch=arguments.batch,
                 shapes=dict(arguments.shape),

@@ -11,6 +11,8 @@ examples:
       of a farm
   qcompile tune model.onnx --target rpi4 --records records --device model:rpi4
       without a board: modelled cycles of its core
+  qcompile tune model.onnx --target vta-pynq --records records --device sim
+      layers of VTA: sizes of tiles, order of loops and halved buffers, by simulated cycles
 
 Each convolution, product and pooling can be computed in many ways: tiles, orders of loops,
 instructions. A trial is one of them, built, compared with the untuned kernel's output and timed in
@@ -25,6 +27,7 @@ the cost model begins with.
 
 The limit is what one core can do: the most products a second of 8 bits, of single bits or of floats
 that a matrix product reaches whose operands stay in the first cache, measured before the search (of
-a model: what its best instructions do on registers). Pooling has none.
+a model: what its best instructions do on registers; of VTA: one micro-op of its GEMM unit in each
+cycle). Pooling has none.
 
 """

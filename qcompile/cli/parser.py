@@ -200,7 +200,8 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--scales",
         choices=SCALES,
         help="of codes: the model's own (the default), or powers of two, which hardware without "
-        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies)",
+        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
+        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights",
     )
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
@@ -299,8 +300,8 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="D",
         dest="devices",
         action="append",
-        help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; "
-        "default: here",
+        help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; sim "
+        "for VTA; default: here",
     )
     tune.add_argument("--seed", metavar="S", type=_seed, default=0, help="of what is random")
     _add_shapes(tune)

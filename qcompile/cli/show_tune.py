@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qcompile.cli.tables import count, percent, print_table, printable
+from qcompile.tuning.kinds import VTA
 
 if TYPE_CHECKING:
     from qcompile.tuning.result import TuneResult
@@ -59,7 +60,8 @@ def _show_totals(found: TuneResult) -> None:
         print("every candidate there is has been measured")
     if found.limits:
         rates = ", ".join(f"{name} {count(rate)}" for name, rate in found.limits.items())
-        print(f"arithmetic limit of a core, products a second: {rates}")
+        unit = "VTA's GEMM unit" if VTA in found.limits else "a core"
+        print(f"arithmetic limit of {unit}, products a second: {rates}")
     _show_head_start(found)
 
 

@@ -18,7 +18,7 @@ from qcompile.records.canonical import workload_of
 from qcompile.records.collection import Records
 from qcompile.records.parts import WRONG_RESULT
 from qcompile.records.record import Record
-from qcompile.targets import Target
+from qcompile.targets import Target, VtaTarget
 
 # Samples of a quiet machine are within this of each other: less is no gain.
 MARGIN = 0.01
@@ -64,7 +64,7 @@ def choose(
     operator: str,
     problem: Mapping[str, Any],
     epilogue: Sequence[str],
-    target: Target,
+    target: Target | VtaTarget,
 ) -> Choice:
     """The first that there is: real times before modelled ones, then earlier databases before
     later ones, then records of this epilogue before those of others.
@@ -81,7 +81,9 @@ def choose(
     return NOTHING
 
 
-def best(records: Records, workload: str, target: Target, modelled: bool = False) -> Choice:
+def best(
+    records: Records, workload: str, target: Target | VtaTarget, modelled: bool = False
+) -> Choice:
     """TUNED, DEFAULT_FASTEST or NO_RECORD, by the times of this very workload."""
     return _verdict(_timed(records.of(workload, target), modelled), Case.TUNED)
 
@@ -90,7 +92,7 @@ def best_of_problem(
     records: Records,
     operator: str,
     problem: Mapping[str, Any],
-    target: Target,
+    target: Target | VtaTarget,
     modelled: bool = False,
 ) -> Choice:
     """OTHER_EPILOGUE, DEFAULT_FASTEST or NO_RECORD, by the times of this problem, any epilogue."""

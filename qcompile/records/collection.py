@@ -7,7 +7,7 @@ from typing import Any
 from qcompile.records.canonical import canonical
 from qcompile.records.parts import DEVICE_FAILURE, MeasuredTarget, TargetKey
 from qcompile.records.record import Record
-from qcompile.targets import Target
+from qcompile.targets import Target, VtaTarget
 
 
 class Records:
@@ -33,7 +33,7 @@ class Records:
     def __len__(self) -> int:
         return sum(map(len, self._found.values()))
 
-    def of(self, workload: str, target: Target) -> tuple[Record, ...]:
+    def of(self, workload: str, target: Target | VtaTarget) -> tuple[Record, ...]:
         """All that was measured of the workload on targets as this one, in order."""
         return tuple(self._found.get((workload, MeasuredTarget.of(target).key), ()))
 
@@ -41,7 +41,7 @@ class Records:
         """The workloads that are this problem, each with its epilogue."""
         return tuple(self._workloads.get((operator, canonical(problem)), ()))
 
-    def measured(self, workload: str, target: Target, modelled: bool) -> frozenset[str]:
+    def measured(self, workload: str, target: Target | VtaTarget, modelled: bool) -> frozenset[str]:
         """The decisions, as canonical JSON, that need not be measured again.
 
         Candidates that failed are among them, not those whose device did. `modelled`: on models of

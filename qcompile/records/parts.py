@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qcompile.errors import InvalidRecord
-
-if TYPE_CHECKING:
-    from qcompile.targets import Target
+from qcompile.targets import Target, VtaTarget
 
 MODEL_DEVICES = "model:"  # how names of devices begin whose times are modelled
+SIMULATOR = "sim"  # of VTA: its times are modelled, too
+VTA = "vta"  # the architecture of what VTA runs
 DEVICE_FAILURE = "device"  # the kind of failure that says nothing of the candidate
 WRONG_RESULT = "wrong result"
 
@@ -63,7 +63,10 @@ class MeasuredTarget:
         expect_count(self.vector_bytes, "target.vector_bytes")
 
     @classmethod
-    def of(cls, target: Target) -> MeasuredTarget:
+    def of(cls, target: Target | VtaTarget) -> MeasuredTarget:
+        """Of VTA: its configuration's short name, and the bytes of its port."""
+        if not isinstance(target, Target):
+            return cls(target.name, VTA, target.config.name, (), target.port_bytes)
         architecture, mcpu = target.architecture.name, target.llvm["mcpu"]
         return cls(target.name, architecture, mcpu, target.features, target.vector_bytes)
 

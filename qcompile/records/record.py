@@ -13,6 +13,7 @@ from qcompile.errors import InvalidRecord, OtherFormat
 from qcompile.records.canonical import canonical, workload_of
 from qcompile.records.parts import (
     MODEL_DEVICES,
+    SIMULATOR,
     Failure,
     MeasuredTarget,
     Versions,
@@ -105,7 +106,7 @@ class Record:
     @property
     def modelled(self) -> bool:
         """Whether the times are a model's, not a clock's."""
-        return self.device.startswith(MODEL_DEVICES)
+        return self.device.startswith(MODEL_DEVICES) or self.device == SIMULATOR
 
     @property
     def ratio(self) -> float | None:

@@ -5,19 +5,17 @@ wrong: a score is the logarithm of a speed. What was measured before, of other s
 and processors, counts less than the tasks at hand, but is there from the first candidate on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log
 from typing import Any
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from qcompile.schedules.space import Decision
-from qcompile.targets import Target
-from qcompile.tuning.features import features_of
-from qcompile.tuning.tasks import Task
+from qcompile.targets import Target, VtaTarget
+from qcompile.tuning.any_task import AnyTask
+from qcompile.tuning.choices import decisions_of
 
 PARAMETERS = {
     "objective": "reg:squarederror",
@@ -31,8 +29,6 @@ PARAMETERS = {
 ROUNDS = 60
 EARLIER_WEIGHT = 0.1  # of a candidate of other tasks, to one of these
 FAILED = -1.0  # below the slowest, of a candidate that failed
-# What one choice further from the default is thought to cost where nothing is known.
-NEXT_CHOICE = 0.01
 
 
 @dataclass
@@ -67,8 +63,8 @@ class CostModel:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
-        target: Target,
+        tasks: Sequence[AnyTask],
+        target: Target | VtaTarget,
         earlier: Sequence[Measured] = (),
         seed: int = 0,
     ) -> None:
@@ -106,17 +102,14 @@ class CostModel:
 
     def expected(self, task: int, choices: tuple[int, ...]) -> float:
         """The score of a candidate before anything is measured."""
-        return expected_score(self.tasks[task].space.decisions, choices)
+        return self.tasks[task].expected(choices)
 
     def features(self, task: int, choices: tuple[int, ...]) -> NDArray[np.float32]:
         """The vector of a candidate."""
         key = task, choices
         if key not in self._features:
             one = self.tasks[task]
-            decisions = decisions_of(one, choices)
-            self._features[key] = features_of(
-                one.operator, one.problem, one.space, decisions, self.target
-            )
+            self._features[key] = one.features(decisions_of(one.space, choices), self.target)
         return self._features[key]
 
     def _train(self) -> None:
@@ -130,26 +123,3 @@ class CostModel:
             nthread=1,
         )
         self._booster = xgboost.train({**PARAMETERS, "seed": self._seed}, data, ROUNDS)
-
-
-def expected_score(decisions: Sequence[Decision], choices: Sequence[int]) -> float:
-    """The logarithm of the speed that the plan expects of these choices, to that of the default."""
-    score = 0.0
-    for decision, chosen in zip(decisions, choices, strict=True):
-        if decision.costs:
-            score -= log(decision.costs[chosen] / decision.costs[0])
-        score -= NEXT_CHOICE * (chosen > 0 if decision.costs else chosen)
-    return score
-
-
-def decisions_of(task: Task, choices: Sequence[int]) -> Mapping[str, Any]:
-    """The decisions of these choices, given in the order of the space."""
-    return {
-        decision.name: decision.choices[chosen]
-        for decision, chosen in zip(task.space.decisions, choices, strict=True)
-    }
-
-
-def choices_of(decisions: Sequence[Decision], chosen: Mapping[str, Any]) -> tuple[int, ...]:
-    """The numbers of the choices."""
-    return tuple(decision.choices.index(chosen[decision.name]) for decision in decisions)

@@ -13,7 +13,8 @@ from qcompile.records import Record
 from qcompile.schedules.space import frozen
 from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import Target
-from qcompile.tuning.cost_model import Measured, choices_of, expected_score
+from qcompile.tuning.choices import choices_of, expected_score
+from qcompile.tuning.cost_model import Measured
 from qcompile.tuning.features import features_of
 
 # What problems and decisions raise that are not what a kernel has: of other types and lengths, too.

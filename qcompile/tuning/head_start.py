@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.schedules.space import frozen
+from qcompile.tuning.any_task import AnyTask
 from qcompile.tuning.cost_model import CostModel
-from qcompile.tuning.tasks import Task
 
 MOST = 4000  # candidates of a space that are ranked; features of one take a tenth of a millisecond
 
@@ -32,7 +32,7 @@ class HeadStart:
 
 
 def head_start(
-    tasks: Sequence[Task], best: Sequence[Mapping[str, Any] | None], model: CostModel
+    tasks: Sequence[AnyTask], best: Sequence[Mapping[str, Any] | None], model: CostModel
 ) -> HeadStart | None:
     """`best`: None for the default. None where the model began with nothing, or nothing is better.
 

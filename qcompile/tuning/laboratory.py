@@ -4,6 +4,7 @@ The time of a candidate is that of the untuned kernel now, times how much longer
 candidate took in the same batch: machines have faster and slower minutes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from qcompile.errors import DeviceLost, QCompileError
 from qcompile.records import canonical
 from qcompile.targets import Target
+from qcompile.tuning.any_task import AnyTask
 from qcompile.tuning.batch import Batch, Candidate, Rounds
 from qcompile.tuning.building import Builders
 from qcompile.tuning.ledger import Ledger
@@ -28,18 +30,19 @@ Decisions = Mapping[str, Any]
 Told = Callable[[int, Sequence[Outcome]], None]
 
 
-class Laboratory:
+class Trials(ABC):
     """Evaluates candidates of tasks; `trials` new ones, then it is finished.
 
-    told: called with the task and the outcomes of each batch, from a thread of its own.
+    told: called with the task and the outcomes of each batch, from any thread. default_s: seconds
+    of the untuned kernels. lost: what was said of devices that are. batch: candidates that it is
+    best asked for together.
     """
+
+    batch = 8
 
     def __init__(
         self,
-        tasks: Sequence[Task],
-        target: Target,
-        builders: Builders,
-        measurer: Measurer,
+        tasks: Sequence[AnyTask],
         ledger: Ledger,
         *,
         device: str,
@@ -48,9 +51,6 @@ class Laboratory:
         told: Told,
     ) -> None:
         self.tasks = tasks
-        self.target = target
-        self.builders = builders
-        self.measurer = measurer
         self.ledger = ledger
         self.device = device
         self.processor = processor
@@ -58,8 +58,10 @@ class Laboratory:
         self.told = told
         self.asked = 0
         self.default_s: list[float | None] = [None] * len(tasks)
-        self._references: list[Built | Failure | None] = [None] * len(tasks)
-        self._arrays: dict[tuple[int, str], NDArray[Any]] = {}
+
+    @property
+    def lost(self) -> Sequence[str]:
+        return ()
 
     def evaluate(self, task: int, decisions: Sequence[Decisions]) -> "Measurement":
         """Build those candidates that are not known, and begin to measure them.
@@ -76,6 +78,7 @@ class Laboratory:
         future = self.measure(task, new) if new else None
         return Measurement(self, task, decisions, future)
 
+    @abstractmethod
     def measure(
         self, task: int, decisions: Sequence[Decisions], rounds: Rounds | None = None
     ) -> Future[list[Outcome]]:
@@ -83,7 +86,64 @@ class Laboratory:
 
         rounds: for a thorough measurement.
         """
-        one = self.tasks[task]
+
+    def _write(
+        self,
+        task: int,
+        decisions: Decisions,
+        outcome: Outcome,
+        first: Outcome,
+        thorough: bool = False,
+    ) -> None:
+        self.ledger.write(
+            task,
+            decisions,
+            outcome,
+            first,
+            device=self.device,
+            processor=self.processor,
+            thorough=thorough,
+        )
+
+
+class Laboratory(Trials):
+    """Builds candidates here, and measures them on devices; `told` is called from a thread."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        target: Target,
+        builders: Builders,
+        measurer: Measurer,
+        ledger: Ledger,
+        *,
+        device: str,
+        processor: str,
+        trials: int,
+        told: Told,
+    ) -> None:
+        super().__init__(
+            tasks, ledger, device=device, processor=processor, trials=trials, told=told
+        )
+        self.kernels = tasks
+        self.target = target
+        self.builders = builders
+        self.measurer = measurer
+        self._references: list[Built | Failure | None] = [None] * len(tasks)
+        self._arrays: dict[tuple[int, str], NDArray[Any]] = {}
+
+    @property
+    def lost(self) -> Sequence[str]:
+        return self.measurer.lost
+
+    def measure(
+        self, task: int, decisions: Sequence[Decisions], rounds: Rounds | None = None
+    ) -> Future[list[Outcome]]:
+        """Measure these candidates beside the untuned kernel, and write down what becomes of them.
+
+        rounds: for a thorough measurement.
+        """
+        one = self.kernels[task]
         if self._references[task] is None:
             (self._references[task],) = self.builders.build([Job(_text(one))])
         reference = self._references[task]
@@ -118,27 +178,9 @@ class Laboratory:
         self.measurer.submit(batch).add_done_callback(write)
         return written
 
-    def _write(
-        self,
-        task: int,
-        decisions: Decisions,
-        outcome: Outcome,
-        first: Outcome,
-        thorough: bool = False,
-    ) -> None:
-        self.ledger.write(
-            task,
-            decisions,
-            outcome,
-            first,
-            device=self.device,
-            processor=self.processor,
-            thorough=thorough,
-        )
-
     def _operands(self, task: int, decisions: Decisions) -> tuple[NDArray[Any], ...]:
         """The operands of a candidate; arrays that are equal are the same object."""
-        arrays = self.tasks[task].operands(decisions, self.target)
+        arrays = self.kernels[task].operands(decisions, self.target)
         return tuple(self._shared(task, array) for array in arrays)
 
     def _shared(self, task: int, array: NDArray[Any]) -> NDArray[Any]:
@@ -151,7 +193,7 @@ class Measurement:
 
     def __init__(
         self,
-        laboratory: Laboratory,
+        laboratory: Trials,
         task: int,
         decisions: Sequence[Decisions],
         future: Future[list[Outcome]] | None,

@@ -10,9 +10,9 @@ from typing import Any
 from qcompile import records
 from qcompile.records import Database, MeasuredTarget, Record, Versions, canonical
 from qcompile.schedules.space import VERSION
-from qcompile.targets import Target
+from qcompile.targets import Target, VtaTarget
+from qcompile.tuning.any_task import AnyTask
 from qcompile.tuning.outcomes import Failure, Outcome, Timing
-from qcompile.tuning.tasks import Task
 
 # Failures that say nothing of the candidate: it is measured again another time.
 OF_OTHERS = ("device", "reference")
@@ -31,8 +31,8 @@ class Ledger:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
-        target: Target,
+        tasks: Sequence[AnyTask],
+        target: Target | VtaTarget,
         database: Database,
         *,
         modelled: bool,
@@ -102,7 +102,7 @@ class Ledger:
         timed = isinstance(outcome, Timing) and base is not None
         record = Record(
             operator=one.operator,
-            problem=vars(one.problem),
+            problem=one.fields,
             epilogue=one.epilogue,
             decisions=dict(decisions),
             default=canonical(decisions) == canonical(one.default),

@@ -24,6 +24,7 @@ from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import Target
 from qcompile.tuning.batch import Batch, Candidate
 from qcompile.tuning.building import Builders
+from qcompile.tuning.kinds import kind_of
 from qcompile.tuning.measuring import Measurer
 from qcompile.tuning.outcomes import Failure, Timing
 from qcompile.tuning.tasks import SEED, Task
@@ -55,14 +56,6 @@ KINDS: Mapping[str, Kind] = {
     "bits": Kind("dense_bits", partial(DenseBitsProblem, **ONE_PLANE), 1 / 8, "int32"),
     "float32": Kind("dense_f32", DenseF32Problem, 4, "float32"),
 }
-
-
-def kind_of(operator: str) -> str | None:
-    """That of an operator's products; None where it has none."""
-    if "pool" in operator:
-        return None
-    suffixes = {"_int8": "int8", "_packed": "int8", "_bits": "bits", "_f32": "float32"}
-    return next((kind for end, kind in suffixes.items() if operator.endswith(end)), None)
 
 
 def modelled_limits(target: Target) -> dict[str, float]:

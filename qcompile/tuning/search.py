@@ -21,10 +21,11 @@ from tvm import s_tir
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule as ms
 
-from qcompile.targets import Target
-from qcompile.tuning.cost_model import CostModel, decisions_of
+from qcompile.targets import Target, VtaTarget
+from qcompile.tuning.any_task import AnyTask
+from qcompile.tuning.choices import decisions_of
+from qcompile.tuning.cost_model import CostModel
 from qcompile.tuning.course import Course
-from qcompile.tuning.tasks import Task
 
 TASK, CHOICE = "qcompile.task", "qcompile.choice."
 TENSOR_INTRINSICS = "tvm.s_tir.tensor_intrin"
@@ -64,10 +65,10 @@ class SearchSettings:
 
 
 def search(
-    tasks: Sequence[Task],
+    tasks: Sequence[AnyTask],
     weights: Sequence[float],
     laboratory: Laboratory,
-    target: Target,
+    target: Target | VtaTarget,
     settings: SearchSettings,
     model: CostModel,
 ) -> None:
@@ -103,7 +104,9 @@ def search(
             course.run(work)
 
 
-def _context(task: Task, number: int, target: Target, settings: SearchSettings) -> Any:
+def _context(
+    task: AnyTask, number: int, target: Target | VtaTarget, settings: SearchSettings
+) -> Any:
     space = ms.space_generator.ScheduleFn(
         _sampler(task, number),
         sch_rules=[],
@@ -130,7 +133,7 @@ def _context(task: Task, number: int, target: Target, settings: SearchSettings) 
     ).clone()
 
 
-def _sampler(task: Task, number: int) -> Callable[[s_tir.Schedule], None]:
+def _sampler(task: AnyTask, number: int) -> Callable[[s_tir.Schedule], None]:
     """Samples the number of the choice of each decision of a task, into an annotation."""
     counts = [len(decision.choices) for decision in task.space.decisions]
 
@@ -199,7 +202,7 @@ class _Builder(ms.builder.PyBuilder):  # type: ignore[misc]
 class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
     """Has candidates measured, all of one task."""
 
-    def __init__(self, tasks: Sequence[Task], laboratory: Laboratory, course: Course) -> None:
+    def __init__(self, tasks: Sequence[AnyTask], laboratory: Laboratory, course: Course) -> None:
         super().__init__()
         self.tasks = tasks
         self.laboratory = laboratory
@@ -210,7 +213,7 @@ class _Runner(ms.runner.PyRunner):  # type: ignore[misc]
         if not asked:  # the space is exhausted; the search ends after some of these
             return []
         task = asked[0][0]
-        decisions = [decisions_of(self.tasks[task], choices) for _, choices in asked]
+        decisions = [decisions_of(self.tasks[task].space, choices) for _, choices in asked]
         with self.course.step():
             measurement = self.laboratory.evaluate(task, decisions)
         return [_Future(measurement, number, self.course) for number in range(len(asked))]

@@ -8,19 +8,21 @@ from typing import Any
 from qcompile.errors import DeviceError, DeviceLost
 from qcompile.records import canonical, shipped
 from qcompile.schedules.space import VERSION, frozen
-from qcompile.targets import Target, list_processors
+from qcompile.targets import Target, VtaTarget, list_boards, list_processors
+from qcompile.tuning.any_task import AnyTask
 from qcompile.tuning.batch import Rounds
-from qcompile.tuning.cost_model import CostModel, choices_of
+from qcompile.tuning.choices import choices_of
+from qcompile.tuning.cost_model import CostModel
 from qcompile.tuning.earlier import earlier_groups
 from qcompile.tuning.head_start import head_start
-from qcompile.tuning.laboratory import Laboratory
+from qcompile.tuning.laboratory import Trials
 from qcompile.tuning.ledger import Ledger
 from qcompile.tuning.limits import measured_limits
 from qcompile.tuning.outcomes import Failure, Outcome
 from qcompile.tuning.result import TuneResult, Watcher
 from qcompile.tuning.search import SearchSettings, search
 from qcompile.tuning.standing import Standing
-from qcompile.tuning.tasks import Task
+from qcompile.tuning.vta_earlier import earlier_vta_groups
 
 # The best candidates of each task are measured once more, longer, beside the untuned kernel.
 FINALISTS = 3
@@ -31,7 +33,12 @@ class Session:
     """What was found is told at any time; `run` finds it."""
 
     def __init__(
-        self, tasks: Sequence[Task], target: Target, ledger: Ledger, watcher: Watcher, trials: int
+        self,
+        tasks: Sequence[AnyTask],
+        target: Target | VtaTarget,
+        ledger: Ledger,
+        watcher: Watcher,
+        trials: int,
     ) -> None:
         self.tasks = tasks
         self.target = target
@@ -46,7 +53,7 @@ class Session:
 
     def run(
         self,
-        laboratory: Laboratory,
+        laboratory: Trials,
         *,
         seed: int,
         limits: Mapping[str, float] | None,
@@ -67,7 +74,8 @@ class Session:
             for task, seconds in zip(self.tasks, laboratory.default_s, strict=True)
             if seconds
         ]
-        search(self.tasks, weights, laboratory, self.target, SearchSettings(seed=seed), model)
+        settings = SearchSettings(batch=laboratory.batch, seed=seed)
+        search(self.tasks, weights, laboratory, self.target, settings, model)
         self._confirm()
 
     def result(self, interrupted: str | None) -> TuneResult:
@@ -89,7 +97,7 @@ class Session:
             limits=self.standing.limits,
             earlier=self.earlier,
             head_start=None if model is None else head_start(self.tasks, best, model),
-            lost=tuple(self.laboratory.measurer.lost),
+            lost=tuple(self.laboratory.lost),
             interrupted=interrupted,
         )
 
@@ -115,15 +123,17 @@ class Session:
         self.watcher.say("measuring the arithmetic limit")
         operators = [task.operator for task in self.tasks]
         laboratory = self.laboratory
+        assert isinstance(self.target, Target)
         return measured_limits(operators, self.target, laboratory.builders, laboratory.measurer)
 
     def _model(self, seed: int) -> CostModel:
         """It knows what was measured of other layers, then of these tasks."""
-        groups = earlier_groups(
-            [*self.ledger.records, *shipped(VERSION).records],
-            [self.target, *list_processors()],
-            [task.workload for task in self.tasks],
-        )
+        records = [*self.ledger.records, *shipped(VERSION).records]
+        own = [task.workload for task in self.tasks]
+        if isinstance(self.target, VtaTarget):
+            groups = earlier_vta_groups(records, [self.target, *list_boards()], own)
+        else:
+            groups = earlier_groups(records, [self.target, *list_processors()], own)
         self.earlier = sum(len(group.seconds) for group in groups)
         model = CostModel(self.tasks, self.target, groups, seed)
         self.first_model = copy.copy(model)
@@ -131,7 +141,7 @@ class Session:
             self._learn(model, number, task)
         return model
 
-    def _learn(self, model: CostModel, number: int, task: Task) -> None:
+    def _learn(self, model: CostModel, number: int, task: AnyTask) -> None:
         """Tell the model what the database has of a task, and of the untuned kernel."""
         known = self.ledger.all_known(number)
         ratios = {key: each.ratio for key, each in known.items()} | {canonical(task.default): 1.0}

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from qcompile.records import canonical
 from qcompile.records.choice import MARGIN
+from qcompile.tuning.any_task import AnyTask
+from qcompile.tuning.kinds import kind_of
 from qcompile.tuning.ledger import Known, Ledger
-from qcompile.tuning.limits import kind_of
 from qcompile.tuning.result import Point, TaskState
-from qcompile.tuning.tasks import Task, shares
+from qcompile.tuning.tasks import shares
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Standing:
     The methods take the seconds of each untuned kernel, None where it is not measured yet.
     """
 
-    tasks: Sequence[Task]
+    tasks: Sequence[AnyTask]
     ledger: Ledger
     limits: Mapping[str, float] = field(default_factory=dict)
 
@@ -79,7 +80,7 @@ class Standing:
             limit_s=self._limit_s(task),
         )
 
-    def _limit_s(self, task: Task) -> float | None:
+    def _limit_s(self, task: AnyTask) -> float | None:
         kind = kind_of(task.operator)
         rate = None if kind is None else self.limits.get(kind)
-        return None if rate is None else task.problem.products / rate
+        return None if rate is None or task.products is None else task.products / rate

@@ -17,6 +17,10 @@ from qcompile.records import canonical, workload_of
 from qcompile.schedules.space import Space
 from qcompile.schedules.tunables import TUNABLES, Tunable
 from qcompile.targets import Target
+from qcompile.tuning.any_task import AnyTask, name_of
+from qcompile.tuning.choices import expected_score
+from qcompile.tuning.features import features_of
+from qcompile.tuning.kinds import kind_of
 
 # Scales of this size bring sums of products of codes near to codes again.
 SMALLEST_FLOAT, LARGEST_FLOAT = 2.0**-10, 2.0**-7
@@ -53,9 +57,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """That of its first layer, and how many more there are."""
-        more = len(self.layers) - 1
-        return f"{self.layers[0]} +{more}" if more else self.layers[0]
+        return name_of(self.layers)
 
     @property
     def default(self) -> dict[str, Any]:
@@ -63,7 +65,25 @@ class Task:
 
     @property
     def workload(self) -> str:
-        return workload_of(self.operator, vars(self.problem), self.epilogue)
+        return workload_of(self.operator, self.fields, self.epilogue)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Those of the problem, as JSON."""
+        return vars(self.problem)
+
+    @property
+    def products(self) -> int | None:
+        """Multiplications; None where the arithmetic limit is not about them."""
+        return None if kind_of(self.operator) is None else int(self.problem.products)
+
+    def features(self, decisions: Mapping[str, Any], target: Target) -> NDArray[np.float32]:
+        """What the cost model sees of a candidate."""
+        return features_of(self.operator, self.problem, self.space, decisions, target)
+
+    def expected(self, choices: Sequence[int]) -> float:
+        """The score that the plans of kernels expect of a candidate."""
+        return expected_score(self.space.decisions, choices)
 
     def operands(self, decisions: Mapping[str, Any], target: Target) -> tuple[NDArray[Any], ...]:
         """Values of all parameters but the results, the same for all decisions; random ones where
@@ -135,7 +155,7 @@ def _random(number: int, parameter: tirx.Var) -> NDArray[Any]:
     return rng.integers(-LARGEST_INTEGER, LARGEST_INTEGER, shape).astype(dtype)
 
 
-def shares(seconds: Sequence[float], tasks: Sequence[Task]) -> list[float]:
+def shares(seconds: Sequence[float], tasks: Sequence[AnyTask]) -> list[float]:
     """The part of the network's time that each task has, from the seconds of one call of each."""
     whole = [s * len(task.layers) for s, task in zip(seconds, tasks, strict=True)]
     return [each / sum(whole) for each in whole]

@@ -10,8 +10,11 @@ from qcompile.export.accelerated import Accelerator
 from qcompile.lowering import Analysis, IntegerForm, Lowered, Lowering
 from qcompile.passes.lowering import LAYERS, Layer
 from qcompile.passes.partition_vta import Partition
+from qcompile.schedules.space import Decisions
 from qcompile.targets import VtaTarget, load_processor
 from qcompile.targets.costs import costs_of
+from qcompile.targets.vta.layers import Segment
+from qcompile.tuned import vta_tunings_of
 from qcompile.vta.division import Division, divide
 from qcompile.vta.places import Place, choose_places
 from qcompile.vta.segment import VtaSegment
@@ -38,14 +41,9 @@ def lower_for_board(
     Raises Unsupported when VTA computes nothing of it, and what the planner raises.
     """
     say("programs for VTA")
-    division = divide(form.mod, board)
     whole = lower.analysis(form, board.host, say)
-    places = _places(division, whole, board)
-    on_host = [place.layer for place in places if not place.on_vta]
-    products = division.parts.products
-    sooner = {product for layer in on_host for product in products[layer]}
-    if on_host:
-        division = divide(form.mod, board, on_host)
+    placed = place_layers(lower, form, whole, board)
+    division, places = placed.division, placed.places
     segments = division.segments
     rest = replace(form, mod=division.parts.mod)
     host = lower.kernels(rest, board.host, say)
@@ -53,11 +51,39 @@ def lower_for_board(
     accelerator = Accelerator(
         segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
     )
-    analysis = _divided(whole, host.analysis, division.parts)
-    report = _report(board, segments, analysis, sooner, division.refused)
+    tunings = vta_tunings_of(division.parts.segments, board, lower.sources)
+    tuning = (*tunings, *host.analysis.tuning)
+    analysis = replace(_divided(whole, division.parts), tuning=tuning)
+    report = _report(board, segments, analysis, placed.sooner, division.refused)
     report["places"] = [asdict(place) for place in places]
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
     return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where layers run. sooner: the network's layers that the processor does sooner than VTA."""
+
+    division: Division
+    places: tuple[Place, ...]
+    sooner: frozenset[str]
+
+
+def place_layers(lower: Lowering, form: IntegerForm, whole: Analysis, board: VtaTarget) -> Placed:
+    """The network divided so that it is done soonest. whole: on the board's processor alone."""
+
+    def decide(segment: Segment) -> Mapping[str, Decisions]:
+        tunings = vta_tunings_of([segment], board, lower.sources)
+        return {tuning.layer: tuning.decisions for tuning in tunings if tuning.decisions}
+
+    division = divide(form.mod, board, decide=decide)
+    places = _places(division, whole, board)
+    on_host = [place.layer for place in places if not place.on_vta]
+    products = division.parts.products
+    sooner = frozenset(product for layer in on_host for product in products[layer])
+    if on_host:
+        division = divide(form.mod, board, on_host, decide)
+    return Placed(division, places, sooner)
 
 
 def _listed(analysis: Analysis) -> list[dict[str, Any]]:
@@ -89,14 +115,14 @@ def _places(division: Division, whole: Analysis, board: VtaTarget) -> tuple[Plac
     )
 
 
-def _divided(whole: Analysis, host: Analysis, parts: Partition) -> Analysis:
+def _divided(whole: Analysis, parts: Partition) -> Analysis:
     """The analysis of the whole network, VTA's layers told as such."""
     names = {name for products in parts.products.values() for name in products}
 
     def told(layer: LayerFacts) -> LayerFacts:
         return replace(layer, kernel=KERNEL, choices=()) if layer.name in names else layer
 
-    return replace(whole, layers=tuple(map(told, whole.layers)), tuning=host.tuning)
+    return replace(whole, layers=tuple(map(told, whole.layers)))
 
 
 def _report(

@@ -1,16 +1,24 @@
 """Which layers of a network VTA computes: those that the planner finds programs for."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import tvm
 
 from qcompile.errors import Unsupported
 from qcompile.passes.partition_vta import Partition, partition_vta
+from qcompile.schedules.space import Decisions
 from qcompile.targets import VtaTarget
-from qcompile.targets.vta.layers import Layer, Segment, Sums
+from qcompile.targets.vta.layers import Segment
 from qcompile.vta.planning import planned
 from qcompile.vta.segment import VtaSegment
+
+Decide = Callable[[Segment], Mapping[str, Decisions]]
+
+
+def by_cycles(segment: Segment) -> Mapping[str, Decisions]:
+    """No decisions: the cycle model takes them all."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -22,10 +30,16 @@ class Division:
     refused: Mapping[str, str]
 
 
-def divide(mod: tvm.IRModule, board: VtaTarget, on_host: Collection[str] = ()) -> Division:
+def divide(
+    mod: tvm.IRModule,
+    board: VtaTarget,
+    on_host: Collection[str] = (),
+    decide: Decide = by_cycles,
+) -> Division:
     """The network in integer form divided; the processor gets layers that the planner refuses.
 
     on_host: more layers of the processor, by the names that they have in a division without it.
+    decide: what the planner is told of a segment's layers, by their names.
 
     Raises Unsupported when VTA computes nothing of the network.
     """
@@ -37,7 +51,7 @@ def divide(mod: tvm.IRModule, board: VtaTarget, on_host: Collection[str] = ()) -
         segments = []
         for k, segment in enumerate(parts.segments):
             try:
-                segments.append(planned(segment, k, board, parts.products))
+                segments.append(planned(segment, k, board, parts.products, decide(segment)))
             except Unsupported:
                 found = _refusals(segment, board)
                 if not found:
@@ -52,18 +66,10 @@ def _refusals(segment: Segment, board: VtaTarget) -> dict[str, str]:
     reasons = {}
     for layer in segment.layers:
         try:
-            planned(_alone(layer, segment), 0, board, {})
+            planned(segment.alone(layer), 0, board, {})
         except Unsupported as error:
             reasons[layer.name] = str(error)
     return reasons
-
-
-def _alone(layer: Layer, segment: Segment) -> Segment:
-    """A segment of one layer of another."""
-    names = [x.tensor for x in layer.sources] if isinstance(layer, Sums) else [layer.tensor]
-    inputs = tuple(dict.fromkeys(names))
-    tensors = tuple(segment.tensor(name) for name in inputs)
-    return Segment(layer.name, tensors, inputs, (layer.output.name,), (layer,))
 
 
 def _nothing(board: VtaTarget, refused: Mapping[str, str]) -> str:

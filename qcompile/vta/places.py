@@ -1,10 +1,10 @@
-"""Which layers a board's processor takes off VTA because the network is then sooner done.
+"""Which first layers a board's processor takes off VTA because the network is then sooner done.
 
-The first and the last layers leave VTA when the processor is faster with them, transforms of their
-tensors counted: what goes from one to the other is brought into VTA's layout or back. Layers
-between others stay, since another program has to be started behind them. Times of VTA are those of
-the cycle simulator, of the processor those that its table of costs predicts for one core. Where
-nothing would stay on VTA, all does: who asks for VTA gets it.
+Layers that read what comes from outside leave VTA when the processor is faster with them,
+transforms of their tensors counted: what goes from one to the other is brought into VTA's layout or
+back. All others stay: who asks for VTA gets it, also where it would not pay. Times of VTA are those
+of the cycle simulator, of the processor those that its table of costs predicts for one core. Where
+nothing would stay on VTA, all does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def choose_places(
             name
             for name, (own, other) in times.items()
             if name not in on_host and other is not None and other < own
-            if network.at_border(name, on_host)
+            if network.first(name)
         ]
         if not faster:
             break
@@ -79,16 +79,10 @@ class _Network:
             for name in _reads(layer):
                 self._readers.setdefault(name, []).append(layer.name)
 
-    def at_border(self, name: str, on_host: set[str]) -> bool:
-        """Whether all that a layer reads comes from the processor, or all that it makes goes there.
-
-        The others' tensors then need no other program.
-        """
+    def first(self, name: str) -> bool:
+        """Whether a layer reads nothing that VTA makes."""
         layer = next(layer for layer in self.layers if layer.name == name)
-        makers = [self._makers.get(tensor) for tensor in _reads(layer)]
-        readers = self._readers.get(layer.output.name, ())
-        first = all(maker is None or maker in on_host for maker in makers)
-        return first or all(reader in on_host for reader in readers)
+        return all(tensor not in self._makers for tensor in _reads(layer))
 
     def times(
         self, layer: Layer, on_host: set[str], vta_s: float, products_s: float | None

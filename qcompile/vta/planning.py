@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from qcompile.schedules.space import Decisions
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.encoding import encode
 from qcompile.targets.vta.layers import Segment, VtaTensor
@@ -12,14 +13,19 @@ from qcompile.vta.segment import SegmentLayer, SegmentTensor, VtaSegment
 
 
 def planned(
-    segment: Segment, number: int, board: VtaTarget, products: Mapping[str, tuple[str, ...]]
+    segment: Segment,
+    number: int,
+    board: VtaTarget,
+    products: Mapping[str, tuple[str, ...]],
+    decisions: Mapping[str, Decisions] | None = None,
 ) -> VtaSegment:
     """The segment's program on that board; `number` is its place among those of the network.
 
     products: the convolutions and products of the network in each layer, by the layer's name.
+    decisions: by layer's name; the cycle model takes the others.
     Raises what the planner raises.
     """
-    program = plan_segment(segment, board.config, board.port_bytes)
+    program = plan_segment(segment, board.config, board.port_bytes, decisions)
     return VtaSegment(
         number=number,
         name=segment.name,

@@ -56,6 +56,7 @@ class Builder:
         self._stored: list[Pair] = [(0, 0)]
         # The most that each ACC element can be, as far as a planner says so.
         self.most = np.full(config.depth(Buffer.ACC), UNKNOWN, np.int64)
+        self.half = 1
         self.uops: dict[bytes, int] = {}  # where blocks of micro-ops are on chip
         self._uops_end = 0
 
@@ -63,6 +64,11 @@ class Builder:
     def position(self) -> int:
         """How many instructions there are."""
         return len(self.stream.instructions)
+
+    def next_half(self) -> int:
+        """0 and 1 in turn: the half of ACC that was not used last, by any layer."""
+        self.half = 1 - self.half
+        return self.half
 
     def begin_layer(self) -> None:
         """STOREs from here on write another tensor."""

@@ -93,3 +93,10 @@ class Segment:
         """The tensor of that name, given or made by a layer."""
         made = (layer.output for layer in self.layers)
         return next(each for each in (*self.tensors, *made) if each.name == name)
+
+    def alone(self, layer: Layer) -> Segment:
+        """A segment of one of the layers."""
+        read = [x.tensor for x in layer.sources] if isinstance(layer, Sums) else [layer.tensor]
+        inputs = tuple(dict.fromkeys(read))
+        tensors = tuple(self.tensor(name) for name in inputs)
+        return Segment(layer.name, tensors, inputs, (layer.output.name,), (layer,))

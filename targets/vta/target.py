@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qcompile.errors import UnknownTarget
 from qcompile.targets.fields import expect_clock, expect_names, expect_source
 from qcompile.targets.target import Target
 from qcompile.targets.vta.config import Config
+from qcompile.targets.vta.resources import device, devices, expect_fits
+
+if TYPE_CHECKING:
+    import tvm
 
 FIELDS = ("port_bytes", "clock_hz", "part", "host", "source", "registers", "vta")
 REGISTERS = ("design", "address", "memory_window")
@@ -50,13 +54,23 @@ class VtaTarget:
     source: str
     registers: Registers
 
+    @property
+    def macs_per_s(self) -> float:
+        """Multiplications that the GEMM unit does at the most: a block for each cycle."""
+        config = self.config
+        return config.batch * config.block_in * config.block_out * self.clock_hz
+
+    def tvm_target(self) -> tvm.target.Target:
+        """The processor's: TE programs of VTA's layers are built for it, as a reference."""
+        return self.host.tvm_target()
+
 
 def vta_target(
     name: str, fields: Mapping[str, Any], load_host: Callable[[str], Target]
 ) -> VtaTarget:
     """The board that the fields of a TOML file describe.
 
-    Raises UnknownTarget, or what the configuration raises.
+    Raises UnknownTarget, NotEncodable, or DoesNotFit where the part is too small.
     """
     expect_names(fields, FIELDS, "field")
     port_bytes = fields["port_bytes"]
@@ -70,6 +84,8 @@ def vta_target(
         raise UnknownTarget(f"vta = {fields['vta']!r}: expected a table")
     config = Config.from_json(fields["vta"])
     config.expect_encodable()
+    if fields["part"] in devices():  # of others nothing is known
+        expect_fits(config, port_bytes, device(fields["part"]))
     return VtaTarget(
         name=name,
         config=config,

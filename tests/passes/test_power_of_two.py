@@ -29,8 +29,8 @@ CODES = {"zero_point": 7, "low": 2, "high": 250, "dtype": "uint8"}
 GEOMETRY = {"strides": (1, 2), "padding": (1, 0, 1, 2), "dilation": (1, 1), "groups": 1}
 
 
-def convolution(emit, x, weights=WEIGHTS, bias=BIAS, zero=9):
-    attributes = {"zero_point": zero, "bits": (8, 8), "codes": (0, 1), "layer": "first"}
+def convolution(emit, x, weights=WEIGHTS, bias=BIAS, w_bits=8):
+    attributes = {"zero_point": 9, "bits": (8, w_bits), "codes": (0, 1), "layer": "first"}
     arguments = (x, const(weights, "int8"), const(bias, "int32"))
     return emit(conv2d(*arguments, **GEOMETRY, **attributes))
 
@@ -133,9 +133,17 @@ def test_scales_that_are_powers_of_two_lose_nothing():
     assert layer.error == 0 < layer.layer_error
 
 
-def test_smaller_weights_have_smaller_shifts():
-    shifts = [parts(PowerOfTwo(largest)(network()))[2] for largest in (120, 30)]
-    assert shifts[0] - shifts[1] == 2
+@pytest.mark.parametrize(("w_bits", "bits", "largest"), [(4, 4, 7), (4, 8, 119), (5, 4, 119)])
+def test_narrow_layers_may_stay_narrow(w_bits, bits, largest):
+    def body(emit, x):
+        sums = convolution(emit, x, WEIGHTS // 16, w_bits=w_bits)
+        return requantize(sums, const(FACTOR * 16), None, input_zero=0, **CODES)
+
+    mod = PowerOfTwo(bits)(module(body, (IMAGE.shape, "uint8")))
+    assert largest / 2 <= np.abs(parts(mod)[0]).max() <= largest
+    (product,) = calls(mod, "qcompile.conv2d")
+    assert attribute(product, "w_bits") == (4 if largest == 7 else 8)
+    np.testing.assert_array_equal(run(mod, IMAGE), expected(mod))
 
 
 @pytest.mark.parametrize(("rounding", "function"), [("floor", np.floor), ("ceil", np.ceil)])

@@ -127,7 +127,7 @@ def _limits(layer: Sums, low: int, high: int, config: Config) -> tuple[tuple[boo
         raise Unsupported(f"limits of {layer.low} to {layer.high}; up to {LARGEST_IMMEDIATE} works")
     # Planes behind the first are of values nearer to zero.
     left = max(min(int(high), layer.high), layer.low, 0)
-    return (low < layer.low, high > layer.high), left
+    return (bool(low < layer.low), bool(high > layer.high)), left
 
 
 def _raise(

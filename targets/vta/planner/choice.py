@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from qcompile.errors import BufferTooSmall
@@ -18,9 +19,9 @@ from qcompile.targets.vta.planner.emit import Plan, any_immediates, emit, plan_o
 from qcompile.targets.vta.planner.estimate import Estimate
 from qcompile.targets.vta.planner.pool_estimate import PoolEstimate
 from qcompile.targets.vta.planner.problem import Problem, SumsProblem
-from qcompile.targets.vta.planner.tiles import Places, Tiling
+from qcompile.targets.vta.planner.tiles import ORDERS, Places, Tiling
 
-SIMULATED = 6  # tilings, the most promising by estimate, before their neighbours
+SIMULATED = 8  # tilings, the most promising by estimate, before their neighbours
 MOST_INSTRUCTIONS = 10_000  # that are simulated for one choice, about a second's
 ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have to differ
 
@@ -28,11 +29,7 @@ ANY_TENSOR = 1 << 28  # bytes: more than tensors have, where addresses only have
 @lru_cache(maxsize=1024)
 def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
     """The tiling of fewest cycles. Raises BufferTooSmall where none fits."""
-    estimate: Estimate | PoolEstimate
-    if isinstance(problem, SumsProblem):
-        estimate = Estimate(problem, config, port_bytes)
-    else:
-        estimate = PoolEstimate(problem, config, port_bytes)
+    estimate = estimate_of(problem, config, port_bytes)
     fitting = [each for each in tilings(problem, config) if estimate.fits(each)]
     search = _Search(problem, config, port_bytes)
     search.try_first(sorted(fitting, key=estimate.cycles))
@@ -42,6 +39,13 @@ def chosen(problem: Problem, config: Config, port_bytes: int) -> Tiling:
         raise AssertionError(problem)
     search.descend()
     return search.best
+
+
+def estimate_of(problem: Problem, config: Config, port_bytes: int) -> Estimate | PoolEstimate:
+    """About how many cycles tilings take."""
+    if isinstance(problem, SumsProblem):
+        return Estimate(problem, config, port_bytes)
+    return PoolEstimate(problem, config, port_bytes)
 
 
 class _Search:
@@ -57,11 +61,15 @@ class _Search:
         return min(self.timed, key=self.timed.__getitem__)
 
     def try_first(self, ranked: list[Tiling]) -> None:
-        """Simulates some, in their order."""
+        """Simulates some, in their order, but no two that differ only in the order of tiles."""
+        seen = set()
         for tiling in ranked:
             if len(self.timed) == SIMULATED or self.instructions > MOST_INSTRUCTIONS:
                 return
-            self._time(tiling)
+            alike = replace(tiling, order=ORDERS[0])
+            if alike not in seen:
+                self._time(tiling)
+            seen.add(alike)
 
     def descend(self) -> None:
         """Goes on from the best one to better neighbours, as long as there are some."""

@@ -38,6 +38,7 @@ def any_immediates(problem: Problem) -> Immediates | None:
 def emit(builder: Builder, plan: Plan, places: Places, immediates: Immediates | None) -> None:
     """Adds a layer. Its micro-ops are loaded at once, as a rehearsal tells which ones it has."""
     rehearsal = Builder(builder.config, Image())
+    rehearsal.half = builder.half
     _run(rehearsal, plan, places, immediates)
     builder.preload(np.frombuffer(key, np.int64).reshape(-1, 3) for key in rehearsal.uops)
     builder.begin_layer()

@@ -146,10 +146,10 @@ class Estimate:
     def _per_step(
         self, operand: Operand, outputs: int, inputs: int, used: int, blocks: int
     ) -> float:
-        """GEMM instructions: one, or one for each round where few output blocks take part."""
+        """GEMM instructions: one, or one for each round where few sums take part."""
         taps = operand.digits * operand.kernel[0] * operand.kernel[1]
         together = min(outputs, self.blocks, inputs * blocks / (used * taps))
-        if together >= LEAST_ROUND:
+        if together >= LEAST_ROUND or self.height * self.width > 1:
             return 1
         return blocks * min(inputs, used) / (used * operand.digits) / max(together, 1)
 

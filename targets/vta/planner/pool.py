@@ -36,8 +36,8 @@ class PoolEmitter:
         size = self.config.element_bytes(Buffer.WGT)
         address = self.builder.image.constant(("one",), size, size)
         self.builder.load(Buffer.WGT, 0, address, (1, 1))
-        for number, tile in enumerate(self.plan.tiles):
-            base = number % self.plan.tiling.threads * self.plan.acc_elements
+        for tile in self.plan.tiles:
+            base = self.builder.next_half() % self.plan.tiling.threads * self.plan.acc_elements
             phases = self.plan.phases(tile.height, tile.width)
             seen = window(self.problem, tile.rows, tile.columns)
             self._copy(tile, seen, phases, base)

@@ -6,13 +6,15 @@ Layers with equal problems have equal plans. Fields are JSON's values, as record
 from __future__ import annotations
 
 import base64
+import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from qcompile.schedules.space import frozen
 from qcompile.targets.vta.layers import Integers, Pads
 
 Pattern = npt.NDArray[np.int32]  # (digits, O blocks, KH, KW, C blocks): which weights; -1: zeros
@@ -98,6 +100,24 @@ class PoolProblem:
 
 
 Problem = SumsProblem | PoolProblem
+KINDS: dict[type[Problem], str] = {SumsProblem: "sums", PoolProblem: "max_pool"}
+
+
+def problem_text(problem: Problem) -> str:
+    """The problem as JSON: equal problems, equal text."""
+    return json.dumps({"kind": KINDS[type(problem)], **asdict(problem)}, sort_keys=True)
+
+
+def problem_from(text: str) -> Problem:
+    """The problem of a text of `problem_text`."""
+    fields = {name: frozen(value) for name, value in json.loads(text).items()}
+    if fields.pop("kind") == KINDS[PoolProblem]:
+        return PoolProblem(**fields)
+    operands = [
+        Operand(**{name: frozen(value) for name, value in each.items()})
+        for each in fields.pop("operands")
+    ]
+    return SumsProblem(operands=tuple(operands), **fields)
 
 
 def pattern_of(blocks: Integers) -> Pattern:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,8 @@ class Step:
     """inputs: blocks of channels. weights: numbers of the blocks to load, in order.
 
     blocks: (count, 5), one row per micro-op: output block within the tile, tap row, tap column,
-    place in `inputs`, place in `weights`. instructions: the rows that one GEMM takes each.
+    place in `inputs`, place in `weights`. rounds: rows of different output blocks, from, to.
+    instructions: the rows that one GEMM takes each, if it takes no position of the tile twice.
     """
 
     operand: int
@@ -36,7 +38,18 @@ class Step:
     inputs: tuple[int, ...]
     weights: tuple[int, ...]
     blocks: Table
+    rounds: tuple[tuple[int, int], ...]
     instructions: tuple[tuple[int, int], ...]
+
+    @property
+    def least_round(self) -> int:
+        return min(end - begin for begin, end in self.rounds)
+
+    def repeated(self, times: int) -> tuple[Table, Table]:
+        """By micro-op: its row, and which repetition of the row's round it is in."""
+        rows = [np.tile(np.arange(begin, end), times) for begin, end in self.rounds]
+        repetitions = [np.repeat(np.arange(times), end - begin) for begin, end in self.rounds]
+        return np.concatenate(rows), np.concatenate(repetitions)
 
     @property
     def weights_key(self) -> tuple[int, tuple[int, ...]]:
@@ -84,6 +97,7 @@ def _step(
         inputs,
         tuple(loaded),
         np.column_stack([blocks, index]),
+        tuple(pairwise([0, *np.cumsum(np.bincount(turn)).tolist()])),
         tuple(_instructions(turn[order], limit)),
     )
 

@@ -12,6 +12,7 @@ from qcompile.targets.vta.builder import Builder
 from qcompile.targets.vta.config import Buffer
 from qcompile.targets.vta.instructions import AluOp
 from qcompile.targets.vta.planner.loads import load_window
+from qcompile.targets.vta.planner.loops import Loops
 from qcompile.targets.vta.planner.problem import Immediates
 from qcompile.targets.vta.planner.slots import Slots
 from qcompile.targets.vta.planner.steps import Step
@@ -54,7 +55,7 @@ class SumsEmitter:
     def run(self) -> None:
         threads = self.plan.tiling.threads
         for number, tile in enumerate(self.plan.tiles):
-            base = number % threads * self.plan.layout.acc_elements
+            base = self.builder.next_half() % threads * self.plan.layout.acc_elements
             self._begin(tile, base)
             self._multiply(tile, base)
             last = number == len(self.plan.tiles) - 1
@@ -158,15 +159,14 @@ class SumsEmitter:
         row, column = u * operand.dilation[0], v * operand.dilation[1]
         src = inp + place * seen.elements + row * seen.columns + column
         uops = np.stack([base + output * tile.positions, src, wgt + weight], axis=1)
-        tall, wide = tile.height > 1, tile.width > 1
         pitch = operand.strides[0] // seen.row_step * seen.columns
-        for begin, end in step.instructions:
-            self.builder.gemm(
-                np.ascontiguousarray(uops[begin:end]),
-                (tile.height, tile.width),
-                (tile.width * tall, 1 * wide),
-                (pitch * tall, operand.strides[1] * wide),
-            )
+        loops = Loops(tile.height, tile.width, (tile.width, 1), (pitch, operand.strides[1]))
+        taken = loops.taken_together(step, self.config.depth(Buffer.UOP))
+        if taken is not None:
+            loops, uops = taken.loops, taken.micro_ops(uops, step)
+        for begin, end in [(0, len(uops))] if taken is not None else step.instructions:
+            part = np.ascontiguousarray(uops[begin:end])
+            self.builder.gemm(part, loops.extents, loops.dst_factors, loops.src_factors)
 
     def _end(self, tile: Tile, base: int, pieces: int) -> None:
         """Shift, limit and store; in pieces, so that STORE begins before the last is done."""

@@ -20,13 +20,13 @@ def immediate(builder: Builder, op: AluOp, base: int, count: int, value: int) ->
 
 
 def shift_left(builder: Builder, base: int, count: int, by: int) -> None:
-    for part in _parts(by, LARGEST_LEFT_SHIFT):
+    for part in parts_of(by, LARGEST_LEFT_SHIFT):
         immediate(builder, AluOp.SHR, base, count, -part)
 
 
 def shift_right(builder: Builder, base: int, count: int, by: int) -> None:
     """Rounds toward minus infinity."""
-    for part in _parts(by, LARGEST_RIGHT_SHIFT):
+    for part in parts_of(by, LARGEST_RIGHT_SHIFT):
         immediate(builder, AluOp.SHR, base, count, part)
 
 
@@ -37,7 +37,7 @@ def next_plane(builder: Builder, base: int, count: int, width: int, rounded: boo
     shift_right(builder, base, count, width)
 
 
-def _parts(shift: int, most: int) -> list[int]:
+def parts_of(shift: int, most: int) -> list[int]:
     """A shift as shifts that one instruction can do."""
     return [min(most, shift - done) for done in range(0, shift, most)]
 

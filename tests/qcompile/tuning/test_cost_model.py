@@ -7,13 +7,8 @@ import pytest
 from tuning_tasks import TARGET, network, tasks_in
 
 from qcompile.schedules.space import Decision
-from qcompile.tuning.cost_model import (
-    CostModel,
-    Measured,
-    choices_of,
-    decisions_of,
-    expected_score,
-)
+from qcompile.tuning.choices import choices_of, decisions_of, expected_score
+from qcompile.tuning.cost_model import CostModel, Measured
 
 DECISIONS = (
     Decision("tile", ("a", "b", "c"), costs=(2.0, 1.0, 8.0)),
@@ -179,6 +174,6 @@ def test_targets_are_the_expected_scores_on_average():
 
 def test_choices_and_decisions_are_the_same(task, every):
     for choices in every:
-        decisions = decisions_of(task, choices)
+        decisions = decisions_of(task.space, choices)
         assert task.space.has(decisions)
         assert choices_of(task.space.decisions, decisions) == choices

@@ -11,7 +11,8 @@ from qcompile.schedules.conv2d_plan import Conv2dProblem
 from qcompile.schedules.space import VERSION
 from qcompile.targets import load_target
 from qcompile.tuning import earlier
-from qcompile.tuning.cost_model import CostModel, choices_of
+from qcompile.tuning.choices import choices_of
+from qcompile.tuning.cost_model import CostModel
 from qcompile.tuning.earlier import earlier_groups
 from tests.qcompile.records.record_lines import RECORD
 

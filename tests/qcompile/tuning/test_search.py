@@ -11,7 +11,8 @@ from tuning_tasks import TARGET, network, tasks_in
 
 from qcompile.errors import DeviceLost
 from qcompile.schedules.space import Space
-from qcompile.tuning.cost_model import CostModel, choices_of
+from qcompile.tuning.choices import choices_of
+from qcompile.tuning.cost_model import CostModel
 from qcompile.tuning.search import TENSOR_INTRINSICS, Finished, SearchSettings, search
 
 SEEDS = range(3)

@@ -47,12 +47,9 @@ def on_host(segments, vta, host):
         ((14.1, 99, 99), []),
         # In the middle: two programs in place of one.
         ((99, 1, 99), []),
-        # C is 16 bytes on the way back, B 2.
-        ((99, 99, 23.9), ["c"]),
-        ((99, 99, 24.1), []),
-        # What follows a layer that has left has fewer transforms to pay.
-        ((13.9, 11.9, 99), ["a", "b"]),
-        ((13.9, 12.1, 99), ["a"]),
+        # The last, and what follows a layer that has left.
+        ((99, 99, 1), []),
+        ((13.9, 1, 99), ["a"]),
     ],
 )
 def test_a_layer_leaves_when_the_network_is_sooner_done(host_s, expected):
@@ -64,7 +61,9 @@ def test_layers_of_unknown_time_stay():
 
 
 def test_something_stays_on_vta():
-    assert on_host([CHAIN], (10, 10, 10), (1, 1, 1)) == []
+    alone = segment(sums("a", ["X"], 4), outputs=("A",))
+    places = choose_places([alone], {"a": 10.0}, {"a": 1.0}, COSTS)
+    assert [place.on_vta for place in places] == [True]
 
 
 def test_tells_the_times_that_decided():
@@ -83,17 +82,20 @@ def test_a_tensor_that_others_read_on_vta_is_there_anyway():
 
 
 def test_sums_are_four_bytes():
-    last = segment(sums("a", ["X"], 4), sums("b", ["A"], 2), sums("c", ["B"], 4, "sums"))
-    assert on_host([last], (10, 10, 10), (99, 99, 23.9)) == ["c"]
-    assert on_host([last], (10, 10, 10), (99, 99, 24.1)) == []
+    inputs, outputs = (("X", 8), ("Y", 8)), ("A", "C")
+    layers = sums("a", ["X"], 4, "sums"), sums("b", ["Y"], 4), sums("c", ["B"], 4)
+    both = segment(*layers, inputs=inputs, outputs=outputs)
+    # X and 4 sums change sides for VTA alone.
+    assert on_host([both], (10, 10, 10), (33.9, 99, 99)) == ["a"]
+    assert on_host([both], (10, 10, 10), (34.1, 99, 99)) == []
 
 
 def test_windows_cost_the_processor_their_elements():
-    pool = MaxPool("c", "B", (3, 3), (1, 1), (1, 1, 1, 1), tensor("C", 16))
-    chain = segment(sums("a", ["X"], 4), sums("b", ["A"], 2), pool)
-    # 9 * 16 elements and B, against VTA's own time and C.
-    assert on_host([chain], (10, 10, 130.1), (99, 99, 0.0)) == ["c"]
-    assert on_host([chain], (10, 10, 129.9), (99, 99, 0.0)) == []
+    pool = MaxPool("a", "X", (3, 3), (1, 1), (1, 1, 1, 1), tensor("A", 16))
+    chain = segment(pool, sums("b", ["A"], 2), sums("c", ["B"], 4))
+    # 9 * 16 elements and A, against VTA's own time and X.
+    assert on_host([chain], (152.1, 10, 10), (0.0, 99, 99)) == ["a"]
+    assert on_host([chain], (151.9, 10, 10), (0.0, 99, 99)) == []
 
 
 def test_segments_hand_tensors_on_in_vtas_layout():

@@ -24,7 +24,9 @@ from qcompile.targets.vta.planner import (
     chosen,
     plan_of,
     plan_segment,
+    problem_from,
     problem_of,
+    problem_text,
     space,
     timeline,
 )
@@ -132,6 +134,15 @@ def test_the_default_decisions_are_the_choice():
     ]
     for other in others:
         assert timeline(plan_of(problem, DEFAULT, other), PORT_BYTES).cycles >= default
+
+
+def test_problems_are_kept_as_text():
+    rng = np.random.default_rng(0)
+    for name in ("default", "1 bit"):
+        segment = Random(rng, CONFIGS[name]).segment(6)
+        for layer in segment.layers:
+            problem = problem_of(layer, segment, CONFIGS[name])
+            assert problem_from(problem_text(problem)) == problem
 
 
 def test_pads_larger_than_their_fields_are_exact():

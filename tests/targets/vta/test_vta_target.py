@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from qcompile.errors import NotEncodable, UnknownTarget, Unsupported
+from qcompile.errors import DoesNotFit, NotEncodable, UnknownTarget, Unsupported
 from qcompile.targets import load_target
 from qcompile.targets.loader import FOLDER
 
@@ -62,4 +62,10 @@ def test_says_what_is_wrong_with_a_configuration(tmp_path, old, new, message):
 def test_refuses_what_cannot_be_encoded(tmp_path):
     path = changed(tmp_path, "LOG_ACC_BUFF_SIZE = 17", "LOG_ACC_BUFF_SIZE = 22")
     with pytest.raises(NotEncodable, match=r"board\.toml: "):
+        load_target(path)
+
+
+def test_refuses_what_its_part_does_not_hold(tmp_path):
+    path = changed(tmp_path, "LOG_BLOCK = 4", "LOG_BLOCK = 5")
+    with pytest.raises(DoesNotFit, match=r"board\.toml: .* on xczu3eg; the nearest that fits is"):
         load_target(path)
