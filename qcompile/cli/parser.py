@@ -23,7 +23,7 @@ A compiler for quantized neural networks: ONNX in, a standalone C library out.
 
 EPILOG = """\
 New here? `qcompile demo` compiles a bundled network and runs it on bundled images.
-Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage.
+Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage, 3 infeasible.
 QCOMPILE_DEBUG=1 shows tracebacks and what the tools print.
 """
 

@@ -71,6 +71,12 @@ def test_faults_are_1_with_one_message(capfd, error, message):
     assert out == "" and err.startswith(f"qcompile: {message}") and err.count("\n") == 1
 
 
+def test_an_infeasible_request_is_3(capfd):
+    error = errors.Infeasible("latency 1: too little", "latency", nearest=None, needs={})
+    assert run_in_child(refuse(error)) == 3
+    assert capfd.readouterr() == ("", "qcompile: latency 1: too little\n")
+
+
 def test_debugging_shows_the_traceback(capfd, monkeypatch):
     monkeypatch.setenv("QCOMPILE_DEBUG", "1")
     assert run_in_child(refuse(errors.Unsupported("no"))) == 1
