@@ -167,7 +167,7 @@ def test_ctrl_c_inside_a_finalizer_is_not_lost():
 
 
 def test_ctrl_c_that_a_library_drops_is_not_lost():
-    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code = "try:\n        print(flush=True)\n        [time.sleep(0.1) for _ in range(600)]\n"
     code += "    except BaseException:\n        pass\n    time.sleep(60)"
     process = start(code)
     process.stdout.readline()
@@ -177,7 +177,7 @@ def test_ctrl_c_that_a_library_drops_is_not_lost():
 
 
 def test_ctrl_c_waits_for_the_clean_up():
-    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code = "try:\n        print(flush=True)\n        [time.sleep(0.1) for _ in range(600)]\n"
     code += "    finally:\n        time.sleep(0.5)\n        print('clean', flush=True)"
     process = start(code)
     process.stdout.readline()
