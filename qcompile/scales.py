@@ -8,7 +8,14 @@ power-of-two-4 the same with weights of 4 bits in layers of up to 4 bits, which 
                with weights of 4 bits; less precise
 """
 
+from qcompile.targets import Target, VtaTarget
+
 EXACT, POWER_OF_TWO, POWER_OF_TWO_4 = "exact", "power-of-two", "power-of-two-4"
 SCALES = (EXACT, POWER_OF_TWO, POWER_OF_TWO_4)
 WEIGHT_BITS = {POWER_OF_TWO: 8, POWER_OF_TWO_4: 4}
 """Of the weights that carry scales, in layers whose own weights have no more; 8 in the others."""
+
+
+def usual_scales(target: Target | VtaTarget) -> str:
+    """Those that a target takes when none are asked for."""
+    return POWER_OF_TWO if isinstance(target, VtaTarget) else EXACT

@@ -50,6 +50,7 @@ def check(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             data=arguments.data,
             layers=arguments.layers,
+            scales=arguments.scales,
             progress=report,
         )
     if arguments.json != "-":

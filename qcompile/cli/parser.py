@@ -179,7 +179,18 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.add_argument(
         "--layers", action="store_true", help="prove every layer's sums; with --data compare each"
     )
+    _add_scales(check)
     check.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
+
+
+def _add_scales(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--scales",
+        choices=SCALES,
+        help="of codes: the model's own (the default), or powers of two, which hardware without "
+        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
+        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights",
+    )
 
 
 def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -196,13 +207,7 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
     )
-    compile_.add_argument(
-        "--scales",
-        choices=SCALES,
-        help="of codes: the model's own (the default), or powers of two, which hardware without "
-        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
-        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights",
-    )
+    _add_scales(compile_)
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
