@@ -1,11 +1,11 @@
-"""What scales that are powers of two cost in accuracy, on whole labelled sets.
+"""What scales without products cost in accuracy, on whole labelled sets.
 
     python benchmarks/vta_accuracy.py --shared FOLDER [NETWORK...] [--json] [--record]
 
 FOLDER holds models/, cifar10-jpeg/, fashion-mnist/ and mnist/. Each network is compiled for this
-machine with its own scales and with powers of two, as a VTA accelerator computes them. A
-sample of another class may be right where it was wrong: the top-1 of 2,000 samples moves by half a
-point for no reason, so the share of equal classes is told beside it.
+machine with its own scales, and with powers of two or sums of them, as a VTA accelerator computes
+them. A sample of another class may be right where it was wrong: the top-1 of 2,000 samples moves by
+half a point for no reason, so the share of equal classes is told beside it.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from results import Report, Table, add_options, finish, working_folder
 from qcompile.bundle import load
 from qcompile.compiler import compile_model
 from qcompile.passes.power_of_two_report import Rescaled
-from qcompile.scales import EXACT, POWER_OF_TWO, POWER_OF_TWO_4
+from qcompile.scales import EXACT, POWER_OF_TWO, SCALES, SHIFT_ADD
 from qcompile.targets import host_target
 
 NETWORKS = (
@@ -26,11 +26,14 @@ NETWORKS = (
     "fmnist_cnn_w2a2_qonnx", "fmnist_cnn_w1a1_qonnx", "tfc_1w2a_qonnx",
 )  # fmt: skip
 COLUMNS = ["network", "scales", "samples", "exact top-1", "top-1", "difference", "same class"]
-LAYER_COLUMNS = ["network", "layer", "operator", "shifts", "per channel", "error", "left exact"]
+LAYER_COLUMNS = [
+    "network", "scales", "layer", "operator", "shifts", "powers", "per channel", "error",
+    "largest", "left exact",
+]  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Accuracy with scales that are powers of two.")
+    parser = argparse.ArgumentParser(description="Accuracy with scales without products.")
     parser.add_argument("networks", nargs="*", help=f"of {', '.join(LABELLED)}")
     parser.add_argument("--shared", type=Path, required=True, help="the folder of models and data")
     add_options(parser)
@@ -41,11 +44,11 @@ def main() -> None:
             network = LABELLED[name]
             images, classes = network.samples(options.shared)
             exact, _ = outputs(network, options.shared, folder, images, EXACT)
-            for scales in (POWER_OF_TWO, POWER_OF_TWO_4):
+            for scales in (each for each in SCALES if each != EXACT):
                 shifted, rescaled = outputs(network, options.shared, folder, images, scales)
                 rows.append([name, scales, *row(exact, shifted, classes)])
-                if scales == POWER_OF_TWO:
-                    layers += [layer_row(name, layer) for layer in rescaled]
+                if scales in (POWER_OF_TWO, SHIFT_ADD):
+                    layers += [layer_row(name, scales, layer) for layer in rescaled]
     tables = [Table("Whole labelled sets", COLUMNS, rows), Table("Layers", LAYER_COLUMNS, layers)]
     finish(Report("vta_accuracy", tables), options)
 
@@ -70,10 +73,12 @@ def row(exact: np.ndarray, shifted: np.ndarray, classes: np.ndarray) -> list[str
     return [len(classes), f"{before:.2%}", f"{after:.2%}", difference, f"{same:.2%}"]
 
 
-def layer_row(name: str, layer: Rescaled) -> list[str | int | float]:
+def layer_row(name: str, scales: str, layer: Rescaled) -> list[str | int | float]:
     shifts = " ".join(map(str, layer.shift))
     own = "yes" if layer.per_channel else ""
-    return [name, layer.layer, layer.op, shifts, own, f"{layer.error:.2%}", layer.reason]
+    largest = f"{layer.largest_error:.2%}" if layer.largest_error else ""
+    found = [layer.op, shifts, layer.powers, own, f"{layer.error:.2%}", largest, layer.reason]
+    return [name, scales, layer.layer, *found]
 
 
 if __name__ == "__main__":

@@ -56,8 +56,10 @@ LOSS = 2.0  # of the weights' precision at most, for a rounding less
 KEPT = ("zero_point", "low", "high", "dtype")
 
 
-class _PowerOfTwo(BindingRewriter):
-    def __init__(self, bits: int) -> None:
+class PowerOfTwoRewriter(BindingRewriter):
+    """The rewrite of a function. report: what became of its layers, by name."""
+
+    def __init__(self, bits: int = BITS) -> None:
         super().__init__()
         self._bits = bits
         self._terms: dict[relax.Var, Term] = {}  # by the variable that was read
@@ -75,7 +77,7 @@ class _PowerOfTwo(BindingRewriter):
             return None
         made = rule(call, name)
         if isinstance(made, str):
-            self._note(name, operator_name(call), reason=made)
+            self.note(name, operator_name(call), reason=made)
             return None
         return None if made is call else made
 
@@ -86,8 +88,10 @@ class _PowerOfTwo(BindingRewriter):
         if self.reads.get(call.args[0]) != 1:
             return "something else reads its sums"
         term = term_of(call, product)
-        if isinstance(term, str):
-            return term
+        return term if isinstance(term, str) else self.scaled_sums(call, term)
+
+    def scaled_sums(self, call: tvm.ir.Call, term: Term) -> relax.Expr | str:
+        """What takes the place of a requantize, the `call`, of sums; a reason why nothing does."""
         made = shifted_weights([term.operand(self._bits)], term.offset)
         if made is None:
             return "no shift holds its weights and sums"
@@ -112,12 +116,12 @@ class _PowerOfTwo(BindingRewriter):
             if made is not None and made.error <= LOSS * alone:
                 return self._shifted(call, terms, made)
         (a, b), shift, error = shifted_factors(scales)
-        self._note(name, ADD, shift=(shift,), error=error, layer_error=error)
+        self.note(name, ADD, shift=(shift,), error=error, layer_error=error)
         return add(
             *call.args,
             scales=(a * 2.0**-shift, b * 2.0**-shift),
             zeros=(zeros[0], zeros[1]),
-            **_kept(call),
+            **kept_codes(call),
             rounding=HALF_CEIL,
         )
 
@@ -147,7 +151,7 @@ class _PowerOfTwo(BindingRewriter):
             total = part if total is None else self.emit(relax.op.add(total, part))
         scale = 2.0 ** -(made.shift if made.per_channel else made.shift[:1])
         factor = vector(scale, "float32") if made.per_channel else scalar(scale[0])
-        return requantize(total, factor, None, input_zero=0, **_kept(call), rounding=HALF_CEIL)
+        return requantize(total, factor, None, input_zero=0, **kept_codes(call), rounding=HALF_CEIL)
 
     def _with_weights(
         self, product: tvm.ir.Call, weights: NDArray[Any], bias: NDArray[Any]
@@ -178,14 +182,14 @@ class _PowerOfTwo(BindingRewriter):
             return "its sums are of no convolution, product or pool"
         scale = float(parameters[0].reshape(-1)[0])
         (factor,), shift, error = shifted_factors([scale])
-        self._note(name, REQUANTIZE, shift=(shift,), error=error, layer_error=error)
-        attributes = _kept(call) | {"input_zero": int(call.attrs["input_zero"])}
+        self.note(name, REQUANTIZE, shift=(shift,), error=error, layer_error=error)
+        attributes = kept_codes(call) | {"input_zero": int(call.attrs["input_zero"])}
         return requantize(
             data, scalar(factor * 2.0**-shift), None, **attributes, rounding=HALF_CEIL
         )
 
     def _note_product(self, product: tvm.ir.Call, made: ShiftedWeights, *, alone: bool) -> None:
-        self._note(
+        self.note(
             str(product.attrs["layer"]),
             operator_name(product) + ("" if alone else " and add"),
             shift=tuple(int(s) for s in np.unique(made.shift)),
@@ -194,7 +198,8 @@ class _PowerOfTwo(BindingRewriter):
             layer_error=made.layer_error,
         )
 
-    def _note(self, name: str, operator: str, **found: Any) -> None:
+    def note(self, name: str, operator: str, **found: Any) -> None:
+        """Report what was found of a layer, fields of `Rescaled`."""
         op = operator.removeprefix("qcompile.")
         self.report[name] = Rescaled(layer=name, op=op, **found)
 
@@ -205,23 +210,28 @@ def _threshold(call: tvm.ir.Call, _: str) -> relax.Expr | str:
     return "thresholds of more than two codes" if several else call
 
 
-def _kept(call: tvm.ir.Call) -> dict[str, Any]:
+def kept_codes(call: tvm.ir.Call) -> dict[str, Any]:
     """The attributes of the codes that are made."""
     return {k: str(call.attrs[k]) if k == "dtype" else int(call.attrs[k]) for k in KEPT}
 
 
 def PowerOfTwo(bits: int = BITS) -> tvm.transform.Pass:  # noqa: N802 (passes are named so)
     """The pass for weights of 8 bits, and of `bits` where the model's own have no more."""
+    return rescaling(lambda: PowerOfTwoRewriter(bits), "PowerOfTwo")
+
+
+def rescaling(rewriter: Callable[[], PowerOfTwoRewriter], name: str) -> tvm.transform.Pass:
+    """The pass that rewrites each function, and notes what became of the layers."""
 
     def transform(mod: IRModule, _: tvm.transform.PassContext) -> IRModule:
         report: dict[str, Rescaled] = {}
 
-        def rewriter() -> _PowerOfTwo:
-            made = _PowerOfTwo(bits)
+        def reporting() -> PowerOfTwoRewriter:
+            made = rewriter()
             made.report = report
             return made
 
-        mod = relax.transform.DeadCodeElimination()(rewrite_functions(mod, rewriter))
+        mod = relax.transform.DeadCodeElimination()(rewrite_functions(mod, reporting))
         return noted(mod, list(report.values()))
 
-    return tvm.transform.module_pass(transform, opt_level=0, name="PowerOfTwo")
+    return tvm.transform.module_pass(transform, opt_level=0, name=name)

@@ -16,6 +16,9 @@ class Rescaled:
     shift: of the channels, from the least to the largest; () where the scale stays as it was, and
     `reason` says why. error: of the weights with their scale, relative to them; layer_error: the
     same with one shift for all channels.
+
+    Where scales are sums of so many `powers` of two, shift is the exponent of the largest, and the
+    errors are those of the scales: root of the mean square, and `largest_error` of one channel.
     """
 
     layer: str
@@ -24,6 +27,8 @@ class Rescaled:
     per_channel: bool = False
     error: float = 0.0
     layer_error: float = 0.0
+    powers: int = 1
+    largest_error: float = 0.0
     reason: str = ""
 
 

@@ -29,7 +29,7 @@ EPILOGUES = {
     PRELU,
     THRESHOLD,
     *QUANTIZERS,
-    *(f"qcompile.{name}" for name in ("requantize", "add", "multiply")),
+    *(f"qcompile.{name}" for name in ("requantize", "shift_add", "add", "multiply")),
     *UNARY,
     *BINARY,
 } - {"relax.where"}

@@ -11,6 +11,7 @@ from tvm import relax
 
 from qcompile.ops.quantize import QUANTIZE, code_range
 from qcompile.ops.requantize import ADD, MULTIPLY, REQUANTIZE
+from qcompile.ops.shift_add import SHIFT_ADD
 from qcompile.ops.threshold import THRESHOLD
 from qcompile.passes.rewriter import dtype_of, operator_name, shape_of
 from qcompile.targets.vta.config import Config
@@ -87,7 +88,7 @@ class VtaGraph:
         if operator == QUANTIZE:
             bits, signed, narrow = (int(call.attrs[k]) for k in ("bits", "signed", "narrow"))
             return code_range(bits, bool(signed), bool(narrow))
-        if operator in (REQUANTIZE, ADD, MULTIPLY):
+        if operator in (REQUANTIZE, SHIFT_ADD, ADD, MULTIPLY):
             return int(call.attrs["low"]), int(call.attrs["high"])
         if operator == THRESHOLD:
             low, step = (int(call.attrs[key]) for key in ("low", "step"))

@@ -2,22 +2,25 @@
 
     requantize(sums, d 2^-s)                 -> Sums, their weights times d
     requantize(x, d 2^-s)                    -> Sums, the same of codes
+    shift_add(sums, b, g, d_1, d_2)          -> Sums of further terms
     add(a, b), scales d_a 2^-s and d_b 2^-s  -> Sums of two sources
     threshold(sums, T), of two codes         -> Sums whose clamp makes the codes
     conv2d or dense, anything else reads it  -> Sums that leave the chip
     max_pool2d(x)                            -> MaxPool
 
-sums: vta_sources.py. Scales are what power_of_two.py makes of them. Everything else is the host's.
+sums: vta_sources.py. Scales are what power_of_two.py and shift_add.py make of them. Everything else
+is the host's.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tvm
 from tvm import relax
 
 from qcompile.ops.requantize import ADD, REQUANTIZE
+from qcompile.ops.shift_add import SHIFT_ADD
 from qcompile.ops.threshold import THRESHOLD
 from qcompile.passes.facts import array_of, constant
 from qcompile.passes.power_of_two_terms import HALF_CEIL
@@ -53,6 +56,7 @@ def vta_layers(graph: VtaGraph) -> list[VtaLayer]:
     """Everything in the function that VTA can compute, in its order."""
     rules: dict[str, Callable[[VtaGraph, relax.Var, tvm.ir.Call], VtaLayer | None]] = {
         REQUANTIZE: _requantize,
+        SHIFT_ADD: _shift_add,
         THRESHOLD: _threshold,
         ADD: _add,
         MAX_POOL: _max_pool,
@@ -87,6 +91,26 @@ def _requantize(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer 
     return _codes_layer(graph, var, call, terms.times(factors), shifts)
 
 
+def _shift_add(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
+    parameters = [constant(argument) for argument in call.args[1:]]
+    found, channels = summands(graph, call.args[0]), shape_of(var)[-1]
+    if found is None or any(each is None or each.size not in (1, channels) for each in parameters):
+        return None
+    bias, shift, *terms = (
+        np.broadcast_to(each.reshape(-1).astype("int64"), (channels,))
+        for each in parameters
+        if each is not None
+    )
+    lift = int(call.attrs["lift"])
+    bias = (found.bias << lift) + bias
+    # Layers without further terms round by themselves.
+    made = _codes_layer(
+        graph, var, call, replace(found, bias=bias if terms else bias - (1 << shift >> 1)), shift
+    )
+    assert isinstance(made.layer, Sums)
+    return replace(made, layer=replace(made.layer, lift=lift, terms=tuple(map(_one_or_all, terms))))
+
+
 def _add(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:
     scales = np.array([float(call.attrs[key]) for key in ("scale_a", "scale_b")])
     found = dyadic(scales, MAX_FACTOR)
@@ -116,13 +140,18 @@ def _codes_layer(
         name=_name(graph, var, terms),
         sources=terms.sources,
         bias=terms.bias,
-        shift=int(shifts[0]) if (shifts == shifts[0]).all() else shifts,
+        shift=_one_or_all(shifts),
         low=low - output.offset,
         high=high - output.offset,
         output=output,
         zero_out=zero - output.offset,
     )
     return VtaLayer(layer, (*terms.covers, var), terms.data, terms.products)
+
+
+def _one_or_all(values: Integers) -> int | Integers:
+    """The value that all channels have, or those of each."""
+    return int(values[0]) if (values == values[0]).all() else values
 
 
 def _threshold(graph: VtaGraph, var: relax.Var, call: tvm.ir.Call) -> VtaLayer | None:

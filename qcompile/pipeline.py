@@ -46,6 +46,7 @@ from qcompile.passes.recover_weights import RecoverWeights
 from qcompile.passes.requantize import Requantize
 from qcompile.passes.rounded_as_quantize import RoundedAsQuantize
 from qcompile.passes.schedule_kernels import ScheduleKernels
+from qcompile.passes.shift_add import ShiftAdd
 from qcompile.passes.sign_as_quantize import SignAsQuantize
 from qcompile.passes.signals_as_images import SignalsAsImages
 from qcompile.passes.sink_dequantize import SinkDequantize
@@ -53,7 +54,7 @@ from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import MAX_BITS, Threshold
 from qcompile.passes.unsigned_activations import UnsignedActivations
-from qcompile.scales import EXACT, WEIGHT_BITS
+from qcompile.scales import EXACT, SHIFT_ADD, WEIGHT_BITS
 from qcompile.targets import Target, target_of
 from qcompile.targets.costs import Costs, costs_of
 from qcompile.tvm_errors import register_errors
@@ -77,10 +78,11 @@ def own_form_passes() -> Sequence[Pass]:
 def integer_form_passes(scales: str = EXACT) -> Sequence[Pass]:
     """From quantized form (or float) to integer form, whatever the target.
 
-    scales: one of qcompile.scales. With powers of two, codes of one bit alone are made by
+    scales: one of qcompile.scales. With others than the model's own, codes of one bit alone become
     thresholds, which shifts cannot do.
     """
     exact = scales == EXACT
+    rescaled = [] if exact else [_rescale(scales)]
     return [
         FoldBatchNorm(),
         Conv1dAsConv2d(),
@@ -100,9 +102,13 @@ def integer_form_passes(scales: str = EXACT) -> Sequence[Pass]:
         Requantize(),
         Tabulate(),
         ComposeTables(),
-        *([] if exact else [PowerOfTwo(WEIGHT_BITS[scales])]),
+        *rescaled,
         relax.transform.DeadCodeElimination(),
     ]
+
+
+def _rescale(scales: str) -> Pass:
+    return ShiftAdd() if scales == SHIFT_ADD else PowerOfTwo(WEIGHT_BITS[scales])
 
 
 def lower_passes(

@@ -66,6 +66,11 @@ class VtaSumsPlan:
                 "planes, or widths that are not 8, 8 and 32 bits; layers of 8-bit operands and "
                 "outputs work"
             )
+        if self.problem.terms or self.problem.lifted:
+            raise Unsupported(
+                "a VTA layer as a TE program: sums of further terms, or lifted; scales that are "
+                "powers of two work"
+            )
 
     @property
     def rows(self) -> int:

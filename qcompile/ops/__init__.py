@@ -4,6 +4,7 @@ from qcompile.ops.contractions import batch_matmul, conv2d, dense, register_cont
 from qcompile.ops.pool import register_pool, sum_pool2d
 from qcompile.ops.quantize import dequantize, quantize, register_quantize
 from qcompile.ops.requantize import add, multiply, register_requantize, requantize, table
+from qcompile.ops.shift_add import register_shift_add, shift_add
 from qcompile.ops.threshold import multi_threshold, register_threshold, threshold
 from qcompile.schedules import register_scalars
 
@@ -18,6 +19,7 @@ __all__ = [
     "quantize",
     "register_ops",
     "requantize",
+    "shift_add",
     "sum_pool2d",
     "table",
     "threshold",
@@ -29,6 +31,7 @@ def register_ops() -> None:
     register_quantize()
     register_contractions()
     register_requantize()
+    register_shift_add()
     register_pool()
     register_scalars()
     register_threshold()

@@ -143,7 +143,7 @@ def _infer_table(call: tvm.ir.Call, _: relax.BlockBuilder) -> relax.Type:
     return relax.TensorType(call.args[0].ty.shape, call.args[1].ty.dtype)
 
 
-def _at(tensor: te.Tensor, index: tuple[tirx.Var, ...], shape: Sequence[int]) -> tirx.Expr:
+def at(tensor: te.Tensor, index: tuple[tirx.Var, ...], shape: Sequence[int]) -> tirx.Expr:
     """The element of a tensor that broadcasts to `shape`, indexed by `index`.
 
     An axis of 1 in both is indexed by its variable: so TVM sees elementwise access, and fuses.
@@ -175,7 +175,7 @@ def _codes(call: tvm.ir.Call, value: tirx.Expr, parameters: te.Tensor) -> tirx.E
     return (code + zero.astype("int32")).astype(str(call.attrs["dtype"]))
 
 
-def _elementwise(
+def elementwise(
     bb: relax.BlockBuilder, compute: Callable[..., te.Tensor], name: str, *arguments: relax.Expr
 ) -> relax.Expr:
     """A kernel that TVM may fuse as elementwise; its own analysis stops at `parameters`."""
@@ -195,15 +195,15 @@ def _legalize_requantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
         x: te.Tensor, parameters: te.Tensor, scale: te.Tensor, *offset: te.Tensor
     ) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
-            value = _centred(x(*i), input_zero).astype("float32") * _at(scale, i, x.shape)
+            value = _centred(x(*i), input_zero).astype("float32") * at(scale, i, x.shape)
             for term in offset:
-                value = unfused(value) + _at(term, i, x.shape)
+                value = unfused(value) + at(term, i, x.shape)
             return _codes(call, value, parameters)
 
         return te.compute(x.shape, entry, name="requantize")
 
     x, *factors = call.args
-    return _elementwise(bb, compute, "requantize", x, _rounding(call), *factors)
+    return elementwise(bb, compute, "requantize", x, _rounding(call), *factors)
 
 
 def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
@@ -212,7 +212,7 @@ def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     def compute(a: te.Tensor, b: te.Tensor, parameters: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
             left, right = (
-                unfused((_at(x, i, shape).astype("float32") - parameters[k]) * parameters[k + 2])
+                unfused((at(x, i, shape).astype("float32") - parameters[k]) * parameters[k + 2])
                 for k, x in enumerate((a, b))
             )
             return _codes(call, left + right, parameters)
@@ -220,7 +220,7 @@ def _legalize_add(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
         return te.compute(shape, entry, name="add")
 
     scales = (float(call.attrs[key]) for key in ("zero_a", "zero_b", "scale_a", "scale_b"))
-    return _elementwise(bb, compute, "add", *call.args, _rounding(call, *scales))
+    return elementwise(bb, compute, "add", *call.args, _rounding(call, *scales))
 
 
 def _legalize_multiply(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
@@ -229,14 +229,14 @@ def _legalize_multiply(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     def compute(a: te.Tensor, b: te.Tensor, parameters: te.Tensor) -> te.Tensor:
         def entry(*i: tirx.Var) -> tirx.Expr:
             left, right = (
-                _at(x, i, shape).astype("float32") - parameters[k] for k, x in enumerate((a, b))
+                at(x, i, shape).astype("float32") - parameters[k] for k, x in enumerate((a, b))
             )
             return _codes(call, left * right * parameters[2], parameters)
 
         return te.compute(shape, entry, name="multiply")
 
     scales = (float(call.attrs[key]) for key in ("zero_a", "zero_b", "scale"))
-    return _elementwise(bb, compute, "multiply", *call.args, _rounding(call, *scales))
+    return elementwise(bb, compute, "multiply", *call.args, _rounding(call, *scales))
 
 
 def _legalize_table(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:

@@ -83,7 +83,7 @@ class VtaTask:
     def function(self) -> tirx.PrimFunc:
         """The layer as a TE program, as far as decisions are sampled of it.
 
-        Digits only repeat its steps: operands have one.
+        Digits only repeat its steps: operands have one. Further terms are of the same sums.
         """
         if isinstance(self.problem, SumsProblem):
             problem, immediates = _of_one_digit(self.problem), any_immediates(self.problem)
@@ -179,7 +179,7 @@ def _block(config: Config) -> int:
 
 def _of_one_digit(problem: SumsProblem) -> SumsProblem:
     operands = tuple(replace(each, digits=1, planes=1) for each in problem.operands)
-    return replace(problem, operands=operands, planes=1)
+    return replace(problem, operands=operands, planes=1, lifted=False, terms=(), zero_added=False)
 
 
 def _pool(problem: PoolProblem, config: Config) -> tirx.PrimFunc:

@@ -3,12 +3,16 @@
 A tensor is a blocked array of *stored* values: codes minus the tensor's offset, so that they are
 signed. A `Sums` layer computes, for image n, row i, column j and output channel o,
 
-    acc = bias[o] + sum over its sources, over taps (u, v) inside the image and channels c, of
+    sum = over its sources, over taps (u, v) inside the image and channels c, of
           w[o, u, v, c] * (x[n, i * s_h + u * d_h - top, j * s_w + v * d_w - left, c] - zero)
+    acc = (sum << lift) + bias[o]
     y   = clamp(((acc + 2^(shift[o] - 1)) >> shift[o]) + zero_out, low, high)
 
 with no rounding term where the shift is 0; >> rounds toward minus infinity. x and y are stored
-values. Where the output is of sums, y is int32 and is not clamped.
+values. Where the output is of sums, y is int32 and is not clamped. With further terms d_1, d_2 ...
+multiples of acc are added up, and the bias has the rounding term:
+
+    y   = clamp(((acc + (acc >> d_1[o]) + (acc >> d_2[o]) ...) >> shift[o]) + zero_out, low, high)
 """
 
 from __future__ import annotations
@@ -52,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The layer of the module's formula. bias: (O,); shift: one, or (O,)."""
+    """The layer of the module's formula. bias: (O,); shift and each of the terms: one, or (O,)."""
 
     name: str
     sources: tuple[Source, ...]
@@ -62,6 +66,8 @@ class Sums:
     high: int
     output: VtaTensor
     zero_out: int = 0
+    lift: int = 0
+    terms: tuple[int | Integers, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ def _largest(layer: MaxPool, values: Mapping[str, Integers]) -> Integers:
 
 
 def _sums(layer: Sums, values: Mapping[str, Integers]) -> Integers:
-    total = layer.bias.astype(np.int64)
-    for source in layer.sources:
-        total = total + _products(source, values[source.tensor], layer.output)
+    sums = sum(_products(each, values[each.tensor], layer.output) for each in layer.sources)
+    acc = (sums << layer.lift) + layer.bias.astype(np.int64)
     shift = np.asarray(layer.shift, np.int64)
-    shifted = ((total + ((1 << shift) >> 1)) >> shift) + layer.zero_out
+    multiples = [acc >> amounts for amounts in layer.terms] or [(1 << shift) >> 1]
+    shifted = ((acc + sum(multiples)) >> shift) + layer.zero_out
     if layer.output.dtype == "sums":
         return shifted
     return np.clip(shifted, layer.low, layer.high)

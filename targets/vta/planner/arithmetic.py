@@ -2,7 +2,10 @@
 
 A sum begins with `start` = bias + rounding term + zero_out * 2^shift, corrected where taps lie
 outside of the image: LOAD fills in zeros, the layer means nothing, so that each of these taps
-lacks w * zero. Rows and columns whose taps are inside in the same way share their vectors.
+lacks w * zero. Rows and columns whose taps are inside in the same way share their vectors. With
+further terms start is the bias, and zero_out is added at last.
+
+Shifts of terms are from one to the next: acc >> d_2 is (acc >> d_1) >> (d_2 - d_1).
 
 A tile may begin at max(start + raise, what the last tile left) instead of at zero. This is one
 instruction instead of two, and right when no start is below anything left. The raise is
@@ -34,7 +37,8 @@ LARGEST_SHIFT = 15  # of one portable SHR
 class Numbers:
     """starts: (row classes, column classes, O blocks, block). shifts: (O blocks, block).
 
-    weights: by source, (digits, O blocks, KH, KW, C blocks, block, block).
+    weights: by source, (digits, O blocks, KH, KW, C blocks, block, block). terms: the shifts of
+    each, (terms, O blocks, block).
     """
 
     problem: SumsProblem
@@ -42,37 +46,48 @@ class Numbers:
     starts: Integers
     shifts: Integers
     weights: tuple[Integers, ...]
+    terms: Integers
 
 
 def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
     """Raises AccumulatorOverflow, NotRepresentable and Unsupported."""
     block = config.block_out
     channels = -len(layer.bias) % block
-    shifts = np.pad(np.broadcast_to(layer.shift, layer.bias.shape), (0, channels), "edge")
-    shifts = shifts.astype(np.int64)
-    _expect_shifts(shifts, config)
-    rounding = (1 << shifts) >> 1
+    shifts, *amounts = (
+        np.pad(np.broadcast_to(each, layer.bias.shape), (0, channels), "edge").astype(np.int64)
+        for each in (layer.shift, *layer.terms)
+    )
+    common = _common_shift(shifts, config)
+    terms = np.sort(np.array(amounts, np.int64).reshape(-1, len(shifts)), axis=0)
+    _expect_terms(layer, terms)
+    added = layer.zero_out if layer.terms else 0
     bias = np.pad(layer.bias.astype(np.int64), (0, channels), "edge")
-    start = bias + rounding + (layer.zero_out << shifts)
+    start = bias if layer.terms else bias + ((1 << shifts) >> 1) + (layer.zero_out << shifts)
     rows, columns = (classes(layer, segment, axis) for axis in (0, 1))
-    starts = start - zero_terms(layer, segment, rows, columns, channels)
+    starts = start - (zero_terms(layer, segment, rows, columns, channels) << layer.lift)
     least, most = _bounds(layer, segment, start)
     _expect_inside(config, min(least.min(), starts.min()), max(most.max(), starts.max()))
+    least, most = (each + (each >> terms).sum(axis=0) for each in (least, most))
+    _expect_inside(config, least.min(), most.max())
 
     sums = layer.output.dtype == "sums"
     planes = config.acc_width // config.out_width if sums else planes_of(layer.output, config)
-    limits, left = _limits(layer, (least >> shifts).min(), (most >> shifts).max(), config)
+    lowest, highest = ((least >> shifts) + added).min(), ((most >> shifts) + added).max()
+    limits, left = _limits(layer, lowest, highest, config)
     weights = tuple(weights_of(source, config) for source in layer.sources)
     operands = tuple(
         operand_of(source, blocks, layer, segment, config)
         for source, blocks in zip(layer.sources, weights, strict=True)
     )
     raised = None
-    if not sums and all(each.digits == each.planes == 1 for each in operands):
+    one_digit = all(each.digits == each.planes == 1 for each in operands)
+    if not sums and one_digit and not layer.lift and not layer.terms:
         raised = _raise(starts, shifts, left, config.out_width * planes, most, config)
     k = (raised or 0) << (config.out_width * planes)
     starts = (starts + (k << shifts)).reshape(*starts.shape[:2], -1, block)
     start, shift = _one(starts), _one(shifts)
+    apart = np.diff(terms, axis=0, prepend=0)
+    steps = [_one(each) for each in apart]
     problem = SumsProblem(
         output=layer.output.shape,
         operands=operands,
@@ -81,20 +96,34 @@ def numbers(layer: Sums, segment: Segment, config: Config) -> Numbers:
         column_classes=tuple(columns),
         starts_over=raised is not None,
         shift_vector=shift is None,
-        shift_parts=-(-(shift or 0) // LARGEST_SHIFT),
+        shift_parts=-(-(common if shift is None else shift) // LARGEST_SHIFT),
         limits=limits,
         planes=planes,
         rounded=not sums,
+        lifted=layer.lift > 0,
+        terms=tuple(step is None for step in steps),
+        zero_added=added != 0,
     )
     immediates = Immediates(
         start=start or 0,
         least_start=int(starts.min()),
         left=left + k,
-        shift=shift or 0,
+        shift=common if shift is None else shift,
         low=layer.low + k,
         high=layer.high + k,
+        lift=layer.lift,
+        terms=tuple(step or 0 for step in steps),
+        zero_out=added,
     )
-    return Numbers(problem, immediates, starts, shifts.reshape(-1, block), weights)
+    blocks = len(shifts) // block
+    return Numbers(
+        problem,
+        immediates,
+        starts,
+        (shifts - common).reshape(blocks, block),
+        weights,
+        apart.reshape(len(apart), blocks, block),
+    )
 
 
 def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, Integers]:
@@ -107,8 +136,8 @@ def _bounds(layer: Sums, segment: Segment, start: Integers) -> tuple[Integers, I
         below = np.minimum(weights, 0).sum(axis=-1, dtype=np.int64)
         # A tap outside of the image adds nothing.
         low, high = min(tensor.low - source.zero, 0), max(tensor.high - source.zero, 0)
-        least[: len(weights)] += above * low + below * high
-        most[: len(weights)] += above * high + below * low
+        least[: len(weights)] += (above * low + below * high) << layer.lift
+        most[: len(weights)] += (above * high + below * low) << layer.lift
     return least, most
 
 
@@ -155,13 +184,27 @@ def _expect_inside(config: Config, least: int, most: int) -> None:
         )
 
 
-def _expect_shifts(shifts: Integers, config: Config) -> None:
-    one, most = (shifts == shifts[0]).all(), shifts.max()
-    if shifts.min() < 0 or most >= config.acc_width or (not one and most > LARGEST_SHIFT):
+def _common_shift(shifts: Integers, config: Config) -> int:
+    """What all shifts have beyond those that a vector can be."""
+    least, most = int(shifts.min()), int(shifts.max())
+    common = max(0, most - LARGEST_SHIFT)
+    if least < common or most >= config.acc_width:
         raise Unsupported(
-            f"shifts of {shifts.min()} to {most}; 0 to {LARGEST_SHIFT} work, "
-            f"and up to {config.acc_width - 1} where all channels have the same"
+            f"shifts of {least} to {most}; those from 0 to {config.acc_width - 1} work of which "
+            f"none is more than {LARGEST_SHIFT} larger than another"
         )
+    return common
+
+
+def _expect_terms(layer: Sums, terms: Integers) -> None:
+    if terms.size and (terms.min() < 0 or terms.max() > LARGEST_SHIFT):
+        raise Unsupported(
+            f"terms shifted by {terms.min()} to {terms.max()}; 0 to {LARGEST_SHIFT} work"
+        )
+    if layer.lift < 0:
+        raise Unsupported(f"sums lifted by {layer.lift}; 0 and more works")
+    if layer.output.dtype == "sums" and (terms.size or layer.lift):
+        raise Unsupported("sums that leave the chip with further terms or lifted; codes work")
 
 
 def _one(values: Integers) -> int | None:

@@ -43,6 +43,8 @@ def _contents(key: Hashable, found: Mapping[str, Numbers], config: Config, size:
             return _weights(found[layer], operand, which, config)
         case (str(layer), "start", int(row), int(column), (begin, end)):
             return _vectors(found[layer].starts[row, column, begin:end], config)
+        case (str(layer), "term", int(term), (begin, end)):
+            return _vectors(found[layer].terms[term, begin:end], config)
         case (str(layer), "shift", (begin, end)):
             return _vectors(found[layer].shifts[begin:end], config)
     raise AssertionError(key)

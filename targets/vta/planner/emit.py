@@ -32,7 +32,17 @@ def any_immediates(problem: Problem) -> Immediates | None:
     if isinstance(problem, PoolProblem):
         return None
     shift = problem.shift_parts * LARGEST_RIGHT_SHIFT
-    return Immediates(start=1, least_start=1, left=1, shift=shift, low=0, high=1)
+    return Immediates(
+        start=1,
+        least_start=1,
+        left=1,
+        shift=shift,
+        low=0,
+        high=1,
+        lift=int(problem.lifted),
+        terms=tuple(0 if vector else 1 for vector in problem.terms),
+        zero_out=int(problem.zero_added),
+    )
 
 
 def emit(builder: Builder, plan: Plan, places: Places, immediates: Immediates | None) -> None:

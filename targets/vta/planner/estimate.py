@@ -14,7 +14,13 @@ from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
 from qcompile.targets.vta.planner.problem import Operand, Pattern, SumsProblem, pattern_from
 from qcompile.targets.vta.planner.steps import LEAST_ROUND
-from qcompile.targets.vta.planner.tiles import Tiling, ranges, window
+from qcompile.targets.vta.planner.tiles import (
+    Tiling,
+    ranges,
+    term_blocks,
+    term_elements,
+    window,
+)
 
 IN_PIECES = 4  # instructions around the multiplications of a tile: begin, shift, two limits
 
@@ -70,7 +76,8 @@ class Estimate:
         """Whether the buffers hold the tiles, as far as this can tell."""
         area = self.area(tiling.rows, tiling.columns)
         return (
-            area.positions * tiling.outputs * tiling.threads <= self.depth[Buffer.ACC]
+            area.positions * tiling.outputs * tiling.threads + term_elements(self.problem, tiling)
+            <= self.depth[Buffer.ACC]
             and tiling.inputs * max(area.elements) <= self.depth[Buffer.INP]
             and self.channels(tiling.outputs, tiling.inputs).step_weights <= self.depth[Buffer.WGT]
         )
@@ -80,6 +87,9 @@ class Estimate:
         channels = self.channels(tiling.outputs, tiling.inputs)
         tiles, alu = area.places * channels.chunks, self.costs.alu
         compute = self.fixed[0] + tiles * alu * (IN_PIECES + channels.instructions)
+        if self.problem.terms:
+            pieces = -(-tiling.outputs // term_blocks(tiling))
+            compute += tiles * alu * pieces * (2 + 2 * len(self.problem.terms))
         compute += tiling.threads * channels.uops / 2
         store = self.fixed[1]
         store += tiles * tiling.outputs * area.store_rows * self.costs.store_burst
@@ -96,7 +106,11 @@ class Estimate:
             for pattern, each in zip(self.patterns, problem.operands, strict=True)
         )
         begin = 1 + problem.start_vector + (not problem.starts_over)
-        shift = 2 if problem.shift_vector else problem.shift_parts
+        shift = 2 * problem.shift_vector + problem.shift_parts
+        shift += problem.lifted + problem.zero_added
+        if problem.terms:
+            # A copy, and for each term a shift and a sum of two.
+            shift += 3 + sum(1 + vector + 2 for vector in problem.terms)
         planes = (problem.planes - 1) * (1 + problem.rounded)
         alu = begin + sum(problem.limits) + shift + planes
         stored = -(-self.beats[Buffer.OUT] // 1) + self.costs.store_element

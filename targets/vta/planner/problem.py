@@ -43,12 +43,15 @@ class Operand:
 class SumsProblem:
     """A layer of sums. output: (N, H, W, O).
 
-    start_vector, shift_vector: whether these differ by channel; else they are immediates, and the
-    shift is of `shift_parts` instructions.
+    start_vector, shift_vector: whether these differ by channel; else they are immediates. The part
+    of the shift that all channels have is of `shift_parts` instructions.
     row_classes, column_classes: where rows and columns of equal borders begin.
     starts_over: whether sums may begin at max(start, what the last tile left).
     limits: whether values may be below the lowest, above the highest one.
     planes: of the output; rounded: whether they are signed digits.
+    lifted: whether sums are shifted left before their start is added.
+    terms: of each multiple of the sums that is added: whether its shift, from the one before, is a
+    vector. zero_added: whether a zero point is added after the last shift.
     """
 
     output: tuple[int, int, int, int]
@@ -62,11 +65,19 @@ class SumsProblem:
     limits: tuple[bool, bool]
     planes: int
     rounded: bool
+    lifted: bool = False
+    terms: tuple[bool, ...] = ()
+    zero_added: bool = False
 
     @property
     def in_digits(self) -> bool:
-        """Whether sums are built digit by digit; then they begin at zero."""
+        """Whether sums are built digit by digit."""
         return any(operand.digits > 1 or operand.planes > 1 for operand in self.operands)
+
+    @property
+    def from_zero(self) -> bool:
+        """Whether sums begin at zero, and their start is added at last: it is not shifted."""
+        return self.in_digits or self.lifted
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,8 @@ class Immediates:
     """The numbers in the instructions of a layer of sums; they make no difference to its plan.
 
     start: 0 where it is a vector. least_start: the least that a sum begins with; left: the most
-    that a tile leaves. low, high: the limits, where values may be outside.
+    that a tile leaves. low, high: the limits, where values may be outside. terms: shifts, each from
+    the one before, 0 where they are vectors. zero_out: 0 where it is in the start.
     """
 
     start: int
@@ -83,6 +95,9 @@ class Immediates:
     shift: int
     low: int
     high: int
+    lift: int = 0
+    terms: tuple[int, ...] = ()
+    zero_out: int = 0
 
 
 @dataclass(frozen=True)

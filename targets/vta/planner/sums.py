@@ -23,9 +23,11 @@ from qcompile.targets.vta.planner.tiles import (
     Tile,
     Window,
     ranges_between,
+    term_blocks,
     window,
 )
 from qcompile.targets.vta.planner.whole import (
+    add,
     clear,
     immediate,
     next_plane,
@@ -69,7 +71,7 @@ class SumsEmitter:
             self._start(AluOp.MAX, tile, base)
             return
         clear(self.builder, base, count)
-        if not self.problem.in_digits:
+        if not self.problem.from_zero:
             self._start(AluOp.ADD, tile, base)
 
     def _start(self, op: AluOp, tile: Tile, base: int) -> None:
@@ -127,8 +129,8 @@ class SumsEmitter:
             seen = window(operand, tile.rows, tile.columns, operand.dilation)
             wgt, inp = self._weights(step), self._inputs(step, tile, seen)
             self._gemm(step, tile, seen, base, inp, wgt)
-        shift_left(self.builder, base, count, exponent or 0)
-        if self.problem.in_digits:
+        shift_left(self.builder, base, count, (exponent or 0) + self.numbers.lift)
+        if self.problem.from_zero:
             self._start(AluOp.ADD, tile, base)
 
     def _weights(self, step: Step) -> int:
@@ -185,15 +187,38 @@ class SumsEmitter:
         self.builder.most[base : base + tile.elements] = self.numbers.left
 
     def _shift_and_limit(self, tile: Tile, part: Tile, first: int) -> None:
+        if self.problem.terms:
+            self._add_terms(tile, part, first)
         if self.problem.shift_vector:
-            source = self._vector(tile, ("shift",), []) + part.outputs[0] - tile.outputs[0]
-            self._alu_vector(AluOp.SHR, part, first, source, (1, tile.positions), (0, 1))
-        else:
-            shift_right(self.builder, first, part.elements, self.numbers.shift)
+            self._shift_by_vector(tile, part, first, ("shift",))
+        shift_right(self.builder, first, part.elements, self.numbers.shift)
+        if self.problem.zero_added:
+            immediate(self.builder, AluOp.ADD, first, part.elements, self.numbers.zero_out)
         if self.problem.limits[0]:
             immediate(self.builder, AluOp.MAX, first, part.elements, self.numbers.low)
         if self.problem.limits[1]:
             immediate(self.builder, AluOp.MIN, first, part.elements, self.numbers.high)
+
+    def _shift_by_vector(
+        self, tile: Tile, part: Tile, first: int, key: tuple[Hashable, ...]
+    ) -> None:
+        source = self._vector(tile, key, []) + part.outputs[0] - tile.outputs[0]
+        self._alu_vector(AluOp.SHR, part, first, source, (1, part.positions), (0, 1))
+
+    def _add_terms(self, tile: Tile, part: Tile, first: int) -> None:
+        """Adds multiples of the sums: copies of some blocks, shifted further for each term."""
+        copy = self.plan.tiling.threads * self.plan.layout.acc_elements
+        for outputs in ranges_between(part.outputs, term_blocks(self.plan.tiling)):
+            some = replace(part, outputs=outputs)
+            base, count = first + (outputs[0] - part.outputs[0]) * part.positions, some.elements
+            clear(self.builder, copy, count)
+            add(self.builder, copy, base, count)
+            for number, vector in enumerate(self.problem.terms):
+                if vector:
+                    self._shift_by_vector(tile, some, copy, ("term", number))
+                else:
+                    shift_right(self.builder, copy, count, self.numbers.terms[number])
+                add(self.builder, base, copy, count)
 
     def _store(self, tile: Tile, first: int, plane: int) -> None:
         plan = self.plan

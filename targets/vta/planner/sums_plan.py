@@ -15,6 +15,7 @@ from qcompile.targets.vta.planner.tiles import (
     Tiling,
     input_elements,
     ranges,
+    term_elements,
     tiles,
     too_small,
 )
@@ -22,9 +23,13 @@ from qcompile.targets.vta.planner.tiles import (
 
 @dataclass(frozen=True)
 class Layout:
-    """Slots on chip of a tiling. vectors: of as many ACC elements as a tile has blocks."""
+    """Slots on chip of a tiling. vectors: of as many ACC elements as a tile has blocks.
+
+    term_elements: of ACC for further terms, behind the sums of all threads.
+    """
 
     acc_elements: int
+    term_elements: int
     vectors: int
     inp_elements: int
     inp_slots: int
@@ -57,11 +62,11 @@ class SumsPlan:
     def _layout(self) -> Layout:
         tiling, depth = self.tiling, self.config.depth
         acc = tiling.rows * tiling.columns * tiling.outputs
-        vectors = min(
-            self._all_vectors, (depth(Buffer.ACC) - tiling.threads * acc) // tiling.outputs
-        )
+        term = term_elements(self.problem, tiling)
+        taken = tiling.threads * acc + term
+        vectors = min(self._all_vectors, (depth(Buffer.ACC) - taken) // tiling.outputs)
         if vectors < self._tile_vectors:
-            needed = tiling.threads * acc + self._tile_vectors * tiling.outputs
+            needed = taken + self._tile_vectors * tiling.outputs
             raise too_small(self.config, Buffer.ACC, needed)
         inp = input_elements(self.problem, tiling)
         wgt = max((len(step.weights) for part in self.steps.values() for step in part), default=0)
@@ -76,6 +81,7 @@ class SumsPlan:
         places = len(self.tiles) // len(self.steps)
         return Layout(
             acc,
+            term,
             vectors,
             inp,
             slot_count(
@@ -100,7 +106,11 @@ class SumsPlan:
         """Vectors of one block of tiles: starts by class, and shifts."""
         problem = self.problem
         starts = len(problem.row_classes) * len(problem.column_classes)
-        return starts * problem.start_vector + problem.shift_vector
+        return starts * problem.start_vector + self._shift_vectors
+
+    @property
+    def _shift_vectors(self) -> int:
+        return self.problem.shift_vector + sum(self.problem.terms)
 
     @cached_property
     def _tile_vectors(self) -> int:
@@ -110,7 +120,7 @@ class SumsPlan:
             * len(runs(self.problem.column_classes, tile.columns))
             for tile in self.tiles
         )
-        return most * self.problem.start_vector + self.problem.shift_vector
+        return most * self.problem.start_vector + self._shift_vectors
 
 
 def runs(classes: tuple[int, ...], part: Range) -> list[tuple[int, Range]]:

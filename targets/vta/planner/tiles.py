@@ -12,6 +12,7 @@ from qcompile.targets.vta.planner.problem import Operand, PoolProblem, SumsProbl
 
 Range = tuple[int, int]
 Order = Literal["weights", "data"]
+TOGETHER = 128  # elements: then instructions take little beside their overhead
 ORDERS: tuple[Order, ...] = ("weights", "data")
 
 
@@ -130,6 +131,16 @@ def input_elements(problem: SumsProblem, tiling: Tiling) -> int:
     return tiling.inputs * max(
         window(each, rows, columns, each.dilation).elements for each in problem.operands
     )
+
+
+def term_blocks(tiling: Tiling) -> int:
+    """Output blocks whose further terms are computed together, beside the sums of the tile."""
+    return min(tiling.outputs, -(-TOGETHER // (tiling.rows * tiling.columns)))
+
+
+def term_elements(problem: SumsProblem, tiling: Tiling) -> int:
+    """ACC elements for the further terms of some sums."""
+    return tiling.rows * tiling.columns * term_blocks(tiling) if problem.terms else 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ def immediate(builder: Builder, op: AluOp, base: int, count: int, value: int) ->
     builder.alu(op, _uops(base, base), (1, count), (0, 1), immediate=value)
 
 
+def add(builder: Builder, base: int, other: int, count: int) -> None:
+    """Adds another range, which does not overlap."""
+    builder.alu(AluOp.ADD, _uops(base, other), (1, count), (0, 1), (0, 1))
+
+
 def shift_left(builder: Builder, base: int, count: int, by: int) -> None:
     for part in parts_of(by, LARGEST_LEFT_SHIFT):
         immediate(builder, AluOp.SHR, base, count, -part)

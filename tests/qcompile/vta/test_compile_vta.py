@@ -50,6 +50,26 @@ def test_simulates_the_integers_of_the_processor(folders, tmp_path, name):
         np.testing.assert_array_equal(found[output], expected[output])
 
 
+@pytest.mark.parametrize("name", ["residual", "depthwise"])
+def test_shifts_and_adds_as_the_processor_does(folders, tmp_path, name):
+    model = folders[name].parent / f"{name}.onnx"
+    for target in ("vta-pynq", "x86-64-v3"):
+        qcompile.compile(model, target, tmp_path / target, scales="shift-add")
+    found, expected = (qcompile.load(tmp_path / target) for target in ("vta-pynq", "x86-64-v3"))
+    samples = inputs(name, folders[name])
+    for output, values in expected.run_batches(samples).items():
+        assert len(np.unique(values)) > 4
+        np.testing.assert_array_equal(found.run_batches(samples)[output], values)
+    report = json.loads((tmp_path / "vta-pynq" / "report.json").read_text())
+    layers = [layer for layer in report["power_of_two"] if layer["op"] in ("conv2d", "dense")]
+    assert {layer["powers"] for layer in layers} == {3}
+    assert all(0 < layer["error"] <= layer["largest_error"] <= 0.067 for layer in layers)
+    assert report["vta"]["host_layers"] == []
+    for segment in found.segments:
+        program = segment.segment
+        assert list(lint(program.config, program.decoded(), program.image_array())) == []
+
+
 def test_the_processor_can_multiply_the_sums_of_vta(folders, tmp_path):
     """With the model's own scales int32 sums leave VTA, and nothing is rounded otherwise."""
     model = folders["residual"].parent / "residual.onnx"

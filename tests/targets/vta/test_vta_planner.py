@@ -239,7 +239,11 @@ def test_unusable_numbers_are_refused():
     (layer,) = segment.layers
     for broken, error in (
         (replace(layer, bias=np.full(16, 2**31 - 1)), AccumulatorOverflow),
-        (replace(layer, shift=np.arange(16) + 5), Unsupported),
+        (replace(layer, shift=np.arange(16) + np.arange(16) // 15), Unsupported),
+        (replace(layer, terms=(3, 16)), Unsupported),
+        (replace(layer, terms=(-1,)), Unsupported),
+        (replace(layer, lift=-1), Unsupported),
+        (replace(layer, lift=16), AccumulatorOverflow),
         (replace(layer, shift=32), Unsupported),
     ):
         with pytest.raises(error, match="'conv'"):

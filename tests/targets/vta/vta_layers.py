@@ -19,11 +19,15 @@ def reference(segment, inputs):
 
 def summed(layer: Sums, values):
     n, height, width, channels = layer.output.shape
-    acc = np.zeros((n, height, width, channels), np.int64) + layer.bias
+    acc = np.zeros((n, height, width, channels), np.int64)
     for source in layer.sources:
         add(acc, source, values[source.tensor])
+    acc = (acc << layer.lift) + layer.bias
     shift = np.broadcast_to(layer.shift, (channels,)).astype(np.int64)
-    total = ((acc + ((1 << shift) >> 1)) >> shift) + layer.zero_out
+    total = acc.copy() if layer.terms else acc + ((1 << shift) >> 1)
+    for amounts in layer.terms:
+        total += acc >> amounts
+    total = (total >> shift) + layer.zero_out
     return total if layer.output.dtype == "sums" else np.clip(total, layer.low, layer.high)
 
 

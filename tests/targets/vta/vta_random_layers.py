@@ -100,7 +100,16 @@ class Random:
             self.rng.integers(-3000, 3000, shape[3]),
             np.full(shape[3], int(self.rng.integers(-9, 9))),
         )
-        return Sums(name, sources, bias, shift, low, high, y, int(self.pick(0, low)))
+        zero_out = int(self.pick(0, low))
+        lift, terms = (0, ()) if y.dtype == "sums" else self.multiples(shape[3])
+        return Sums(name, sources, bias, shift, low, high, y, zero_out, lift, terms)
+
+    def multiples(self, channels):
+        """How far sums are lifted, and the shifts of their further terms; often none."""
+        lift = int(self.pick(0, 0, 1, 4))
+        count = int(self.pick(0, 0, 1, 2, 3))
+        amounts = [self.rng.integers(0, 16, channels) for _ in range(count)]
+        return lift, tuple(self.pick(each, int(each[0])) for each in amounts)
 
     def pool(self, name, x, last):
         kernel = tuple(int(min(self.pick(1, 2, 3, 4), size)) for size in x.shape[1:3])
