@@ -93,7 +93,6 @@ class Analysis:
         default_factory=lambda: [{"name": "y", "dtype": "float32", "shape": [1, 2]}]
     )
     costs_source: str = "measured"
-    vta: Any = None
 
 
 UNTUNED = {
