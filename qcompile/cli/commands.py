@@ -229,6 +229,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         channels_per_scale=arguments.channels_per_scale,
         rounding=arguments.rounding,
         equalize=arguments.equalize,
+        equal_adds=arguments.equal_adds,
     )
     with progress() as report:
         found = quantize(

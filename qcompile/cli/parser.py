@@ -366,6 +366,11 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action="store_true",
         help="first bring channels between two layers to like ranges; of use where they share one",
     )
+    quantize.add_argument(
+        "--equal-adds",
+        action="store_true",
+        help="one scale for both operands of an addition, for hardware that adds codes as they are",
+    )
     _add_shape(quantize)
 
 

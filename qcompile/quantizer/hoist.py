@@ -38,7 +38,7 @@ def hoist(
             del places[edge]
         sources = node.input if node.op_type == "Concat" else node.input[:1]
         for k, source in enumerate(sources):
-            moved = replace(place, value=source, origin=place.origin or place.value)
+            moved = replace(place, value=source, mark=f"{place.value} {place.mark}")
             places[node.output[0], k] = moved
             quantizers[moved] = quantizers[place]
     return places, quantizers

@@ -109,7 +109,7 @@ def layer_of(node: onnx.NodeProto, name: str, constants: dict[str, Array]) -> La
         weights = weights.T if transposed else weights
         weights = weights * np.float32(attributes.get("alpha", 1.0))
         bias = bias * attributes.get("beta", 1.0)
-        if bias.size not in (1, len(weights)):
+        if bias.shape not in ((), (1,), (len(weights),), (1, 1), (1, len(weights))):
             return None  # another bias for every row
     bias = np.broadcast_to(bias.reshape(-1), len(weights))
     plain = _without(node, "alpha", "beta")

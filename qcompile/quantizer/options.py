@@ -33,7 +33,8 @@ class QuantizeOptions:
     `channels_per_scale`: output channels that share the weights' step; None: all of them.
     `rounding`: "nearest", or "hessian" after a refit of the weights to quantized inputs.
     `correct_bias`: biases take up the mean error. `equalize`: channels between two layers are
-    scaled to like ranges where that changes no result.
+    scaled to like ranges where that changes no result. `equal_adds`: both operands of an addition
+    have 8 bits and one scale, instead of the widths and scales that cost the least accuracy.
     """
 
     widths: Widths = field(default_factory=Widths)
@@ -45,6 +46,7 @@ class QuantizeOptions:
     rounding: str = "hessian"
     correct_bias: bool = True
     equalize: bool = False
+    equal_adds: bool = False
 
     def __post_init__(self) -> None:
         if self.first_last is not None:

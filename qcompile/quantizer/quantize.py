@@ -12,6 +12,7 @@ from qcompile.commands.progress import Progress, silent
 from qcompile.quantizer.bits import resolve
 from qcompile.quantizer.calibrate import Calibrated, calibrate
 from qcompile.quantizer.equalize import equalize
+from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import Network, load_network
 from qcompile.quantizer.options import QuantizeOptions, Widths
 from qcompile.quantizer.placement import Places, first_and_last, place
@@ -56,18 +57,18 @@ def quantize_network(
     """The float `model` quantized after training, without labels. Raises QCompileError."""
     options, start = options or QuantizeOptions(), time.perf_counter()
     progress("reading")
-    network = load_network(model)
+    network = fold(load_network(model))
     names = [layer.name for layer in network.layers.values()]
     widths = resolve(names, first_and_last(network), options)
-    inputs = read_calibration(network, calibration, shapes)
+    data = read_calibration(network, calibration, shapes)
     network = equalize(network) if options.equalize else network
-    places = place(network, widths)
-    found = calibrate(network, places, widths, inputs, options, progress)
+    places = place(network, widths, options.equal_adds)
+    found = calibrate(network, places, widths, data.batches, options, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),
         layers=tuple(_layers(network, widths, found)),
-        samples=sum(len(chunk) for chunk in next(iter(inputs.values()))),
+        samples=data.samples,
         seconds=time.perf_counter() - start,
         network=network,
         places=places,

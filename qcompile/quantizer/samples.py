@@ -1,6 +1,7 @@
 """Calibration data, cut into the batches that a network takes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,20 @@ from qcompile.quantizer.network import Network
 BATCH = 50  # samples at a time where the model leaves it open: columns stay near 50 MB
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Each input as one array for each batch; how many samples they hold."""
+
+    batches: dict[str, list[Array]]
+    samples: int
+
+
 def read_calibration(
     network: Network,
     calibration: str | Path | Mapping[str, Array],
     shapes: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, list[Array]]:
-    """Each input as one array for each batch. Raises InvalidInput where data do not fit."""
+) -> Calibration:
+    """The samples, cut. Raises InvalidInput where they do not fit."""
     graph = network.model.graph
     fixed = static_shapes(graph, None, shapes or {})
     specs = [
@@ -41,7 +50,7 @@ def read_calibration(
     for name, array in samples.inputs.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"calibration of '{name}' holds values that are no finite numbers")
-    return _batches(network, samples, specs, shapes or {})
+    return Calibration(_batches(network, samples, specs, shapes or {}), samples.count)
 
 
 def _batches(

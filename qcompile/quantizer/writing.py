@@ -7,21 +7,17 @@
 Activations have one scale and no zero point, weights a scale for each output channel.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
 from qcompile.quantizer.calibrate import Calibrated
 from qcompile.quantizer.fitting import FittedLayer
-from qcompile.quantizer.grid import Array, Quantizer
+from qcompile.quantizer.grid import Quantizer
 from qcompile.quantizer.hoist import hoist
 from qcompile.quantizer.network import Network
-from qcompile.quantizer.placement import Place, Places
+from qcompile.quantizer.parts import Parts
+from qcompile.quantizer.placement import Places
 
-QONNX_DOMAIN = "qonnx.custom_op.general"
-LEAST_IR_VERSION = 8
 MOST_INT32 = 2**31 - 1
 QDQ, QONNX = "QDQ", "QONNX"
 
@@ -35,7 +31,7 @@ def dialect(found: Calibrated) -> str:
 def write_model(network: Network, places: Places, found: Calibrated) -> onnx.ModelProto:
     """The quantized model, its layers named as in the float one."""
     early, quantizers = hoist(network, places, found.quantizers)
-    parts = _Parts(network, dialect(found) == QDQ)
+    parts = Parts(network, dialect(found) == QDQ)
     for node in network.nodes:
         edges = [early.get((node.output[0], k)) for k in range(len(node.input))]
         names = [
@@ -50,102 +46,7 @@ def write_model(network: Network, places: Places, found: Calibrated) -> onnx.Mod
     return parts.model()
 
 
-@dataclass
-class _Parts:
-    """Nodes and constants of the model that is being made; `standard` is QDQ."""
-
-    network: Network
-    standard: bool
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, Array] = field(default_factory=dict)
-    _written: dict[Place, str] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        nodes = self.network.nodes
-        self._taken |= {name for node in nodes for name in (node.name, *node.input, *node.output)}
-        self._taken |= {name for layer in self.network.layers.values() for name in (layer.output,)}
-
-    def free(self, wanted: str) -> str:
-        """A name that nothing has."""
-        name, count = wanted, 0
-        while name in self._taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._taken.add(name)
-        return name
-
-    def constant(self, wanted: str, value: Array) -> str:
-        name = self.free(wanted)
-        self.constants[name] = value
-        return name
-
-    def node(self, operator: str, inputs: list[str], result: str, **attributes: object) -> str:
-        """The result's name, free or as asked for."""
-        name = self.free(f"{operator}_{result}")
-        domain = QONNX_DOMAIN if operator in ("Quant", "BipolarQuant") else ""
-        self.nodes.append(
-            helper.make_node(operator, inputs, [result], name, domain=domain, **attributes)
-        )
-        return result
-
-    def copy(self, node: onnx.NodeProto, inputs: list[str]) -> None:
-        copy = onnx.NodeProto.FromString(node.SerializeToString())
-        del copy.input[:]
-        copy.input.extend(inputs)
-        known = self.network.constants
-        self.constants.update({name: known[name] for name in inputs if name in known})
-        self.nodes.append(copy)
-
-    def activation(self, place: Place, quantizer: Quantizer) -> str:
-        """The name of a quantized value."""
-        if place not in self._written:
-            wanted = f"{place.value}_quantized"
-            scale = self.constant(f"{place.value}_scale", np.asarray(quantizer.scale, "float32"))
-            if self.standard:
-                dtype = np.int8 if quantizer.grid.signed else np.uint8
-                zero = self.constant(f"{place.value}_zero", np.zeros((), dtype))
-                codes = self.free(f"{place.value}_codes")
-                self.node("QuantizeLinear", [place.value, scale, zero], codes)
-                self.node("DequantizeLinear", [codes, scale, zero], self.free(wanted))
-            else:
-                self.quant(place.value, scale, quantizer, self.free(wanted))
-            self._written[place] = self.nodes[-1].output[0]
-        return self._written[place]
-
-    def quant(self, value: str, scale: str, quantizer: Quantizer, result: str) -> str:
-        """A quantizer of QONNX."""
-        grid = quantizer.grid
-        if grid.bipolar:
-            return self.node("BipolarQuant", [value, scale], result)
-        zero, bits = "qonnx_zero", f"qonnx_bits_{grid.bits}"
-        self.constants[zero] = np.zeros((), "float32")
-        self.constants[bits] = np.full((), grid.bits, "float32")
-        self._taken |= {zero, bits}
-        signs = {"signed": int(grid.signed), "narrow": 0, "rounding_mode": "ROUND"}
-        return self.node("Quant", [value, scale, zero, bits], result, **signs)
-
-    def model(self) -> onnx.ModelProto:
-        source = self.network.model
-        graph = helper.make_graph(
-            self.nodes,
-            source.graph.name or "quantized",
-            list(self.network.inputs),
-            list(source.graph.output),
-            [numpy_helper.from_array(np.asarray(v), n) for n, v in self.constants.items()],
-        )
-        imports = [entry for entry in source.opset_import if entry.domain in ("", "ai.onnx")]
-        if not self.standard:
-            imports.append(helper.make_opsetid(QONNX_DOMAIN, 1))
-        return helper.make_model(
-            graph,
-            producer_name="qcompile",
-            opset_imports=imports,
-            ir_version=max(source.ir_version, LEAST_IR_VERSION),
-        )
-
-
-def _layer(parts: _Parts, fitted: FittedLayer, value: str, activations: Quantizer) -> None:
+def _layer(parts: Parts, fitted: FittedLayer, value: str, activations: Quantizer) -> None:
     layer = fitted.layer
     weights = _weights(parts, fitted)
     bias = _bias(parts, fitted, activations)
@@ -160,7 +61,7 @@ def _layer(parts: _Parts, fitted: FittedLayer, value: str, activations: Quantize
         parts.node("Add", [result, bias], layer.output)
 
 
-def _weights(parts: _Parts, fitted: FittedLayer) -> str:
+def _weights(parts: Parts, fitted: FittedLayer) -> str:
     layer = fitted.layer
     scales = fitted.quantizer.scale.reshape(-1)
     shared = bool((scales == scales[0]).all())
@@ -178,7 +79,7 @@ def _weights(parts: _Parts, fitted: FittedLayer) -> str:
     return parts.quant(values, scale, fitted.quantizer, parts.free(name))
 
 
-def _bias(parts: _Parts, fitted: FittedLayer, activations: Quantizer) -> str:
+def _bias(parts: Parts, fitted: FittedLayer, activations: Quantizer) -> str:
     """The bias's name, or nothing where it is 0."""
     layer = fitted.layer
     if not layer.bias.any():
