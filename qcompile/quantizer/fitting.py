@@ -10,8 +10,9 @@ from qcompile.quantizer.moments import Moments
 from qcompile.quantizer.options import QuantizeOptions
 from qcompile.quantizer.rounding import choose_steps, end_steps, nearest, round_weights
 
-RIDGE = 0.01  # of the mean variance of an input: holds the refit back where data say little
-SMALLEST_RIDGE = 1e-9  # where no input varies
+RIDGE = 0.01  # of the mean variance of an input: the least that holds the refit back
+NOISE = 1e-5  # of the mean square of an input: what float32 sums leave of a variance of 0
+SMALLEST_RIDGE = 1e-30  # where all inputs are 0
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ def fit_layer(layer: Layer, bits: int, found: Moments, options: QuantizeOptions)
     grid, owners = Grid(bits, signed=True), _owners(layer, options.channels_per_scale)
     weights = layer.weights.astype("float64").reshape(layer.groups, -1, layer.weights.shape[1])
     if options.rounding == "hessian":
-        ridge = RIDGE * np.trace(found.covariance, axis1=1, axis2=2) / weights.shape[2]
-        hessian = _with_ridge(found.covariance, ridge)
+        hessian = _with_ridge(found)
         missing = found.cross - np.matmul(weights, found.covariance)
         weights = weights + np.linalg.solve(hessian, missing.swapaxes(1, 2)).swapaxes(1, 2)
         codes, steps = round_weights(weights, hessian, grid, owners)
@@ -45,9 +45,14 @@ def _owners(layer: Layer, channels: int | None) -> Array:
     return (rows // (channels or rows.size)).reshape(layer.groups, -1)
 
 
-def _with_ridge(covariance: Array, ridge: Array) -> Array:
-    eye = np.eye(covariance.shape[1])
-    return np.asarray(covariance + np.maximum(ridge, SMALLEST_RIDGE)[:, None, None] * eye)
+def _with_ridge(found: Moments) -> Array:
+    """The covariance, made positive definite; the more so, the fewer positions for each input."""
+    variance = np.diagonal(found.covariance, axis1=1, axis2=2).mean(axis=1)
+    square = variance + np.square(found.inputs).mean(axis=1)
+    depth = found.covariance.shape[1]
+    share = max(RIDGE, depth / found.positions)
+    ridge = np.maximum(np.maximum(share * variance, NOISE * square), SMALLEST_RIDGE)
+    return np.asarray(found.covariance + ridge[:, None, None] * np.eye(depth))
 
 
 def _plain_steps(weights: Array, grid: Grid, owners: Array, options: QuantizeOptions) -> Array:

@@ -16,13 +16,14 @@ class Moments:
     """Of inputs x (d) and wanted outputs y (O / groups), for each group of channels.
 
     covariance: (groups, d, d) of x; cross: (groups, O / groups, d) of y with x, both about the
-    means `inputs`: (groups, d) and `outputs`: (O,).
+    means `inputs`: (groups, d) and `outputs`: (O,); over so many positions.
     """
 
     covariance: Array
     cross: Array
     inputs: Array
     outputs: Array
+    positions: int
 
 
 def moments(layer: Layer, inputs: Sequence[Array], wanted: Sequence[Array]) -> Moments:
@@ -44,4 +45,4 @@ def moments(layer: Layer, inputs: Sequence[Array], wanted: Sequence[Array]) -> M
     mean_x, mean_y = sum_x / count, sum_y / count
     square = square / count - mean_x[:, :, None] * mean_x[:, None, :]
     cross = cross / count - mean_y.reshape(groups, -1, 1) * mean_x[:, None, :]
-    return Moments(square, cross, mean_x, mean_y)
+    return Moments(square, cross, mean_x, mean_y, count)

@@ -1,6 +1,7 @@
 """Small float networks with seeded random weights, and data for them."""
 
 import numpy as np
+import onnx
 from onnx import helper, numpy_helper
 
 SAMPLES = 96
@@ -30,14 +31,14 @@ class Graph:
     def conv(self, x, inputs, outputs, kernel=3, bias=True, name="", **attributes):
         weights = self.normal(outputs, inputs // attributes.get("group", 1), kernel, kernel)
         constants = [self.constant(weights)]
-        constants += [self.constant(self.normal(outputs))] * bias
+        constants += [self.constant(0.2 * self.normal(outputs))] * bias
         pads = {} if "auto_pad" in attributes else {"pads": [kernel // 2] * 4}
         return self.node("Conv", x, *constants, name=name, **{**pads, **attributes})
 
     def gemm(self, x, inputs, outputs, name="", **attributes):
         weights = self.normal(outputs, inputs)
         weights = weights if attributes.get("transB") else weights.T
-        bias = self.constant(self.normal(outputs))
+        bias = self.constant(0.2 * self.normal(outputs))
         return self.node("Gemm", x, self.constant(weights), bias, name=name, **attributes)
 
     def model(self, result, opset=17, batch="N"):
@@ -46,10 +47,15 @@ class Graph:
         outputs = [helper.make_tensor_value_info(result, 1, None)]
         graph = helper.make_graph(self.nodes, "network", inputs, outputs, self.constants)
         opsets = [helper.make_opsetid("", opset)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        return onnx.shape_inference.infer_shapes(made)
 
     def data(self, samples=SAMPLES):
-        return {"x": self.rng.normal(size=(samples, *self.shape)).astype("float32")}
+        """Samples that differ in size and mean, so that results differ behind averages, too."""
+        apart = (samples, *self.shape[:1], *[1] * (len(self.shape) - 1))
+        sizes, means = self.rng.uniform(0.2, 2, apart), self.rng.normal(size=apart)
+        noise = self.rng.normal(size=(samples, *self.shape))
+        return {"x": (sizes * noise + means).astype("float32")}
 
 
 def chain(seed=0):

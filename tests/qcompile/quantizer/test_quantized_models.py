@@ -34,7 +34,7 @@ def test_the_written_model_computes_what_was_simulated(name, widths):
 
     assert found.dialect == ("QDQ" if widths == Widths(8, 8) else "QONNX")
     # A value on a tie rounds either way in sums of another order, and biases of QDQ are integers.
-    apart = np.abs(ours - theirs).max(axis=1) / np.ptp(theirs)
+    apart = np.abs(ours - theirs).max(axis=1) / reference(model, data).std(axis=0).mean()
     assert np.median(apart) < 1e-3
     assert (apart < 0.05).mean() >= 0.9
 
@@ -42,9 +42,9 @@ def test_the_written_model_computes_what_was_simulated(name, widths):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_eight_bits_keep_the_results(name):
     graph, model = NETWORKS[name]()
-    found = quantize_network(model, graph.data())
-    data = graph.data(40)
-    assert noise(reference(found.model, data), reference(model, data)) < 2e-3
+    found = quantize_network(model, graph.data(400))  # few that are not seen lie out of range
+    data = graph.data(100)
+    assert noise(reference(found.model, data), reference(model, data)) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["chain", "residual"])

@@ -11,6 +11,8 @@ from qcompile.quantizer.operators import compute
 from tests.qcompile.quantizer.float_networks import Graph
 
 pytest.importorskip("onnxruntime")
+PADDINGS = ({}, {"pads": [1, 0, 2, 1]}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "VALID"})
+POOLS = ({}, {"pads": [1, 0, 1, 1], "strides": [2, 2]}, {"ceil_mode": 1, "strides": [2, 3]})
 CLOSE = 1e-5  # float32 sums in another order
 
 
@@ -30,9 +32,7 @@ def expect_same(graph, model):
     st.integers(1, 3),
     st.integers(1, 2),
     st.integers(1, 2),
-    st.sampled_from(
-        [{}, {"pads": [1, 0, 2, 1]}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "VALID"}]
-    ),
+    st.sampled_from(PADDINGS),
 )
 def test_convolves(groups, kernel, stride, dilation, padding):
     graph = Graph((4, 9, 8))
@@ -62,10 +62,7 @@ def test_multiplies_batches():
 
 
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize(
-    "attributes",
-    [{}, {"pads": [1, 0, 1, 1], "strides": [2, 2]}, {"ceil_mode": 1, "strides": [2, 3]}],
-)
+@pytest.mark.parametrize("attributes", POOLS)
 def test_pools(operator, attributes):
     graph = Graph((4, 9, 8))
     y = graph.conv("x", 4, 4, name="layer")
