@@ -33,7 +33,7 @@ class Peer:
         model: str | Path,
         threads: int,
         inputs: Sequence[TensorSpec],
-        worker: Sequence[str] = (sys.executable, "-m", WORKER),
+        worker: Sequence[str] = (sys.executable, "-P", "-m", WORKER),
     ) -> None:
         """Start the worker and load the model.
 

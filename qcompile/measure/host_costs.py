@@ -21,7 +21,7 @@ from qcompile.passes.choose_kernels import has_choice
 from qcompile.targets import Target
 from qcompile.targets.costs import Costs, costs_of, parse_costs, read_costs
 
-WORKER = (sys.executable, "-m", "qcompile.measure")
+WORKER = (sys.executable, "-P", "-m", "qcompile.measure")
 TIME_LIMIT_S = 300
 
 

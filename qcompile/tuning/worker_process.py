@@ -82,7 +82,7 @@ class WorkerProcess:
             self._connection, other = Pipe()
             with other:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, str(other.fileno()), str(os.getpid())],
+                    [sys.executable, "-P", "-m", MODULE, str(other.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=self._messages,
                     stderr=self._messages,

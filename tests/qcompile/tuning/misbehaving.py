@@ -18,6 +18,8 @@ def prepare(function, decisions, target):
             os.kill(os.getpid(), signal.SIGKILL)
         case {"sleep": seconds}:
             time.sleep(seconds)
+        case {"tell": "sys.path"}:
+            raise ValueError(f"{os.getcwd()} {sys.path}")
         case {"tell": True}:
             raise ValueError(f"{target.name} {sorted(os.sched_getaffinity(0))}")
     return function

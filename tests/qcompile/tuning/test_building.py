@@ -57,6 +57,15 @@ def test_builds_in_order(function):
         assert built.operand_bytes[len(sizes)] == 16 * 40  # the output's
 
 
+def test_modules_of_the_working_folder_are_not_the_packages(function, tmp_path, monkeypatch):
+    """Else a folder `qcompile` there, such as an older checkout, is what a worker imports."""
+    monkeypatch.chdir(tmp_path)
+    with Builders(local_target(), 1, prepare=PREPARE) as builders:
+        (failure,) = builders.build([Job(function[0], {"tell": "sys.path"})])
+    folder, _, searched = failure.message.rpartition("ValueError: ")[2].partition(" ")
+    assert folder == str(tmp_path) and folder not in searched
+
+
 def test_outlives_what_ends_its_process(function):
     text, _ = function
     jobs = [
