@@ -5,129 +5,25 @@ from collections.abc import Sequence
 
 from qcompile import __version__
 from qcompile.cli.help_quantize import QUANTIZE
+from qcompile.cli.help_texts import (
+    BENCH,
+    CHECK,
+    COMPILE,
+    DEMO,
+    DEVICES,
+    EPILOG,
+    OVERVIEW,
+    RUN,
+    SAMPLES,
+    TARGETS,
+)
 from qcompile.cli.help_tune import TUNE
+from qcompile.cli.values import peers, positive, seed, shape, width
 from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
 from qcompile.widths import MOST_BITS, RANGES, ROUNDINGS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
-
-OVERVIEW = """\
-A compiler for quantized neural networks: ONNX in, a standalone C library out.
-
-  0. quantize a float model                qcompile quantize float.onnx -o model.onnx \\
-                                             --calibration images.npz --weights 4 --activations 4
-  1. see what will become of a model       qcompile check model.onnx
-  2. compile it                            qcompile compile model.onnx --target host -o build
-  3. run it on your data                   qcompile run build --inputs samples.npz
-  4. measure it, against others            qcompile bench build --against onnxruntime \\
-                                             --model model.onnx
-  5. make it faster on its device          qcompile tune model.onnx --target host --records records
-"""
-
-EPILOG = """\
-New here? `qcompile demo` compiles a bundled network and runs it on bundled images.
-Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage, 3 infeasible.
-QCOMPILE_DEBUG=1 shows tracebacks and what the tools print.
-"""
-
-SAMPLES = """\
-An NPZ file holds one array per model input, by name, of shape (samples, *input shape without its
-batch axis*). Float inputs take any float type, integer inputs exactly theirs. A single-input
-model also takes one array of any name, or a .npy file. Labels are the array `y` or `label`.
-"""
-
-CHECK = """\
-examples:
-  qcompile check model.onnx
-      every layer with its formats and multiply-adds, what stays float and why
-  qcompile check model.onnx --target cascadelake --json report.json
-  qcompile check model.onnx --data test.npz
-      also compile for this machine and compare with onnxruntime on the samples
-  qcompile check model.onnx --layers
-      the bounds of every layer's sums, which prove that no accumulator overflows
-  qcompile check model.onnx --data test.npz --layers
-      also compare the integers of every layer with onnxruntime's, each layer on onnxruntime's own
-      inputs of it; a few samples do. Codes may differ where the reference's float value lies
-      within float error of a tie; ends with code 1 where a layer differs elsewhere
-
-"""
-
-COMPILE = """\
-examples:
-  qcompile compile model.onnx --target host -o build
-  qcompile compile model.onnx --target x86-64-v3 -o build --name classifier --batch 8
-  qcompile compile model.onnx --target my_board.toml -o build --shape ids:1x128 --shape mask:1x128
-  qcompile compile deep.onnx --target host -o build --variants variants.json
-      more networks in the same library, weights that they share stored once; variants.json is
-      {"variants": {"shallow": {"model": "shallow.onnx"}}}, with paths relative to it
-  qcompile compile model.onnx --target znver4 -o build --records tuning
-      kernels as fast as the records in the folder tuning/ know how to make them for this target
-  qcompile compile model.onnx --target host -o shifted --scales power-of-two
-      the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
-      this bundle and of the one with exact scales. report.json says what each layer's weights lost
-
-  qcompile compile model.onnx --target vta-pynq -o board
-      an FPGA board: VTA gets the layers that it can compute sooner, board/vta/ their programs;
-      `run` and `bench` simulate it with --device sim
-
-Tuning records say which decisions made a kernel fast. They count where the problem and the
-target's instructions are theirs; those of DB come before those that ship with qcompile, measured
-times before modelled ones. What has no record, or none that beats the default, is compiled as
-without. report.json says for each layer what it got and why.
-
-DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
-manifest.json and report.json. It is replaced as a whole, or left as it was.
-"""
-
-RUN = """\
-examples:
-  qcompile run build --inputs test.npz
-  qcompile run build --inputs image.npy --outputs scores.npz --threads 2
-  qcompile run build --inputs test.npz --variant shallow
-  qcompile run build --inputs test.npz --device qemu
-  qcompile run build --inputs test.npz --device sim --dump-vta dump
-      a bundle for VTA: the host part here, VTA simulated; OUT/NN_name/ gets each segment's
-      vta_config.json, insn.bin, dram.bin (memory before, inputs in place), expected.bin (memory
-      after) and manifest.json
-
-"""
-
-BENCH = """\
-examples:
-  qcompile bench build
-  qcompile bench build --threads 2 --per-layer
-  qcompile bench build --device qemu
-  qcompile bench build --device model:rpi4 --per-layer
-  qcompile bench build --device sim --per-layer --plots
-      a bundle for VTA: the cycle simulator's cycles of each layer by unit, and a picture of the
-      three queues over time
-  qcompile bench build --against onnxruntime,openvino --model model.onnx --json latency.json
-  qcompile bench build --against litert=model.tflite
-
-Peers are measured alternately with ours in blocks, each in a process of its own that is stopped
-while another one is measured, with the same number of threads. They come with
-`pip install 'qcompile[bench]'`.
-"""
-
-TARGETS = """\
-examples:
-  qcompile targets            all targets, and which of them run on this machine
-  qcompile targets znver4     one target's facts
-  qcompile targets host       this machine as a target
-"""
-
-DEVICES = """\
-examples:
-  qcompile devices                     this machine, emulators, and how to name boards
-  qcompile devices qemu:cortex-a53     one device: its processor, and whether programs run on it
-  qcompile devices ssh://pi@raspberrypi
-"""
-
-DEMO = """\
-example:
-  qcompile demo -o demo       keep the networks, the images and the bundles in demo/
-"""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -230,7 +126,7 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_shapes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--batch", metavar="B", type=_positive, help="the batch size where the model leaves it open"
+        "--batch", metavar="B", type=positive, help="the batch size where the model leaves it open"
     )
     _add_shape(command)
 
@@ -239,7 +135,7 @@ def _add_shape(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--shape",
         metavar="NAME:1x3x224x224",
-        type=_shape,
+        type=shape,
         action="append",
         default=[],
         help="an input's shape where the model leaves it open; may be repeated",
@@ -270,7 +166,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="OUT",
         help="with --device sim: write each segment's program and memory on the first sample",
     )
-    run.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
+    run.add_argument("--threads", metavar="N", type=positive, help="default: the bundle's")
 
 
 def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -278,8 +174,8 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument("bundle", metavar="DIR", help="a bundle made by `compile`")
     _add_device(bench)
     _add_variant(bench)
-    bench.add_argument("--threads", metavar="N", type=_positive, help="default: the bundle's")
-    bench.add_argument("--repeat", metavar="N", type=_positive, help="inferences of each framework")
+    bench.add_argument("--threads", metavar="N", type=positive, help="default: the bundle's")
+    bench.add_argument("--repeat", metavar="N", type=positive, help="inferences of each framework")
     bench.add_argument("--per-layer", action="store_true", help="also the time of every layer")
     bench.add_argument(
         "--plots",
@@ -290,7 +186,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument(
         "--against",
         metavar="PEERS",
-        type=_peers,
+        type=peers,
         default={},
         help="onnxruntime, openvino, litert=FILE.tflite, separated by commas",
     )
@@ -309,7 +205,7 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     tune.add_argument(
         "--trials",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=TRIALS,
         help=f"at most so many new ones; default: {TRIALS}",
     )
@@ -321,7 +217,7 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; sim "
         "for VTA; default: here",
     )
-    tune.add_argument("--seed", metavar="S", type=_seed, default=0, help="of what is random")
+    tune.add_argument("--seed", metavar="S", type=seed, default=0, help="of what is random")
     _add_shapes(tune)
     tune.add_argument(
         "--plots",
@@ -342,12 +238,12 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
     for name, what in (("weights", "weights"), ("activations", "layers' inputs")):
         quantize.add_argument(
-            f"--{name}", metavar="BITS", type=_width, help=f"of {what}, 1 to 8; default: 8"
+            f"--{name}", metavar="BITS", type=width, help=f"of {what}, 1 to 8; default: 8"
         )
     quantize.add_argument(
         "--first-last",
         metavar="BITS",
-        type=lambda text: None if text == "same" else _width(text),
+        type=lambda text: None if text == "same" else width(text),
         default=MOST_BITS,
         help="of the first and last layers; `same`: as all others; default: 8",
     )
@@ -363,7 +259,7 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument(
         "--channels-per-scale",
         metavar="N",
-        type=lambda text: None if text == "all" else _positive(text),
+        type=lambda text: None if text == "all" else positive(text),
         default=1,
         help="output channels that share the weights' scale, or `all`; default: 1",
     )
@@ -385,45 +281,3 @@ def _expect_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser.error("--against onnxruntime or openvino needs --model MODEL")
     if arguments.model is not None and not arguments.against:
         parser.error("--model is for --against, which is missing")
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 0 < number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return number
-
-
-def _width(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_BITS):
-        raise argparse.ArgumentTypeError(f"{text!r} is no width from 1 to {MOST_BITS}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 999999999")
-    return int(text)
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, sizes = text.rpartition(":")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME:1x3x224x224")
-    return name, tuple(_positive(size) for size in sizes.split("x"))
-
-
-def _peers(text: str) -> dict[str, str | None]:
-    """Peers by name, with the model file of their own where they have one."""
-    peers: dict[str, str | None] = {}
-    for item in text.split(","):
-        name, _, file = item.partition("=")
-        if name not in ("onnxruntime", "openvino", "litert"):
-            raise argparse.ArgumentTypeError(
-                f"unknown peer {name!r}: known are onnxruntime, openvino and litert=FILE.tflite"
-            )
-        if (name == "litert") != bool(file):
-            wanted = "litert=FILE.tflite" if name == "litert" else name
-            raise argparse.ArgumentTypeError(f"{item!r}: expected {wanted}")
-        peers[name] = file or None
-    return peers

@@ -66,24 +66,20 @@ def test_simulates_the_bytes_of_many_samples(bundles, shared, name):
     assert_same(bundles, shared, name, MANY)
 
 
-@pytest.mark.parametrize("name", ["resnet8_int8_qdq", "fmnist_cnn_w4a4_qonnx"])
-def test_shifts_and_adds_as_the_processor_does(shared, tmp_path, name):
+@pytest.mark.parametrize(
+    ("scales", "name"),
+    [
+        ("shift-add", "resnet8_int8_qdq"),
+        ("shift-add", "fmnist_cnn_w4a4_qonnx"),
+        ("exact", "resnet8_int8_qdq"),
+        ("exact", "tfc_1w2a_qonnx"),
+    ],
+)
+def test_other_scales_are_the_processors(shared, tmp_path, scales, name):
     model, (images, _) = LABELLED[name].model(shared), LABELLED[name].samples(shared)
     scores = []
     for target in (BOARD, PROCESSOR):
-        qcompile.compile(model, target, tmp_path / target, batch=1, scales="shift-add")
-        bundle = qcompile.load(tmp_path / target)
-        scores += bundle.run_batches({bundle.inputs[0].name: images[:FEW]}).values()
-    assert len(np.unique(scores[0])) > 10
-    np.testing.assert_array_equal(*scores)
-
-
-@pytest.mark.parametrize("name", ["resnet8_int8_qdq", "tfc_1w2a_qonnx"])
-def test_exact_scales_are_the_boards_processors(shared, tmp_path, name):
-    model, (images, _) = LABELLED[name].model(shared), LABELLED[name].samples(shared)
-    scores = []
-    for target in (BOARD, PROCESSOR):
-        qcompile.compile(model, target, tmp_path / target, batch=1, scales="exact")
+        qcompile.compile(model, target, tmp_path / target, batch=1, scales=scales)
         bundle = qcompile.load(tmp_path / target)
         scores += bundle.run_batches({bundle.inputs[0].name: images[:FEW]}).values()
     assert len(np.unique(scores[0])) > 10
