@@ -29,7 +29,8 @@ class QuantizeOptions:
     `widths`: of layers that nothing else speaks of. `first_last`: those of the layers that read an
     input or reach an output first; None treats them as any other. `bits`: by the layer's name,
     above both; once it names a layer, the layers that it does not name have 8 bits.
-    `ranges`: of activations. `percentile`: of their sizes, the share inside the range.
+    `ranges`: of activations, and of weights that are rounded each for itself. `percentile`: of
+    sizes, the share inside the range.
     `channels_per_scale`: output channels that share the weights' step; None: all of them.
     `rounding`: "nearest", or "hessian" after a refit of the weights to quantized inputs.
     `correct_bias`: biases take up the mean error. `equalize`: channels between two layers are

@@ -84,16 +84,16 @@ def test_steps_are_the_best_for_their_codes(seed):
         assert (least <= other).all()
 
 
-@settings(deadline=None)
-@given(SEEDS, st.integers(2, 6))
-def test_rounding_in_turn_and_descent_beat_the_nearest_codes(seed, bits):
-    weights, hessian = problem(seed, groups=2)
-    grid, owners = Grid(bits, True), each(2, 3)
-    codes, steps = round_weights(weights, hessian, grid, owners)
-    plain, plain_steps = choose_steps(weights, hessian, grid, owners, in_turn=False)
-
-    ours = losses(weights, codes * steps[:, :, None], hessian).sum()
-    assert ours <= losses(weights, plain * plain_steps[:, :, None], hessian).sum() * 1.02
+@pytest.mark.parametrize("bits", [2, 3, 4, 6])
+def test_rounding_in_turn_and_descent_beat_the_nearest_codes(bits):
+    grid, owners, totals = Grid(bits, True), each(2, 3), np.zeros(2)
+    for seed in range(30):  # both end in local optima: single problems may go the other way
+        weights, hessian = problem(seed, groups=2)
+        fitted = round_weights(weights, hessian, grid, owners)
+        plain = choose_steps(weights, hessian, grid, owners, in_turn=False)
+        for k, (codes, steps) in enumerate((fitted, plain)):
+            totals[k] += losses(weights, codes * steps[:, :, None], hessian).sum()
+    assert totals[0] < 0.6 * totals[1]
 
 
 def test_finds_the_optimum_of_a_small_problem_nearly():
