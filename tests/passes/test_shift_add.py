@@ -57,7 +57,7 @@ def codes_of(call, sums):
     bias, shift, *terms = (array.astype("int64") for array in constants(call))
     a = (sums << attribute(call, "lift")) + bias
     total = a + sum(a >> amounts for amounts in terms)
-    return np.clip((total >> shift) + 7, 2, 250)
+    return np.clip((total >> shift) + attribute(call, "offset"), 2, 250)
 
 
 @pytest.mark.parametrize("factor", [FACTOR, FACTOR[:1], -FACTOR, FACTOR * 40])
