@@ -29,8 +29,8 @@ class Labelled:
 
 
 def _fashion_mnist(folder: Path) -> tuple[Array, Array]:
-    images = _idx(folder / "fashion-mnist" / "t10k-images-idx3-ubyte.gz", "images")
-    labels = _idx(folder / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz", "labels")
+    images = read_idx(folder / "fashion-mnist" / "t10k-images-idx3-ubyte.gz", "images")
+    labels = read_idx(folder / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz", "labels")
     return images.reshape(-1, 1, 28, 28), labels
 
 
@@ -39,14 +39,14 @@ def _cifar10(folder: Path) -> tuple[Array, Array]:
     return content["x"].transpose(0, 3, 1, 2), content["y"]
 
 
-def _idx(path: Path, kind: str) -> Array:
+def read_idx(path: Path, kind: str) -> Array:
     """The bytes of an IDX file without its header."""
     return np.frombuffer(gzip.decompress(path.read_bytes())[IDX_HEADER_BYTES[kind] :], "uint8")
 
 
 def _mnist(folder: Path) -> tuple[Array, Array]:
-    images = _idx(folder / "mnist" / "t10k-images-idx3-ubyte.gz", "images")
-    labels = _idx(folder / "mnist" / "t10k-labels-idx1-ubyte.gz", "labels")
+    images = read_idx(folder / "mnist" / "t10k-images-idx3-ubyte.gz", "images")
+    labels = read_idx(folder / "mnist" / "t10k-labels-idx1-ubyte.gz", "labels")
     return images.reshape(-1, 1, 28, 28), labels
 
 

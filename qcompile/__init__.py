@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qcompile.commands.check import check as check
     from qcompile.commands.compile import compile as compile
     from qcompile.commands.demo import demo as demo
+    from qcompile.commands.quantize import quantize as quantize
     from qcompile.commands.run import run as run
     from qcompile.commands.tune import tune as tune
     from qcompile.devices import list_devices as list_devices
@@ -34,6 +35,7 @@ _PLACES = {
     "load": "qcompile.bundle",
     "load_target": "qcompile.targets",
     "open_device": "qcompile.devices",
+    "quantize": "qcompile.commands.quantize",
     "run": "qcompile.commands.run",
     "Target": "qcompile.targets",
     "tune": "qcompile.commands.tune",
@@ -52,6 +54,7 @@ __all__ = [
     "load",
     "load_target",
     "open_device",
+    "quantize",
     "run",
     "tune",
 ]

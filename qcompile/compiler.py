@@ -10,15 +10,8 @@ from qcompile.certificate import certificate
 from qcompile.errors import QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
-from qcompile.frontend import import_onnx
-from qcompile.lowering import Analysis, Dump, Lowering, analysis_of, run_passes
-from qcompile.measure.host_costs import costs_for
-from qcompile.pipeline import (
-    integer_form_passes,
-    lower_passes,
-    own_form_passes,
-)
-from qcompile.scales import EXACT, POWER_OF_TWO
+from qcompile.lowering import Analysis, Dump, Lowering
+from qcompile.scales import usual_scales
 from qcompile.targets import Target, VtaTarget
 from qcompile.tuned import (
     Sources,
@@ -27,7 +20,7 @@ from qcompile.tuned import (
 )
 from qcompile.tvm_errors import register_errors
 from qcompile.variants import read_variants
-from qcompile.vta.compiling import lower_for_board
+from qcompile.vta.compiling import divided_for_board, lower_for_board
 
 Progress = Callable[[str, int, int], None]
 STEPS = 4
@@ -43,20 +36,21 @@ class CompileResult:
 
 def analyze(
     model: Path,
-    target: Target,
+    target: Target | VtaTarget,
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    scales: str | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """What the layers of an ONNX file become on `target`, without generating code."""
     register_errors()
-    imported = import_onnx(model, batch=batch, shapes=shapes)
-    integer_form = run_passes(imported.mod, [*own_form_passes(), *integer_form_passes()])
     say = progress or (lambda what, done, of: None)
-    costs = costs_for(target, integer_form, lambda what: say(what, 0, 0))
-    lowered = run_passes(integer_form, lower_passes(target, costs))
-    return analysis_of(imported, integer_form, lowered, costs)
+    lower = Lowering(batch, shapes, False, scales or usual_scales(target), Sources(()))
+    form = lower.integer_form(model, Dump(None), lambda what, k: None)
+    if isinstance(target, VtaTarget):
+        return divided_for_board(lower, form, target, lambda what: say(what, 0, 0))[1]
+    return lower.analysis(form, target, lambda what: say(what, 0, 0))
 
 
 def compile_model(
@@ -87,8 +81,7 @@ def compile_model(
     sources = Sources.read(records, shipped_records=shipped_records)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    usual = POWER_OF_TWO if isinstance(target, VtaTarget) else EXACT
-    lower = Lowering(batch, shapes, quantized_io, scales or usual, sources)
+    lower = Lowering(batch, shapes, quantized_io, scales or usual_scales(target), sources)
     folder = None if dump_ir is None else Path(dump_ir)
     if isinstance(target, VtaTarget):
         if others:
@@ -140,7 +133,7 @@ def _compile_for_board(
         name=name,
         target=replace(board.host, name=board.name),
         output=output,
-        report=_report(analysis, {}, lower.sources) | {"vta": network.report},
+        report=_report(analysis, {}, lower.sources) | {"vta": analysis.vta},
         certificate=_certificate(analysis, {}),
         accelerator=network.accelerator,
         progress=lambda what: say(what, STEPS - 1, STEPS),

@@ -1,8 +1,16 @@
 """Errors a user can cause. Each message says where, what was found, and what would work."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from qcompile.search.solution import Solution
+
 
 class QCompileError(Exception):
-    """Base of all errors that the command line reports in one message, with exit code 1."""
+    """Base of all errors that the command line reports in one message, with `exit_code`."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class InvalidModel(QCompileError):
@@ -107,3 +115,29 @@ class NotRepresentable(Unsupported):
 
 class AccumulatorOverflow(Unsupported):
     """Sums may be larger than VTA's accumulators."""
+
+
+class InvalidProblem(QCompileError):
+    """A problem of choosing bit widths, or its budget, that is not in the documented form."""
+
+
+class Undecided(QCompileError):
+    """The exact solver gave no usable answer, or none in the time it was given."""
+
+
+class Infeasible(QCompileError):
+    """No assignment of widths keeps all budgets; `nearest` is one that almost does.
+
+    binding: the budget that forbids it. needs: for every budget that could be raised alone, the
+    least value that makes the request feasible while the others stay.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, binding: str, nearest: "Solution", needs: Mapping[str, float]
+    ) -> None:
+        super().__init__(message)
+        self.binding = binding
+        self.nearest = nearest
+        self.needs = dict(needs)

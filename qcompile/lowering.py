@@ -38,7 +38,8 @@ class Analysis:
 
     accumulators: the proofs of the integer layers. costs_source: where the costs are from that the
     kernels were chosen by. tuning: of the kernels, once they are compiled. rescaled:
-    layers whose scales became powers of two.
+    layers whose scales became powers of two. vta: of a board with VTA, its programs with their
+    simulated cycles, and the layers of the processor with the reasons.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -49,6 +50,7 @@ class Analysis:
     costs_source: str
     tuning: tuple[KernelTuning, ...] = ()
     rescaled: tuple[Rescaled, ...] = ()
+    vta: Mapping[str, Any] | None = None
 
     @property
     def kernels(self) -> dict[str, str]:

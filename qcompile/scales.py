@@ -10,8 +10,15 @@ shift-add      sums of up to three powers of two, by shifts and additions of the
                (qcompile.passes.shift_add): weights stay the model's own, scales are less precise
 """
 
+from qcompile.targets import Target, VtaTarget
+
 EXACT, POWER_OF_TWO, POWER_OF_TWO_4 = "exact", "power-of-two", "power-of-two-4"
 SHIFT_ADD = "shift-add"
 SCALES = (EXACT, POWER_OF_TWO, POWER_OF_TWO_4, SHIFT_ADD)
 WEIGHT_BITS = {POWER_OF_TWO: 8, POWER_OF_TWO_4: 4}
 """Of the weights that carry scales, in layers whose own weights have no more; 8 in the others."""
+
+
+def usual_scales(target: Target | VtaTarget) -> str:
+    """Those that a target takes when none are asked for."""
+    return POWER_OF_TWO if isinstance(target, VtaTarget) else EXACT

@@ -1,4 +1,7 @@
-"""The command line: arguments in, tables out, exit codes 0 (done), 1 (user's side), 2 (usage)."""
+"""The command line: arguments in, tables out, and an exit code.
+
+0 done, 1 user's side, 2 usage, 3 infeasible.
+"""
 
 from collections.abc import Sequence
 

@@ -19,8 +19,10 @@ def check_answer(found: Check, layers: bool = False) -> dict[str, Any]:
     The last three are null where they were not asked for.
     """
     from qcompile.certificate import certificate
+    from qcompile.targets import VtaTarget
 
     analysis = found.analysis
+    processor = found.target.host if isinstance(found.target, VtaTarget) else found.target
     comparison = None
     if found.comparison is not None:
         comparison = asdict(found.comparison)
@@ -31,7 +33,7 @@ def check_answer(found: Check, layers: bool = False) -> dict[str, Any]:
     return {
         "model": str(found.model),
         "target": found.target.name,
-        "features": list(found.target.features),
+        "features": list(processor.features),
         "inputs": [_plain(tensor) for tensor in analysis.inputs],
         "outputs": [_plain(tensor) for tensor in analysis.outputs],
         "layers": [_plain(layer) for layer in analysis.layers],
@@ -42,6 +44,8 @@ def check_answer(found: Check, layers: bool = False) -> dict[str, Any]:
             "integer_macs": sum(layer.macs for layer in analysis.layers if layer.integer),
             "weight_bytes": sum(layer.weight_bytes for layer in analysis.layers),
         },
+        "scales": found.scales,
+        "vta": analysis.vta,
         "comparison": comparison,
         "certificate": certificate(analysis.accumulators, analysis.kernels) if layers else None,
         "agreement": None if found.layers is None else [_agreement(x) for x in found.layers],

@@ -26,6 +26,7 @@ from qcompile.cli.show_boards import show_board, show_boards
 from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
+from qcompile.cli.show_quantize import show_quantization
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
@@ -50,6 +51,7 @@ def check(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             data=arguments.data,
             layers=arguments.layers,
+            scales=arguments.scales,
             progress=report,
         )
     if arguments.json != "-":
@@ -217,6 +219,33 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
             print(f"wrote {file}", file=sys.stderr if arguments.json == "-" else sys.stdout)
 
 
+def quantize(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.quantize import quantize
+    from qcompile.quantizer import QuantizeOptions
+
+    options = QuantizeOptions(
+        first_last=arguments.first_last,
+        ranges=arguments.ranges,
+        channels_per_scale=arguments.channels_per_scale,
+        rounding=arguments.rounding,
+        equalize=arguments.equalize,
+        equal_adds=arguments.equal_adds,
+    )
+    with progress() as report:
+        found = quantize(
+            arguments.model,
+            arguments.output,
+            arguments.calibration,
+            weights=arguments.weights,
+            activations=arguments.activations,
+            bits=arguments.bits,
+            options=options,
+            shapes=dict(arguments.shape),
+            progress=report,
+        )
+    show_quantization(found)
+
+
 def targets(arguments: argparse.Namespace) -> None:
     from qcompile.targets import VtaTarget, list_targets, load_target
 
@@ -259,6 +288,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "run": run,
     "bench": bench,
     "tune": tune,
+    "quantize": quantize,
     "targets": targets,
     "devices": devices,
     "demo": demo,

@@ -4,15 +4,19 @@ import argparse
 from collections.abc import Sequence
 
 from qcompile import __version__
+from qcompile.cli.help_quantize import QUANTIZE
 from qcompile.cli.help_tune import TUNE
 from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
+from qcompile.widths import MOST_BITS, RANGES, ROUNDINGS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
 OVERVIEW = """\
 A compiler for quantized neural networks: ONNX in, a standalone C library out.
 
+  0. quantize a float model                qcompile quantize float.onnx -o model.onnx \\
+                                             --calibration images.npz --weights 4 --activations 4
   1. see what will become of a model       qcompile check model.onnx
   2. compile it                            qcompile compile model.onnx --target host -o build
   3. run it on your data                   qcompile run build --inputs samples.npz
@@ -23,7 +27,7 @@ A compiler for quantized neural networks: ONNX in, a standalone C library out.
 
 EPILOG = """\
 New here? `qcompile demo` compiles a bundled network and runs it on bundled images.
-Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage.
+Exit codes: 0 done, 1 the input or the environment is at fault, 2 wrong usage, 3 infeasible.
 QCOMPILE_DEBUG=1 shows tracebacks and what the tools print.
 """
 
@@ -138,6 +142,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_run(commands)
     _add_bench(commands)
     _add_tune(commands)
+    _add_quantize(commands)
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
@@ -148,6 +153,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "bench":
         _expect_model(parser, arguments)
+    if arguments.command == "quantize" and arguments.bits is not None:
+        for name in ("weights", "activations"):
+            if getattr(arguments, name) is not None:
+                parser.error(f"--bits tells all widths; --{name} is for doing without it")
     names = [name for name, _ in getattr(arguments, "shape", [])]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         parser.error(f"--shape gives {', '.join(twice)} twice")
@@ -179,7 +188,19 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.add_argument(
         "--layers", action="store_true", help="prove every layer's sums; with --data compare each"
     )
+    _add_scales(check)
     check.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
+
+
+def _add_scales(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--scales",
+        choices=SCALES,
+        help="of codes: the model's own (the default), or powers of two, which hardware without "
+        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
+        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights; shift-add: "
+        "sums of up to three powers of two, the weights as they are; slower and less precise",
+    )
 
 
 def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -196,14 +217,7 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="strip the outer quantizers: the application passes integer codes",
     )
-    compile_.add_argument(
-        "--scales",
-        choices=SCALES,
-        help="of codes: the model's own (the default), or powers of two, which hardware without "
-        "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
-        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights; shift-add: "
-        "sums of up to three powers of two, the weights as they are; slower and less precise",
-    )
+    _add_scales(compile_)
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
@@ -219,6 +233,10 @@ def _add_shapes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch", metavar="B", type=_positive, help="the batch size where the model leaves it open"
     )
+    _add_shape(command)
+
+
+def _add_shape(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--shape",
         metavar="NAME:1x3x224x224",
@@ -314,6 +332,55 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     tune.add_argument("--json", metavar="FILE", help="write the answer to FILE (-: to the output)")
 
 
+def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    does = "quantize a float model after training"
+    quantize = _add(commands, "quantize", does, QUANTIZE + SAMPLES)
+    quantize.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
+    quantize.add_argument("-o", dest="output", metavar="FILE", required=True, help="what is made")
+    quantize.add_argument(
+        "--calibration", metavar="NPZ", required=True, help="inputs to fit to; labels are ignored"
+    )
+    quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
+    for name, what in (("weights", "weights"), ("activations", "layers' inputs")):
+        quantize.add_argument(
+            f"--{name}", metavar="BITS", type=_width, help=f"of {what}, 1 to 8; default: 8"
+        )
+    quantize.add_argument(
+        "--first-last",
+        metavar="BITS",
+        type=lambda text: None if text == "same" else _width(text),
+        default=MOST_BITS,
+        help="of the first and last layers; `same`: as all others; default: 8",
+    )
+    quantize.add_argument(
+        "--rounding",
+        choices=ROUNDINGS,
+        default=ROUNDINGS[0],
+        help="of weights, after a refit to quantized inputs, or each for itself; default: hessian",
+    )
+    quantize.add_argument(
+        "--ranges", choices=RANGES, default=RANGES[0], help="of activations; default: mse"
+    )
+    quantize.add_argument(
+        "--channels-per-scale",
+        metavar="N",
+        type=lambda text: None if text == "all" else _positive(text),
+        default=1,
+        help="output channels that share the weights' scale, or `all`; default: 1",
+    )
+    quantize.add_argument(
+        "--equalize",
+        action="store_true",
+        help="first bring channels between two layers to like ranges; of use where they share one",
+    )
+    quantize.add_argument(
+        "--equal-adds",
+        action="store_true",
+        help="one scale for both operands of an addition, for hardware that adds codes as they are",
+    )
+    _add_shape(quantize)
+
+
 def _expect_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.model is None and {"onnxruntime", "openvino"} & set(arguments.against):
         parser.error("--against onnxruntime or openvino needs --model MODEL")
@@ -326,6 +393,12 @@ def _positive(text: str) -> int:
     if not 0 < number < 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return number
+
+
+def _width(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_BITS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no width from 1 to {MOST_BITS}")
+    return int(text)
 
 
 def _seed(text: str) -> int:

@@ -123,7 +123,7 @@ def _report(error: BaseException, debug: bool) -> int:
         _say("interrupted")
         return INTERRUPTED
     _say(_message(error))
-    return FAULT
+    return getattr(error, "exit_code", FAULT)
 
 
 def _message(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qcompile.cli.choices import show_choices
+from qcompile.cli.show_vta import show_programs
 from qcompile.cli.tables import (
     count,
     kibibytes,
@@ -15,6 +16,7 @@ from qcompile.cli.tables import (
     print_table,
     printable,
 )
+from qcompile.scales import EXACT
 
 if TYPE_CHECKING:
     from qcompile.arrays import TensorSpec
@@ -143,6 +145,8 @@ def show_check(found: Check) -> None:
     print(f"{printable(str(found.model))} on {found.target.name}: {found.target.source}\n")
     print_table(columns, rows)
     show_choices(analysis)
+    if analysis.vta is not None:
+        show_programs(analysis.vta)
     _show_float_ops(found)
     macs = sum(layer.macs for layer in analysis.layers)
     integers = [layer for layer in analysis.layers if layer.integer]
@@ -154,7 +158,7 @@ def show_check(found: Check) -> None:
     )
     if found.comparison is not None:
         print()
-        _show_comparison(found.comparison)
+        _show_comparison(found.comparison, found.scales)
 
 
 def code(stored: str, bits: int) -> str:
@@ -178,8 +182,10 @@ def _show_float_ops(found: Check) -> None:
     print_table(["stays float", ">count", "nodes", "why"], rows)
 
 
-def _show_comparison(comparison: Comparison) -> None:
+def _show_comparison(comparison: Comparison, scales: str) -> None:
     facts = [("samples", str(comparison.samples))]
+    if scales != EXACT:
+        facts.append(("scales", f"{scales}; onnxruntime's are the model's own"))
     if comparison.accuracy is not None:
         facts += [
             ("accuracy", percent(comparison.accuracy)),

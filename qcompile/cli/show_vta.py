@@ -1,9 +1,10 @@
-"""What `compile` prints of VTA's part of a network."""
+"""What `compile` and `check` print of VTA's part of a network."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from qcompile.cli.tables import print_table, printable
 from qcompile.errors import BundleError
@@ -21,6 +22,11 @@ def show_vta(manifest: Manifest) -> None:
         report = json.loads(path.read_text(encoding="utf-8"))["vta"]
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
+    show_programs(report)
+
+
+def show_programs(report: Mapping[str, Any]) -> None:
+    """The same of what is known of VTA's part."""
     print(
         f"\nVTA {report['config']}: {report['simulated_cycles']:,} simulated cycles, "
         f"{report['simulated_ms']:.3f} ms at {report['clock_hz'] / 1e6:g} MHz"

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from qcompile.arrays import (
 from qcompile.commands.compile import compile
 from qcompile.commands.progress import Progress, silent
 from qcompile.commands.reference import load_reference
-from qcompile.targets import Target, load_processor
+from qcompile.errors import InvalidInput
+from qcompile.scales import EXACT, usual_scales
+from qcompile.targets import Target, VtaTarget, load_processor, load_target
 
 if TYPE_CHECKING:
     from qcompile.layerwise import LayerAgreement
@@ -52,8 +54,9 @@ class Check:
     """What `check` found; `comparison` is None without data, `layers` unless asked for, too."""
 
     model: Path
-    target: Target
+    target: Target | VtaTarget
     analysis: Analysis
+    scales: str
     comparison: Comparison | None
     layers: tuple[LayerAgreement, ...] | None = None
 
@@ -65,12 +68,13 @@ class Check:
 
 def check(
     model: str | Path,
-    target: str | Target = "host",
+    target: str | Target | VtaTarget = "host",
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     data: str | Path | None = None,
     layers: bool = False,
+    scales: str | None = None,
     progress: Progress | None = None,
 ) -> Check:
     """What every layer of the ONNX file `model` becomes on `target`.
@@ -78,19 +82,27 @@ def check(
     With `data` (samples, see qcompile.arrays) the model is also compiled for this machine,
     whatever `target` is, and compared with onnxruntime; with `layers` every layer is, too, on
     onnxruntime's own inputs of that layer. The bounds of all sums are in `analysis.accumulators`.
-    Raises QCompileError.
+    `scales` (qcompile.scales) are those of `compile`: what is compared has them. Raises
+    QCompileError, InvalidInput for layers with other scales than the model's own.
     """
     from qcompile.compiler import analyze
 
-    resolved = load_processor(target) if isinstance(target, str) else target
-    analysis = analyze(Path(model), resolved, batch=batch, shapes=shapes, progress=progress)
+    resolved = load_target(target) if isinstance(target, str) else target
+    scales = scales or usual_scales(resolved)
+    if layers and data is not None and scales != EXACT:
+        raise InvalidInput(
+            f"--layers compares layers that have the model's own scales, not {scales} ones: "
+            f"leave it out, or take --scales {EXACT}"
+        )
+    options: dict[str, Any] = {"batch": batch, "shapes": shapes, "scales": scales}
+    analysis = analyze(Path(model), resolved, **options, progress=progress)
     if data is None:
-        return Check(Path(model), resolved, analysis, None)
+        return Check(Path(model), resolved, analysis, scales, None)
     specs = TensorSpec.read(analysis.inputs)
     samples = read_samples(data, specs)
-    comparison = compare(model, samples, batch=batch, shapes=shapes, progress=progress)
+    comparison = compare(model, samples, **options, progress=progress)
     compared = _layers(Path(model), samples, specs, progress or silent) if layers else None
-    return Check(Path(model), resolved, analysis, comparison, compared)
+    return Check(Path(model), resolved, analysis, scales, comparison, compared)
 
 
 def _layers(
@@ -110,6 +122,7 @@ def compare(
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    scales: str | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compile `model` for this machine and compare it with onnxruntime on `samples`."""
@@ -118,7 +131,8 @@ def compare(
     reference = load_reference(model)
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
         bundle = Path(folder) / "bundle"
-        manifest = compile(model, "host", bundle, batch=batch, shapes=shapes, progress=progress)
+        options: dict[str, Any] = {"batch": batch, "shapes": shapes, "scales": scales}
+        manifest = compile(model, "host", bundle, **options, progress=progress)
         names = [output.name for output in manifest.outputs]
         ours = run_samples(load(bundle).run, samples, manifest.inputs, names)
     theirs = run_samples(reference, samples, manifest.inputs, names)

@@ -26,11 +26,10 @@ KERNEL = "vta"
 
 @dataclass(frozen=True)
 class BoardNetwork:
-    """A network on a board: kernels of its processor, programs of VTA, and what a report tells."""
+    """A network on a board: kernels of its processor, and programs of VTA."""
 
     lowered: Lowered
     accelerator: Accelerator
-    report: Mapping[str, Any]
 
 
 def lower_for_board(
@@ -40,24 +39,33 @@ def lower_for_board(
 
     Raises Unsupported when VTA computes nothing of it, and what the planner raises.
     """
-    say("programs for VTA")
-    whole = lower.analysis(form, board.host, say)
-    placed = place_layers(lower, form, whole, board)
-    division, places = placed.division, placed.places
-    segments = division.segments
+    division, analysis = divided_for_board(lower, form, board, say)
     rest = replace(form, mod=division.parts.mod)
     host = lower.kernels(rest, board.host, say)
     simulated = load_processor(SIMULATED)
-    accelerator = Accelerator(
-        segments, board.registers, lower.kernels(rest, simulated, say).kernels, simulated
-    )
+    programs = lower.kernels(rest, simulated, say).kernels
+    accelerator = Accelerator(division.segments, board.registers, programs, simulated)
     tunings = vta_tunings_of(division.parts.segments, board, lower.sources)
-    tuning = (*tunings, *host.analysis.tuning)
-    analysis = replace(_divided(whole, division.parts), tuning=tuning)
-    report = _report(board, segments, analysis, placed.sooner, division.refused)
-    report["places"] = [asdict(place) for place in places]
+    analysis = replace(analysis, tuning=(*tunings, *host.analysis.tuning))
     kernels = host.kernels.with_attr(LAYERS, json.dumps(_listed(analysis)))
-    return BoardNetwork(Lowered(kernels, analysis), accelerator, report)
+    return BoardNetwork(Lowered(kernels, analysis), accelerator)
+
+
+def divided_for_board(
+    lower: Lowering, form: IntegerForm, board: VtaTarget, say: Callable[[str], None]
+) -> tuple[Division, Analysis]:
+    """The network divided, and what is known of its layers; `vta` tells of VTA's.
+
+    Raises Unsupported when VTA computes nothing of it, and what the planner raises.
+    """
+    say("programs for VTA")
+    whole = lower.analysis(form, board.host, say)
+    placed = place_layers(lower, form, whole, board)
+    division = placed.division
+    analysis = _divided(whole, division.parts)
+    report = _report(board, division.segments, analysis, placed.sooner, division.refused)
+    report["places"] = [asdict(place) for place in placed.places]
+    return division, replace(analysis, vta=report)
 
 
 @dataclass(frozen=True)

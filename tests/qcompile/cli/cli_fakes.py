@@ -61,6 +61,7 @@ class Analysis:
     accumulators: list = field(
         default_factory=lambda: [Sums("Conv_0", "conv2d", (0, 255), -300, 20, 1, 10, True)]
     )
+    vta: dict | None = None
     kernels: dict = field(default_factory=lambda: {"Conv_0": "conv2d_int8"})
     layers: list = field(
         default_factory=lambda: [

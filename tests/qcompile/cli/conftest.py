@@ -20,7 +20,7 @@ def calls(monkeypatch):
             options["progress"]("kernels", 1, 2)
         write_bundle(output, name or "net")
 
-    def analyze(model, target, *, batch, shapes, progress):
+    def analyze(model, target, *, batch, shapes, scales, progress):
         return Analysis()
 
     compiler = types.ModuleType("qcompile.compiler")

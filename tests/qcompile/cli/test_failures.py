@@ -71,6 +71,12 @@ def test_faults_are_1_with_one_message(capfd, error, message):
     assert out == "" and err.startswith(f"qcompile: {message}") and err.count("\n") == 1
 
 
+def test_an_infeasible_request_is_3(capfd):
+    error = errors.Infeasible("latency 1: too little", "latency", nearest=None, needs={})
+    assert run_in_child(refuse(error)) == 3
+    assert capfd.readouterr() == ("", "qcompile: latency 1: too little\n")
+
+
 def test_debugging_shows_the_traceback(capfd, monkeypatch):
     monkeypatch.setenv("QCOMPILE_DEBUG", "1")
     assert run_in_child(refuse(errors.Unsupported("no"))) == 1
@@ -161,7 +167,7 @@ def test_ctrl_c_inside_a_finalizer_is_not_lost():
 
 
 def test_ctrl_c_that_a_library_drops_is_not_lost():
-    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code = "try:\n        print(flush=True)\n        [time.sleep(0.1) for _ in range(600)]\n"
     code += "    except BaseException:\n        pass\n    time.sleep(60)"
     process = start(code)
     process.stdout.readline()
@@ -171,7 +177,7 @@ def test_ctrl_c_that_a_library_drops_is_not_lost():
 
 
 def test_ctrl_c_waits_for_the_clean_up():
-    code = "try:\n        print(flush=True)\n        time.sleep(60)\n"
+    code = "try:\n        print(flush=True)\n        [time.sleep(0.1) for _ in range(600)]\n"
     code += "    finally:\n        time.sleep(0.5)\n        print('clean', flush=True)"
     process = start(code)
     process.stdout.readline()

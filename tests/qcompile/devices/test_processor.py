@@ -145,5 +145,5 @@ def test_this_machine_tells_too():
 
 @pytest.mark.parametrize("name", ["", "board", "local:1", "qemu:", "adb:", "http://x"])
 def test_tells_which_devices_there_are(name):
-    with pytest.raises(DeviceError, match="devices are local, qemu, qemu:CPU, ssh://"):
+    with pytest.raises(DeviceError, match=r"devices are local, .*qemu, qemu:CPU, ssh://"):
         open_device(name)

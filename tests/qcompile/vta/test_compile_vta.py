@@ -192,7 +192,7 @@ def test_other_configurations_give_the_same_bytes(folders, tmp_path, name):
     """A board of the user's whose operands are narrower than the codes, or come in pairs."""
     board = tomllib.loads((TARGETS / "vta-pynq.toml").read_text())
     config = board["vta"] | CONFIGURATIONS[name]
-    text = (TARGETS / "vta-pynq.toml").read_text()
+    text = (TARGETS / "vta-pynq.toml").read_text().replace("xc7z020", "xczu7ev")  # holds all
     for key, value in config.items():
         text = text.replace(f"{key} = {board['vta'][key]}", f"{key} = {value}")
     (tmp_path / "board.toml").write_text(text)

@@ -1,0 +1,29 @@
+"""What `quantize` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qcompile.cli.tables import count, kibibytes, percent, print_table, printable
+
+if TYPE_CHECKING:
+    from qcompile.commands.quantize import Quantization
+
+
+def show_quantization(found: Quantization) -> None:
+    """One line for each layer, and what was written."""
+    rows = [
+        [
+            layer.name,
+            layer.op,
+            str(layer.w_bits),
+            str(layer.a_bits),
+            count(layer.weights),
+            percent(layer.noise),
+        ]
+        for layer in found.layers
+    ]
+    print_table(["layer", "operator", ">w bits", ">a bits", ">weights", ">noise"], rows)
+    sizes = f"{kibibytes(found.weight_bytes)} of weights (float32: {kibibytes(found.float_bytes)})"
+    print(f"\n{sizes}; {found.samples:,} samples, {found.seconds:.1f} s")
+    print(printable(f"wrote {found.path} ({found.dialect})"))

@@ -1,0 +1,5 @@
+"""Bit widths that layers can have, and ways to quantize to them; the defaults come first."""
+
+LEAST_BITS, MOST_BITS = 1, 8
+RANGES = ("mse", "percentile", "minmax")
+ROUNDINGS = ("hessian", "nearest")
