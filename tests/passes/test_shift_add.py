@@ -147,6 +147,19 @@ def test_channels_that_never_move_a_code_have_no_sums():
     assert (found[..., [2, 5]] == constant[[2, 5]]).all()
 
 
+def test_layers_without_sums_are_constant():
+    mod = ShiftAdd()(network(weights=0 * WEIGHTS))
+    constant = np.rint(BIAS * FACTOR.astype("float64") + OFFSET) + 7
+    assert (run(mod, IMAGE) == np.clip(constant, 2, 250)).all()
+
+
+def test_scales_as_far_apart_as_shifts_reach():
+    multiplier = 1.9 * 2.0 ** -np.arange(8.0, 22.0)
+    found = shift_add_terms(multiplier, np.zeros(14), np.full(14, 2**20))
+    assert not found.still.any() and np.ptp(found.shift) <= 15
+    assert found.largest_error <= 1 / 15
+
+
 def test_weights_of_few_bits_keep_them():
     few = (WEIGHTS // 32).astype("int8")  # -4 to 3
     signs = np.where(np.arange(8) % 2, -1, 1).astype("float32")
