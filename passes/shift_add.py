@@ -3,11 +3,12 @@
     requantize(conv2d(x, w, b), m, t) -> shift_add(conv2d(x, w, 0), b', g, d_1, d_2)
     requantize(dense(x, w, b), m, t)  -> shift_add(dense(x, w, 0), b', g, d_1, d_2)
 
-b', g, d: shift_add_terms.py. The weights stay the model's own, negated where m is negative. In sums
-of two, codes are added: a branch is rounded before. What power_of_two.py says of these, and of all
-else that is no convolution or product, holds here. What was done is noted in the module
-(power_of_two_report.py). Exact, and noted with the reason: what it leaves so, scales that are too
-far apart, weights of -128 with a negative m.
+b', g, d: shift_add_terms.py; b' also makes what the zero point is beyond OFFSET in codes that 8
+signed bits do not hold: VTA stores these less OFFSET, so that it has nothing to add. The weights
+stay the model's own, negated where m is negative. Of two summands codes are added: a branch is
+rounded before the sum, as power_of_two.py has it of codes; what that says of everything else holds
+here. What was done is noted in the module (power_of_two_report.py). Exact, and noted with the
+reason: what power_of_two.py leaves so, scales too far apart, weights of -128 with a negative m.
 """
 
 from typing import Any
@@ -27,6 +28,7 @@ from qcompile.passes.rewriter import operator_name
 from qcompile.passes.shift_add_terms import ShiftAddTerms, shift_add_terms
 
 INT8_MAX = 127
+OFFSET = 128
 
 
 class _ShiftAdd(PowerOfTwoRewriter):
@@ -36,7 +38,10 @@ class _ShiftAdd(PowerOfTwoRewriter):
         assert bounds is not None
         bias = array_of(product.args[2]).astype("int64")
         largest = np.abs(bounds[1] - bias).max(axis=0)
-        found = shift_add_terms(np.abs(term.factor), term.offset, largest)
+        codes = kept_codes(call)
+        offset = OFFSET if codes["high"] > INT8_MAX else 0
+        constants = term.offset + codes.pop("zero_point") - offset
+        found = shift_add_terms(np.abs(term.factor), constants, largest)
         if isinstance(found, str):
             return found
         sign = np.where(found.still, 0, np.where(term.factor < 0, -1, 1))
@@ -52,7 +57,7 @@ class _ShiftAdd(PowerOfTwoRewriter):
         sums = self.emit(made, str(product.attrs["layer"]))
         terms = [_parameter(amounts) for amounts in found.terms]
         parameters = [vector(found.bias, "int32"), _parameter(found.shift), terms]
-        return shift_add(sums, *parameters, lift=found.lift, **kept_codes(call))
+        return shift_add(sums, *parameters, lift=found.lift, offset=offset, **codes)
 
     def _note_layer(self, product: tvm.ir.Call, found: ShiftAddTerms) -> None:
         self.note(

@@ -28,6 +28,7 @@ GUARD = 5
 LARGEST_AMOUNT = 15  # of a shift by a vector on VTA
 LARGEST_LIFT = 16  # of one instruction of VTA
 LARGEST_SHIFT = 30
+SPREAD = LARGEST_AMOUNT - 2  # of a layer's multipliers; sums may be of powers beside theirs
 AS_GOOD = 2.0**-12  # of the error: codes of 8 bits do not show it
 STILL = 0.5  # of a code: sums that reach no further are left out where no shift holds them
 
@@ -59,8 +60,8 @@ def shift_add_terms(multiplier: Array, constant: Array, largest: Array) -> Shift
     reach = multiplier * largest
     still = reach == 0
     power = _powers(np.where(still, 1, multiplier))
-    first = int(power[~still].min(initial=LARGEST_SHIFT))
-    last = min(first + LARGEST_AMOUNT, LARGEST_SHIFT)
+    first = GUARD if still.all() else int(power[~still].min())
+    last = min(first + SPREAD, LARGEST_SHIFT - 1)
     if (reach[power > last] >= STILL).any():
         return f"its scales are from 2^{-first} to 2^{-int(power.max())}"
     still |= power > last

@@ -135,7 +135,8 @@ def _codes_layer(
 ) -> VtaLayer:
     """Sums that become the codes which a requantize or add tells of."""
     output = graph.tensor(var)
-    zero, low, high = (int(call.attrs[key]) for key in ("zero_point", "low", "high"))
+    low, high = (int(call.attrs[key]) for key in ("low", "high"))
+    zero = int(call.attrs["offset" if operator_name(call) == SHIFT_ADD else "zero_point"])
     layer = Sums(
         name=_name(graph, var, terms),
         sources=terms.sources,

@@ -94,7 +94,8 @@ def _add_scales(command: argparse.ArgumentParser) -> None:
         choices=SCALES,
         help="of codes: the model's own (the default), or powers of two, which hardware without "
         "multipliers shifts by (the default for VTA, whose sums the processor else multiplies); "
-        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights",
+        "-4: layers with weights of up to 4 bits keep to 4, for a VTA of such weights; shift-add: "
+        "sums of up to three powers of two, the weights as they are; slower and less precise",
     )
 
 

@@ -1,6 +1,6 @@
 """Sums to codes by shifts and additions alone, for hardware without multipliers.
 
-    shift_add(x, b, g, d_1, d_2 ...) = clamp((s >> g) + z, low, high)
+    shift_add(x, b, g, d_1, d_2 ...) = clamp((s >> g) + o, low, high)
     s = a + (a >> d_1) + (a >> d_2) ...        a = (x << lift) + b
 
 x: int32; b, g, d: int32, one value each or one per entry of the last axis. All in int32, >> rounds
@@ -17,7 +17,7 @@ from qcompile.ops.registry import call_op, register_op
 from qcompile.ops.requantize import at, elementwise
 
 SHIFT_ADD = "qcompile.shift_add"
-PARAMETERS = ("lift", "zero_point", "low", "high")
+PARAMETERS = ("lift", "offset", "low", "high")
 
 
 def shift_add(
@@ -27,14 +27,14 @@ def shift_add(
     terms: Sequence[relax.Expr],
     *,
     lift: int,
-    zero_point: int,
+    offset: int,
     low: int,
     high: int,
     dtype: str,
 ) -> tvm.ir.Call:
-    """Codes of `x` times about 2^(lift - shift) (1 + 2^-d_1 + 2^-d_2 ...)."""
+    """Codes of `x` times about 2^(lift - shift) (1 + 2^-d_1 + 2^-d_2 ...), and what b makes."""
     register_shift_add()
-    attributes = {"lift": lift, "zero_point": zero_point, "low": low, "high": high}
+    attributes = {"lift": lift, "offset": offset, "low": low, "high": high}
     return call_op(SHIFT_ADD, [x, bias, shift, *terms], **attributes, dtype=dtype)
 
 
@@ -52,14 +52,14 @@ def _legalize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     def compute(
         x: te.Tensor, parameters: te.Tensor, bias: te.Tensor, shift: te.Tensor, *terms: te.Tensor
     ) -> te.Tensor:
-        lift, zero, low, high = (parameters[k] for k in range(len(PARAMETERS)))
+        lift, offset, low, high = (parameters[k] for k in range(len(PARAMETERS)))
 
         def entry(*i: tirx.Var) -> tirx.Expr:
             lifted = tirx.shift_left(x(*i), lift) + at(bias, i, x.shape)
             total = lifted
             for term in terms:
                 total = total + tirx.shift_right(lifted, at(term, i, x.shape))
-            code = tirx.shift_right(total, at(shift, i, x.shape)) + zero
+            code = tirx.shift_right(total, at(shift, i, x.shape)) + offset
             return tirx.max(tirx.min(code, high), low).astype(dtype)
 
         return te.compute(x.shape, entry, name="shift_add")

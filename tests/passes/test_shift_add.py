@@ -57,7 +57,7 @@ def codes_of(call, sums):
     bias, shift, *terms = (array.astype("int64") for array in constants(call))
     a = (sums << attribute(call, "lift")) + bias
     total = a + sum(a >> amounts for amounts in terms)
-    return np.clip((total >> shift) + 7, 2, 250)
+    return np.clip((total >> shift) + attribute(call, "offset"), 2, 250)
 
 
 @pytest.mark.parametrize("factor", [FACTOR, FACTOR[:1], -FACTOR, FACTOR * 40])
@@ -145,6 +145,19 @@ def test_channels_that_never_move_a_code_have_no_sums():
     np.testing.assert_array_equal(found, codes_of(call, sums_of(weights)))
     constant = np.clip(np.rint(factor * BIAS.astype("float64") + OFFSET) + 7, 2, 250)
     assert (found[..., [2, 5]] == constant[[2, 5]]).all()
+
+
+def test_layers_without_sums_are_constant():
+    mod = ShiftAdd()(network(weights=0 * WEIGHTS))
+    constant = np.rint(BIAS * FACTOR.astype("float64") + OFFSET) + 7
+    assert (run(mod, IMAGE) == np.clip(constant, 2, 250)).all()
+
+
+def test_scales_as_far_apart_as_shifts_reach():
+    multiplier = 1.9 * 2.0 ** -np.arange(8.0, 22.0)
+    found = shift_add_terms(multiplier, np.zeros(14), np.full(14, 2**20))
+    assert not found.still.any() and np.ptp(found.shift) <= 15
+    assert found.largest_error <= 1 / 15
 
 
 def test_weights_of_few_bits_keep_them():
