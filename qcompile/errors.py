@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from qcompile.search.solution import Solution
+    from qcompile.search.solver.solution import Solution
 
 
 class QCompileError(Exception):

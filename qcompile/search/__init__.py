@@ -1,10 +1,10 @@
 """Choose bit widths: exact solutions of budgeted choices."""
 
 from qcompile.errors import Infeasible, InvalidProblem, Undecided
-from qcompile.search.problem import Problem
-from qcompile.search.reading import read_problem
-from qcompile.search.solution import Solution
-from qcompile.search.solve import solve
+from qcompile.search.solver.problem import Problem
+from qcompile.search.solver.reading import read_problem
+from qcompile.search.solver.solution import Solution
+from qcompile.search.solver.solve import solve
 
 __all__ = [
     "Infeasible",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from random_problems import budgets, problems
 from scipy.optimize import milp
 
-from qcompile.search import Infeasible, Undecided, highs, solve
+from qcompile.search import Infeasible, Undecided, solve
+from qcompile.search.solver import highs
 
 ROUNDING = 1e-9  # documented: assignments that differ by less in what is minimised are equals
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -9,7 +9,7 @@ import numpy as np
 
 from qcompile.errors import InvalidProblem
 from qcompile.files import expect_regular
-from qcompile.search.values import mapping, quantity, sequence, width
+from qcompile.search.solver.values import mapping, quantity, sequence, width
 
 Table = list[list[list[float | None]]]  # None where the cost is unknown
 

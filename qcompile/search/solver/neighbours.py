@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.errors import InvalidProblem
-from qcompile.search.groups import read_place
-from qcompile.search.problem import Layer, Pair
-from qcompile.search.values import known_keys, quantity, sequence
+from qcompile.search.solver.groups import read_place
+from qcompile.search.solver.problem import Layer, Pair
+from qcompile.search.solver.values import known_keys, quantity, sequence
 
 
 def read_pairs(

@@ -14,7 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack
 
 from qcompile.errors import Undecided
-from qcompile.search.program import Program
+from qcompile.search.solver.program import Program
 
 ROW_SCALE = 1e4  # of limits: a tolerance of 1e-6 is 1e-10 of them
 OBJECTIVE_SCALE = 1e5  # of the largest objective: a gap of 1e-6 is 1e-11 of it

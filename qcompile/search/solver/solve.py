@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from qcompile.errors import InvalidProblem
-from qcompile.search.infeasible import infeasible
-from qcompile.search.problem import SENSITIVITY, Problem
-from qcompile.search.program import program
-from qcompile.search.reading import read_budget, read_problem
-from qcompile.search.search import Search
-from qcompile.search.solution import Solution
-from qcompile.search.values import number
+from qcompile.search.solver.infeasible import infeasible
+from qcompile.search.solver.problem import SENSITIVITY, Problem
+from qcompile.search.solver.program import program
+from qcompile.search.solver.reading import read_budget, read_problem
+from qcompile.search.solver.search import Search
+from qcompile.search.solver.solution import Solution
+from qcompile.search.solver.values import number
 
 
 def solve(
@@ -24,7 +24,7 @@ def solve(
 ) -> Solution:
     """The assignment of widths with the least sensitivity that keeps the budget.
 
-    problem: in the form that qcompile.search.problem documents, or the path of such a file.
+    problem: in the form that qcompile.search.solver.problem documents, or the path of such a file.
     budget: the largest total allowed of any costs, or of "sensitivity"; a total may exceed it by
     1e-9 of it, for the rounding of sums. minimise: "sensitivity" or a cost. Assignments that differ
     in it by less than 1e-9 of it are equals: of these the one is taken whose totals, as shares of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qcompile.search.problem import SENSITIVITY, Problem
+from qcompile.search.solver.problem import SENSITIVITY, Problem
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,19 @@ from typing import Any
 
 from qcompile.errors import InvalidProblem
 from qcompile.files import expect_regular
-from qcompile.search.groups import read_groups
-from qcompile.search.neighbours import read_pairs
-from qcompile.search.problem import SENSITIVITY, Choice, Layer, Problem
-from qcompile.search.tables import Table, common_widths, entry, read_tables
-from qcompile.search.values import known_keys, mapping, number, quantity, sequence, text, width
+from qcompile.search.solver.groups import read_groups
+from qcompile.search.solver.neighbours import read_pairs
+from qcompile.search.solver.problem import SENSITIVITY, Choice, Layer, Problem
+from qcompile.search.solver.tables import Table, common_widths, entry, read_tables
+from qcompile.search.solver.values import (
+    known_keys,
+    mapping,
+    number,
+    quantity,
+    sequence,
+    text,
+    width,
+)
 
 SECTIONS = ("same_bits", "same_w", "same_a", "pairs", "tables", "budgets")
 NOT_LOOKED_AT = ("network", "units", "optimum")

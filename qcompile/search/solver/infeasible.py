@@ -10,8 +10,8 @@ the binding one is the budget that needs this factor.
 from collections.abc import Mapping
 
 from qcompile.errors import Infeasible, InvalidProblem
-from qcompile.search.search import Search
-from qcompile.search.solution import Solution
+from qcompile.search.solver.search import Search
+from qcompile.search.solver.solution import Solution
 
 
 def infeasible(search: Search, minimise: str, limits: Mapping[str, float]) -> Infeasible:

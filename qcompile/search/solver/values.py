@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qcompile.errors import InvalidProblem
-from qcompile.search.problem import SENSITIVITY
+from qcompile.search.solver.problem import SENSITIVITY
 
 WIDEST_BITS = 32  # float32, for layers that may stay so
 

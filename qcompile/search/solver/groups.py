@@ -5,8 +5,8 @@ from numbers import Integral
 from typing import Any
 
 from qcompile.errors import InvalidProblem
-from qcompile.search.problem import Group, Layer
-from qcompile.search.values import sequence
+from qcompile.search.solver.problem import Group, Layer
+from qcompile.search.solver.values import sequence
 
 SHARED = {"same_bits": ("w", "a"), "same_w": ("w",), "same_a": ("a",)}
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.errors import Undecided
-from qcompile.search.highs import OBJECTIVE_SCALE, ROW_SCALE, Answer, assign
-from qcompile.search.program import Program
+from qcompile.search.solver.highs import OBJECTIVE_SCALE, ROW_SCALE, Answer, assign
+from qcompile.search.solver.program import Program
 
 NEAR = 1e-2  # an answer above this part of the largest regret is proved to 1e-9 of its regret
 HELD = 1e-9  # a limit may be exceeded by this part of it: the rounding of sums

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from qcompile.search.problem import Group, Pair, Problem
+from qcompile.search.solver.problem import Group, Pair, Problem
 
 Row = dict[int, float]  # coefficients by variable
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcompile.errors import Undecided
-from qcompile.search.exact import HELD, largest, least, least_factor
-from qcompile.search.highs import Answer
-from qcompile.search.problem import SENSITIVITY, Problem
-from qcompile.search.program import Program
-from qcompile.search.solution import Solution, solution
+from qcompile.search.solver.exact import HELD, largest, least, least_factor
+from qcompile.search.solver.highs import Answer
+from qcompile.search.solver.problem import SENSITIVITY, Problem
+from qcompile.search.solver.program import Program
+from qcompile.search.solver.solution import Solution, solution
 
 
 @dataclass(frozen=True)
