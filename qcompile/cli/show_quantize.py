@@ -25,5 +25,6 @@ def show_quantization(found: Quantization) -> None:
     ]
     print_table(["layer", "operator", ">w bits", ">a bits", ">weights", ">noise"], rows)
     sizes = f"{kibibytes(found.weight_bytes)} of weights (float32: {kibibytes(found.float_bytes)})"
-    print(f"\n{sizes}; {found.samples:,} samples, {found.seconds:.1f} s")
+    steps = f", fine-tuned in {found.fine_tuned:,} steps" if found.fine_tuned else ""
+    print(f"\n{sizes}; {found.samples:,} samples{steps}, {found.seconds:.1f} s")
     print(printable(f"wrote {found.path} ({found.dialect})"))

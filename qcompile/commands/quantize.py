@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was written to `path`: "QDQ" where all widths are 8, else "QONNX"."""
+    """What was written to `path`: "QDQ" where all widths are 8, else "QONNX".
+
+    `fine_tuned`: the steps of fine-tuning.
+    """
 
     path: Path
     dialect: str
     layers: tuple[QuantizedLayer, ...]
     samples: int
     seconds: float
+    fine_tuned: int = 0
 
     @property
     def weight_bytes(self) -> int:
@@ -74,4 +78,5 @@ def quantize(
         options = replace(options, widths=widths)
     found = quantize_network(model, calibration, options, shapes=shapes, progress=progress)
     write_whole(output, found.model.SerializeToString())
-    return Quantization(Path(output), found.dialect, found.layers, found.samples, found.seconds)
+    facts = found.dialect, found.layers, found.samples, found.seconds
+    return Quantization(Path(output), *facts, options.fine_tune)

@@ -17,6 +17,7 @@ from qcompile.quantizer.backward import expect_differentiable, forward
 from qcompile.quantizer.calibrate import Calibrated
 from qcompile.quantizer.fine_tuning.adam import Adam
 from qcompile.quantizer.fine_tuning.aims import Aims
+from qcompile.quantizer.fine_tuning.noise import noise
 from qcompile.quantizer.fine_tuning.parameters import Key, Parameters
 from qcompile.quantizer.fine_tuning.student import Student
 from qcompile.quantizer.grid import Array
@@ -28,7 +29,7 @@ BATCH = 32  # samples of one step
 TOGETHER = 16  # samples of one run: what its way back needs stays small
 # The first changes: of weights and biases as shares of the sizes of weights and results, of steps
 # as shares of themselves. They fall to 0 along a cosine.
-RATES = {"weights": 0.01, "bias": 0.002, "growth": 0.002, "range": 0.002}
+RATES = {"weights": 0.003, "bias": 0.002, "growth": 0.002, "range": 0.002}
 SEED = 0  # of the order of samples
 
 
@@ -62,7 +63,8 @@ def fine_tune(
         progress(f"fine-tuning, loss {loss:.3f}", step, steps)
         adam.step(gradients, (1 + cos(pi * step / steps)) / 2)
     layers, quantizers = parameters.result()
-    return replace(fitted, layers=layers, quantizers=quantizers)
+    progress("measuring what is left")
+    return replace(fitted, layers=layers, quantizers=quantizers, noise=noise(student, data))
 
 
 def _gradients(
@@ -82,6 +84,6 @@ def _gradients(
 def _rates(parameters: Parameters, float_values: Mapping[str, Array]) -> dict[Key, float]:
     sizes = dict.fromkeys(parameters.values, 1.0)
     for key, each in parameters.fitted.layers.items():
-        sizes["weights", key] = float(np.sqrt(np.square(each.layer.weights).mean()))
+        sizes["weights", key] = float(np.sqrt(np.square(each.codes).mean()))
         sizes["bias", key] = float(float_values[each.layer.output].std())
     return {key: RATES[key[0]] * size for key, size in sizes.items()}
