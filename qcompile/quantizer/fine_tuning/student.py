@@ -17,6 +17,7 @@ from qcompile.quantizer.operators import compute
 from qcompile.quantizer.placement import Place, Places
 
 Name = TypeVar("Name")
+UNIT = np.ones((), "float32")  # weights are counted in steps
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Student:
 
     def _layer(self, run: Run, key: str, x: Array) -> None:
         fitted, values = self.parameters.fitted.layers[key], self.parameters.values
-        weights = Rounded.of(values["weights", key], np.float32(1), fitted.quantizer.grid)
+        weights = Rounded.of(values["weights", key], UNIT, fitted.quantizer.grid)
         step = self.parameters.weight_step(key)
         layer = replace(fitted.layer, weights=weights.values * step, bias=values["bias", key])
         columns = layer.columns(x)
