@@ -68,7 +68,8 @@ def quantize_network(
         expect_tunable(network)
     found = calibrate(network, places, widths, data.batches, options, progress)
     if options.fine_tune:
-        found = fine_tune(network, places, found, data, options.fine_tune, progress)
+        steps, images = options.fine_tune, options.vary_images
+        found = fine_tune(network, places, found, data, steps, images, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),

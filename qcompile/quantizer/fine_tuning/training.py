@@ -17,6 +17,7 @@ from qcompile.quantizer.backward import expect_differentiable, forward
 from qcompile.quantizer.calibrate import Calibrated
 from qcompile.quantizer.fine_tuning.adam import Adam
 from qcompile.quantizer.fine_tuning.aims import Aims
+from qcompile.quantizer.fine_tuning.images import varied
 from qcompile.quantizer.fine_tuning.noise import noise
 from qcompile.quantizer.fine_tuning.parameters import Key, Parameters
 from qcompile.quantizer.fine_tuning.student import Student
@@ -27,9 +28,10 @@ from qcompile.quantizer.samples import Calibration
 
 BATCH = 32  # samples of one step
 TOGETHER = 16  # samples of one run: what its way back needs stays small
-# The first changes: of weights and biases as shares of the sizes of weights and results, of steps
-# as shares of themselves. They fall to 0 along a cosine.
-RATES = {"weights": 0.003, "bias": 0.002, "growth": 0.002, "range": 0.002}
+# The size of a change: of weights and biases as a share of the size of weights and results, of
+# quantizers' steps as a share of themselves.
+RATES = {"weights": 0.01, "bias": 0.002, "growth": 0.002, "range": 0.002}
+WARMING = 0.1  # of all steps
 SEED = 0  # of the order of samples
 
 
@@ -46,10 +48,15 @@ def fine_tune(
     fitted: Calibrated,
     data: Calibration,
     steps: int,
+    images: bool,
     progress: Progress,
 ) -> Calibrated:
-    """The fitted network after so many steps. Raises InvalidInput where the loss is not finite."""
-    batches = data.shuffled(TOGETHER, np.random.default_rng(SEED))
+    """The fitted network after so many steps. Raises InvalidInput where the loss is not finite.
+
+    images: whether those of the data are varied (images.py).
+    """
+    rng = np.random.default_rng(SEED)
+    batches = data.shuffled(TOGETHER, rng)
     parameters = Parameters.of(fitted)
     student = Student(network, places, parameters)
     values = forward(network, next(batches))
@@ -57,11 +64,12 @@ def fine_tune(
     adam = Adam(parameters.values, _rates(parameters, values))
     runs = -(-BATCH // (data.fixed or TOGETHER))
     for step in range(steps):
-        loss, gradients = _gradients(student, aims, list(islice(batches, runs)))
+        taken = [varied(batch, rng) if images else batch for batch in islice(batches, runs)]
+        loss, gradients = _gradients(student, aims, taken)
         if not np.isfinite(loss):
             raise InvalidInput(f"fine-tuning: the loss of step {step} is {loss}")
         progress(f"fine-tuning, loss {loss:.3f}", step, steps)
-        adam.step(gradients, (1 + cos(pi * step / steps)) / 2)
+        adam.step(gradients, _share(step, steps))
     layers, quantizers = parameters.result()
     progress("measuring what is left")
     return replace(fitted, layers=layers, quantizers=quantizers, noise=noise(student, data))
@@ -79,6 +87,11 @@ def _gradients(
         for key, part in student.backward(run, seeds).items():
             gradients[key] = gradients[key] + part if key in gradients else part
     return total, gradients
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the rates: it rises to 1 while Adam's means settle, and falls to 0 along a cosine."""
+    return min(1, (step + 1) / (WARMING * steps)) * (1 + cos(pi * step / steps)) / 2
 
 
 def _rates(parameters: Parameters, float_values: Mapping[str, Array]) -> dict[Key, float]:
