@@ -15,7 +15,7 @@ from qcompile.quantizer.fine_tuning.parameters import Parameters
 from qcompile.quantizer.fine_tuning.student import Student
 from tests.qcompile.quantizer.float_networks import Graph, chain, dense, residual
 
-STEPS = 40
+STEPS = 25
 
 
 def loss(found, inputs):
