@@ -117,6 +117,10 @@ class AccumulatorOverflow(Unsupported):
     """Sums may be larger than VTA's accumulators."""
 
 
+class UndefinedLoss(QCompileError):
+    """The loss of a network with one layer quantized is no finite number."""
+
+
 class InvalidProblem(QCompileError):
     """A problem of choosing bit widths, or its budget, that is not in the documented form."""
 

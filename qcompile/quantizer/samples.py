@@ -37,28 +37,40 @@ def read_calibration(
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Calibration:
     """The samples, cut. Raises InvalidInput where they do not fit."""
-    graph = network.model.graph
-    fixed = static_shapes(graph, None, shapes or {})
-    specs = [
-        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
-        for v in network.inputs
-    ]
-    if isinstance(calibration, Mapping):
-        samples = take_samples(calibration, specs)
+    samples = read_network_samples(network, calibration, shapes)
+    return Calibration(cut(network, samples, shapes), samples.count)
+
+
+def read_network_samples(
+    network: Network,
+    data: str | Path | Mapping[str, Array],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Samples:
+    """The samples, with labels where there are any. Raises InvalidInput where they do not fit."""
+    specs = _specs(network, shapes)
+    if isinstance(data, Mapping):
+        samples = take_samples(data, specs)
     else:
-        samples = read_samples(calibration, specs)
+        samples = read_samples(data, specs)
     for name, array in samples.inputs.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"calibration of '{name}' holds values that are no finite numbers")
-    return Calibration(_batches(network, samples, specs, shapes or {}), samples.count)
+    return samples
 
 
-def _batches(
-    network: Network,
-    samples: Samples,
-    specs: Sequence[TensorSpec],
-    shapes: Mapping[str, Sequence[int]],
+def _specs(network: Network, shapes: Mapping[str, Sequence[int]] | None) -> list[TensorSpec]:
+    fixed = static_shapes(network.model.graph, None, shapes or {})
+    return [
+        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
+        for v in network.inputs
+    ]
+
+
+def cut(
+    network: Network, samples: Samples, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, list[Array]]:
+    """Each input as one array for each batch."""
+    specs = _specs(network, shapes)
     declared = [declared_shape(value).extents for value in network.inputs]
     if not shapes and all(extents and isinstance(extents[0], str) for extents in declared):
         starts = range(0, samples.count, BATCH)
