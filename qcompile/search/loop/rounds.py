@@ -49,7 +49,7 @@ class Rounds:
         new is predicted. Raises Infeasible when no assignment keeps the budgets."""
         for name, bits in uniform.items():
             self._try(name, dict(bits), total(self.sensitivity, bits), 0)
-        self._correct()
+        self._fit()
         for number in range(1, MOST_ROUNDS + 1):
             problem = problem_of(self.material, self.sensitivity, self.station.costs())
             limits = self.material.request.limits
@@ -58,7 +58,7 @@ class Rounds:
             if not new:
                 break
             tried = [self._try(None, bits, score, number) for bits, score in new]
-            self._correct()
+            self._fit()
             self.done.append(self._round(number, tried))
         return self.done
 
@@ -80,9 +80,8 @@ class Rounds:
             )
         return point.name
 
-    def _correct(self) -> None:
-        """The model corrected by all that was measured, and what it now says of each point."""
-        self.station.correct()
+    def _fit(self) -> None:
+        """What the model, corrected by all that was measured, now says of each point."""
         for point in self.ledger.points():
             found = point.on.get(self.device)
             if point.bits is not None and found is not None and found.measured_s is not None:

@@ -2,28 +2,25 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from qcompile.arrays import npz_bytes
 from qcompile.errors import OutOfReach
 from qcompile.files import write_whole
-from qcompile.quantizer import Widths
 from qcompile.search.loop.fine_tuning import FineTune, tune_front
 from qcompile.search.loop.front import best, front, most_accurate, serving_all
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import Material, read_material
-from qcompile.search.loop.points import FLOAT, OnDevice, Point
+from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
 from qcompile.search.loop.request import DROP_POINTS, Request
 from qcompile.search.loop.results import DeviceResult, SearchResult, keep_best, write_results
 from qcompile.search.loop.rounds import Rounds, measured_on
+from qcompile.search.loop.scores import measure_scores
 from qcompile.search.loop.station import Station
 from qcompile.search.loop.store import open_store
 from qcompile.search.loop.sweep import Sensitivity
 from qcompile.search.loop.workshop import Workshop
-
-RANKED = "block"  # the kind of sensitivity that the solver adds up
 
 
 class Watcher(Protocol):
@@ -56,13 +53,11 @@ class Search:
         self.watcher.say(f"accuracy of {self.request.model.name} on {self._samples()}")
         accuracy = self.workshop.float_accuracy()
         self.watcher.say(f"float32: {100 * accuracy:.2f} %; sensitivities of the layers")
-        scores, agreement = sensitivities(self.material, self.store, self.watcher)
+        scores, agreement = measure_scores(self.material, self.store, self.watcher.say)
         rounds = {s.where.name: self._on_device(s, scores) for s in self.stations}
         if fine_tune is not None:
             tune_front(self.ledger, self.stations, fine_tune, self.watcher.say)
         self._everywhere()
-        for station in self.stations:
-            station.settle(self.ledger)
         found = self._result(rounds, time.monotonic() - start)
         self._write(found, scores, agreement, plots)
         return found
@@ -75,7 +70,7 @@ class Search:
             path = self.request.output / "calibration.npz"
             write_whole(path, npz_bytes(self.material.calibration))
 
-    def _on_device(self, station: Station, scores: Sensitivity) -> "Rounds":
+    def _on_device(self, station: Station, scores: Sensitivity) -> Rounds:
         self._measure_float(station)
         rounds = Rounds(self.material, station, scores, self.ledger)
         rounds.run(self.ledger.uniform)
@@ -104,7 +99,7 @@ class Search:
             return 0.0
         return self.workshop.float_accuracy() - (DROP_POINTS if drop is None else drop) / 100
 
-    def _result(self, rounds: Mapping[str, "Rounds"], seconds: float) -> SearchResult:
+    def _result(self, rounds: Mapping[str, Rounds], seconds: float) -> SearchResult:
         points, least = self.ledger.points(), self._least_accuracy()
         devices = tuple(
             DeviceResult(

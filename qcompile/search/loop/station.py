@@ -11,7 +11,6 @@ from qcompile.passes.choose_kernels import kernel_name
 from qcompile.scales import usual_scales
 from qcompile.search.latency import LatencyLaboratory, LatencyModel, Measured
 from qcompile.search.latency.building import CHOOSABLE
-from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.loop.request import Where
 from qcompile.search.loop.store import Store
@@ -110,9 +109,6 @@ class Station:
             )
         self.bundles[name] = folder
         return folder
-
-    def settle(self, ledger: Ledger) -> None:
-        ...
 
     def narrow(self) -> tuple[str, ...]:
         return ()
