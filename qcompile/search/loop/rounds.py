@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from qcompile.errors import DeviceLost, QCompileError
+from qcompile.errors import DeviceLost, QCompileError, Unsupported
 from qcompile.quantizer import Widths
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import Assignment, Material
@@ -75,9 +75,9 @@ class Rounds:
         point = self.ledger.add(name, bits, score)
         if self.device not in point.on:
             predicted = self.station.predict(bits) if number else None
-            self.ledger.put(
-                point.name, self.device, self._measured(point.name, bits, predicted, number)
-            )
+            found = measured_on(self.station, self.ledger, point)
+            found = replace(found, predicted_s=predicted, round=number)
+            self.ledger.put(point.name, self.device, found)
         return point.name
 
     def _fit(self) -> None:
@@ -107,6 +107,8 @@ def measured_on(station: Station, ledger: Ledger, point: Point) -> OnDevice:
         accuracy = ledger.workshop.accuracy(point.name, model, station.scales)
     except DeviceLost:
         raise
+    except Unsupported as error:
+        return OnDevice(f"not supported: {error}")
     except QCompileError as error:
         return OnDevice(f"failed: {error}")
     return OnDevice("measured", None, None, taken.seconds, taken.spread, None, accuracy)
