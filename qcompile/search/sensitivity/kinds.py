@@ -90,9 +90,7 @@ def score(samples: Sequence[Array]) -> Score:
 def _variance(chunks: Sequence[Array]) -> float:
     count = sum(chunk.size for chunk in chunks)
     mean = sum(float(chunk.sum(dtype="float64")) for chunk in chunks) / count
-    spread = sum(
-        float(np.square(chunk - np.float32(mean)).sum(dtype="float64")) for chunk in chunks
-    )
+    spread = sum(float(np.square(chunk.astype("float64") - mean).sum()) for chunk in chunks)
     return max(spread / count, SMALLEST)
 
 

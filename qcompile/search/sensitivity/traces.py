@@ -80,10 +80,8 @@ class Prober:
 
     def _inputs(self, batch: int, size: float, rng: np.random.Generator) -> tuple[Change, Change]:
         shift = size * _signs(self._stream.values[batch][self._layer.input], rng)
-        still = self._still
-        return replace(still, inputs=lambda x: x + shift), replace(
-            still, inputs=lambda x: x - shift
-        )
+        above = replace(self._still, inputs=lambda x: x + shift)
+        return above, replace(self._still, inputs=lambda x: x - shift)
 
 
 def step_of(chunks: Sequence[Array]) -> float:
