@@ -48,10 +48,7 @@ def read_network_samples(
 ) -> Samples:
     """The samples, with labels where there are any. Raises InvalidInput where they do not fit."""
     specs = _specs(network, shapes)
-    if isinstance(data, Mapping):
-        samples = take_samples(data, specs)
-    else:
-        samples = read_samples(data, specs)
+    samples = take_samples(data, specs) if isinstance(data, Mapping) else read_samples(data, specs)
     for name, array in samples.inputs.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"calibration of '{name}' holds values that are no finite numbers")

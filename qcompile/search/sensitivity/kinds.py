@@ -54,6 +54,19 @@ class Divergence:
         return np.asarray((np.exp(p) * (p - q)).sum(axis=2).mean(axis=1))
 
 
+class CrossEntropy:
+    """Minus the logarithm of the label's probability."""
+
+    whole = True
+
+    def __init__(self, classes: Classes, labels: Sequence[Array]) -> None:
+        self._classes, self._labels = classes, labels
+
+    def samples(self, batch: int, changed: Values) -> Array:
+        q, labels = self._classes.log_probabilities(changed[self._classes.value]), self._labels
+        return np.asarray(-q[np.arange(len(q)), 0, labels[batch]])
+
+
 class TopOne:
     """1 where the changed network loses a right answer, -1 where it finds one, else 0."""
 
@@ -77,9 +90,7 @@ def score(samples: Sequence[Array]) -> Score:
 def _variance(chunks: Sequence[Array]) -> float:
     count = sum(chunk.size for chunk in chunks)
     mean = sum(float(chunk.sum(dtype="float64")) for chunk in chunks) / count
-    spread = sum(
-        float(np.square(chunk - np.float32(mean)).sum(dtype="float64")) for chunk in chunks
-    )
+    spread = sum(float(np.square(chunk.astype("float64") - mean).sum()) for chunk in chunks)
     return max(spread / count, SMALLEST)
 
 

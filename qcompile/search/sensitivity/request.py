@@ -21,17 +21,21 @@ from qcompile.search.sensitivity.scores import Score
 from qcompile.search.sensitivity.store import Store, digest
 
 LEAST_SAMPLES = 2  # one tells no standard error
-FITTED_BY_LABELS = ("accuracy", "hutchinson")  # that read labels where there are any
+LABEL_KINDS = ("accuracy", "hutchinson")  # that read labels where there are any
 
 
 @dataclass(frozen=True)
 class Request:
-    """`keys`: by kind, what its scores depend on apart from layer and widths."""
+    """`keys`: by kind, what its scores depend on apart from layer and widths.
+
+    `losses`: the samples whose loss has a Hessian, the calibration's where there are no labels.
+    """
 
     network: Network
     choices: Mapping[str, tuple[Widths, ...]]
     calibration: Samples
     labelled: Samples | None
+    losses: Samples
     options: SensitivityOptions
     seed: int
     shapes: Mapping[str, Sequence[int]] | None
@@ -77,17 +81,19 @@ def read_request(
         raise InvalidInput("accuracy needs labelled data: samples with their labels as the array y")
     if images is not None and images.labels is None:
         raise InvalidInput("the labelled data hold no labels: the array y (or label) would work")
+    losses = drawn if images is None else _drawn(images, options.samples, seed)
     texts = [network.model.SerializeToString(deterministic=True)]
     texts.append(canonical(options.key()).encode())
     keys = {}
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         arrays = dict(drawn.inputs)
-        if kind in FITTED_BY_LABELS and images is not None:
+        if kind in LABEL_KINDS and images is not None:
             arrays |= {f"labelled {name}": array for name, array in images.inputs.items()}
             arrays["labels"] = np.asarray(images.labels)
-        keys[kind] = digest(texts, arrays)
+        probes = f"{options.samples} {options.probes} {seed}".encode()
+        keys[kind] = digest([*texts, probes] if kind == "hutchinson" else texts, arrays)
     unique = {name: tuple(dict.fromkeys(widths)) for name, widths in choices.items()}
-    return Request(network, unique, drawn, images, options, seed, shapes, keys)
+    return Request(network, unique, drawn, images, losses, options, seed, shapes, keys)
 
 
 def _expect_known(
@@ -106,10 +112,9 @@ def _expect_known(
 def _drawn(samples: Samples, most: int, seed: int) -> Samples:
     """At most so many of the samples, drawn evenly, in their order."""
     if samples.count < LEAST_SAMPLES:
-        raise InvalidInput(
-            f"found {samples.count} sample of calibration; {LEAST_SAMPLES} or more would work"
-        )
+        raise InvalidInput(f"found {samples.count} sample; {LEAST_SAMPLES} or more would work")
     if samples.count <= most:
         return samples
     taken = np.sort(np.random.default_rng(seed).choice(samples.count, most, replace=False))
-    return Samples({name: array[taken] for name, array in samples.inputs.items()}, None)
+    labels = None if samples.labels is None else samples.labels[taken]
+    return Samples({name: array[taken] for name, array in samples.inputs.items()}, labels)

@@ -9,11 +9,18 @@ from qcompile.quantizer.grid import Array
 from qcompile.quantizer.network import Network
 from qcompile.search.sensitivity.blocks import Block, blocks_of
 from qcompile.search.sensitivity.classes import Classes, classes_of
-from qcompile.search.sensitivity.flow import Change, Stream, forward
-from qcompile.search.sensitivity.kinds import BlockError, Divergence, Kind, TopOne, score
+from qcompile.search.sensitivity.flow import Change, Stream, Values, forward
+from qcompile.search.sensitivity.kinds import (
+    BlockError,
+    CrossEntropy,
+    Divergence,
+    Kind,
+    TopOne,
+    score,
+)
 from qcompile.search.sensitivity.scores import Score
 
-WHOLE = ("kl", "accuracy")  # kinds that look at the network's classes
+WHOLE = ("kl", "accuracy", "hutchinson")  # kinds that look at the network's classes
 
 
 class Track:
@@ -28,7 +35,6 @@ class Track:
     ) -> None:
         self.kinds = tuple(kinds)
         self.stream = Stream(network, inputs)
-        self.classes: Classes | None = None
         self._network, self._inputs, self._labels = network, inputs, labels
         self._whole: dict[str, Kind] = {}
         if set(kinds) & set(WHOLE):
@@ -51,6 +57,11 @@ class Track:
                 found[kind].append(each.samples(batch, changed))
         return {kind: score(samples) for kind, samples in found.items()}
 
+    def loss(self, batch: int, values: Values) -> Array:
+        """Of each sample of a batch: by its label, or else by the float network's classes."""
+        kind = "kl" if self._labels is None else "cross entropy"
+        return self._whole[kind].samples(batch, values)
+
     def _kind(self, kind: str) -> Kind:
         return BlockError(self.stream) if kind == "block" else self._whole[kind]
 
@@ -60,10 +71,11 @@ class Track:
             inputs = {name: chunks[batch] for name, chunks in self._inputs.items()}
             values = forward(self._network, inputs)
             floats.append(classes.log_probabilities(values[classes.value]))
-        self.classes = classes
         self._whole["kl"] = Divergence(classes, floats)
         if self._labels is not None:
-            self._whole["accuracy"] = TopOne(classes, floats, _by_batch(floats, self._labels))
+            labels = _by_batch(floats, self._labels)
+            self._whole["accuracy"] = TopOne(classes, floats, labels)
+            self._whole["cross entropy"] = CrossEntropy(classes, labels)
 
 
 def _by_batch(floats: Sequence[Array], labels: Array) -> list[Array]:
