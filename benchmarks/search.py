@@ -1,6 +1,6 @@
 """`qcompile search` on trained networks: predictions against measurements, and what was chosen.
 
-    python benchmarks/search.py --shared FOLDER [NETWORK...] [--on host,model:rpi4,vta-pynq] [--record]
+    python benchmarks/search.py --shared FOLDER [NETWORK...] [--on host,vta-pynq] [--record]
 
 FOLDER holds models/, cifar10-jpeg/ and fashion-mnist/. Accuracy is on the whole test set,
 calibration images are training images. With --cache a search that was stopped goes on.

@@ -249,6 +249,7 @@ def quantize(arguments: argparse.Namespace) -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     from qcompile.commands.search import search_bits
+    from qcompile.search.loop.searching import expect_reached
 
     lines = SearchLines()
     found = search_bits(
@@ -268,7 +269,7 @@ def search(arguments: argparse.Namespace) -> None:
         watcher=lines,
     )
     show_search(found)
-    expect_found(found)
+    expect_reached(found)
 
 
 def targets(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The user's training of quantized networks: a command or a function, called for each assignment."""
+"""The user's training of quantized networks: a command or a function, for each assignment."""
 
 import json
 import shlex

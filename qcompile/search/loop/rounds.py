@@ -51,9 +51,9 @@ class Rounds:
             self._try(name, dict(bits), total(self.sensitivity, bits), 0)
         self._fit()
         for number in range(1, MOST_ROUNDS + 1):
-            problem = problem_of(self.material, self.sensitivity, self.station.costs())
-            limits = self.material.request.limits
-            found = sweep(problem, self.station.costs().base_s, limits)
+            costs = self.station.costs()
+            problem = problem_of(self.material, self.sensitivity, costs)
+            found = sweep(problem, costs.least_s, self.material.request.limits)
             new = [each for each in found if not self._known(each[0])]
             if not new:
                 break

@@ -10,7 +10,7 @@ from qcompile.files import write_whole
 from qcompile.search.loop.fine_tuning import FineTune, tune_front
 from qcompile.search.loop.front import best, front, most_accurate, serving_all
 from qcompile.search.loop.ledger import Ledger
-from qcompile.search.loop.material import Material, read_material
+from qcompile.search.loop.material import read_material
 from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
 from qcompile.search.loop.request import DROP_POINTS, Request

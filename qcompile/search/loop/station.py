@@ -1,6 +1,5 @@
 """One device: networks are compiled for it and measured there, and its latency model learns."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

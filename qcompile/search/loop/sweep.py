@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qcompile.errors import Infeasible
 from qcompile.quantizer import Widths
 from qcompile.search.latency import Choice
 from qcompile.search.loop.material import Assignment, Material
@@ -21,16 +24,21 @@ Sensitivity = Mapping[str, Mapping[Widths, float]]
 class Costs:
     """Seconds of a network on a device: its base, each layer's choices, and what neighbours add.
 
-    pairs: by two layers' names, by their choices.
+    pairs: by two layers' names; row i, column k for choice i of one next to choice k of the other.
     """
 
     base_s: float
     layers: Mapping[str, Mapping[Choice, float]]
-    pairs: Mapping[tuple[str, str], Mapping[tuple[Choice, Choice], float]]
+    pairs: Mapping[tuple[str, str], NDArray[np.float64]]
+
+    @property
+    def least_s(self) -> float:
+        """What no choice changes: the base, and of each pair the least it adds."""
+        return self.base_s + sum(float(added.min()) for added in self.pairs.values())
 
 
 def problem_of(material: Material, sensitivity: Sensitivity, costs: Costs) -> Problem:
-    """The solver's problem: sensitivity, latency in ns without the base, bytes, and BOPS."""
+    """The solver's problem: sensitivity, latency in ns beyond the least, bytes, and BOPS."""
     layers = [
         {
             "name": layer.name,
@@ -49,7 +57,10 @@ def problem_of(material: Material, sensitivity: Sensitivity, costs: Costs) -> Pr
         }
         for layer in material.layers
     ]
-    pairs = [_pair(costs, names, added) for names, added in costs.pairs.items()]
+    pairs = [
+        {"layers": list(names), LATENCY: (NANOSECOND * (added - added.min())).tolist()}
+        for names, added in costs.pairs.items()
+    ]
     return read_problem({"layers": layers, "same_a": _alike(material), "pairs": pairs})
 
 
@@ -63,16 +74,8 @@ def _alike(material: Material) -> list[list[str]]:
     return groups
 
 
-def _pair(
-    costs: Costs, names: tuple[str, str], added: Mapping[tuple[Choice, Choice], float]
-) -> dict[str, Any]:
-    rows, columns = (list(costs.layers[name]) for name in names)
-    matrix = [[NANOSECOND * added.get((row, column), 0.0) for column in columns] for row in rows]
-    return {"layers": list(names), LATENCY: matrix}
-
-
 def sweep(
-    problem: Problem, base_s: float, limits: Mapping[str, float]
+    problem: Problem, least_s: float, limits: Mapping[str, float]
 ) -> list[tuple[dict[str, Widths], float]]:
     """Assignments from the fastest to the least sensitive, each with its sensitivity, once.
 
@@ -80,8 +83,11 @@ def sweep(
     """
     within = dict(limits)
     if LATENCY in within:
-        within[LATENCY] = NANOSECOND * (within[LATENCY] - base_s)
-    found = [solve(problem, within)]
+        within[LATENCY] = NANOSECOND * (within[LATENCY] - least_s)
+    try:
+        found = [solve(problem, within)]
+    except Infeasible as error:
+        raise _told(error, limits, least_s) from error
     sizes = {name: limit for name, limit in within.items() if name != LATENCY}
     fastest = solve(problem, sizes, minimise=LATENCY)
     low, high = fastest.costs[LATENCY], found[0].costs[LATENCY]
@@ -90,6 +96,25 @@ def sweep(
         if budget > 0:
             found.append(solve(problem, {**sizes, LATENCY: budget}))
     return _distinct([({n: Widths(*b) for n, b in s.bits.items()}, s.sensitivity) for s in found])
+
+
+def _told(error: Infeasible, limits: Mapping[str, float], least_s: float) -> Infeasible:
+    """The error in the units of the user's budgets."""
+    needs = {name: float(value) for name, value in error.needs.items()}
+    if LATENCY in needs:
+        needs[LATENCY] = needs[LATENCY] / NANOSECOND + least_s
+    shown = {LATENCY: lambda s: f"{1e3 * s:.4g} ms", SIZE: lambda size: f"{size / 1024:.1f} KiB"}
+    asked = " and ".join(shown[name](value) for name, value in limits.items())
+    alone = ", or ".join(shown[name](value) for name, value in needs.items() if name in shown)
+    near = error.nearest.costs
+    nearest = f"{shown[LATENCY](near[LATENCY] / NANOSECOND + least_s)}, {shown[SIZE](near[SIZE])}"
+    possible = f"; with the other budget as it is, {alone} would work" if alone else ""
+    return Infeasible(
+        f"no widths keep {asked}; the nearest assignment is predicted to take {nearest}{possible}",
+        error.binding,
+        error.nearest,
+        needs,
+    )
 
 
 def _distinct(

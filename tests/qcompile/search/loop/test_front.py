@@ -15,9 +15,9 @@ def point(name, seconds, accuracy, spread=0.0, device="host", weight_bytes=100):
     return Point(name, "chosen", BITS, weight_bytes, 1, on={device: found})
 
 
-POINTS = st.lists(
-    st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=12
-).map(lambda pairs: [point(str(k), t / 4, a / 8) for k, (t, a) in enumerate(pairs)])
+POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=12).map(
+    lambda pairs: [point(str(k), t / 4, a / 8) for k, (t, a) in enumerate(pairs)]
+)
 
 
 def beats(one, other):
