@@ -3,7 +3,7 @@
     python benchmarks/latency_loop.py [--models FOLDER] [--only NETWORK] [--device DEVICE]
                                       [--rounds N] [--records DB] [--record]
 
-Random mixed assignments of widths and kernels, from a fixed seed, on this machine, on the model of a
+Random mixed assignments of widths and kernels, of a fixed seed, on this machine, on the model of a
 Raspberry Pi 4, and on VTA's simulator. Each is predicted, then compiled and measured, and the model
 corrected. `--records` keeps what is measured; the same command goes on from there.
 """

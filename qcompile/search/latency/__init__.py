@@ -1,4 +1,4 @@
-"""What a network takes on a device for any choice of widths and kernels: measured, then predicted."""
+"""What a network takes on a device with any widths and kernels: measured, then predicted."""
 
 from qcompile.search.latency.choice import Assignment, Choice, Form
 from qcompile.search.latency.laboratory import LatencyLaboratory

@@ -103,11 +103,11 @@ def _told(error: Infeasible, limits: Mapping[str, float], least_s: float) -> Inf
     needs = {name: float(value) for name, value in error.needs.items()}
     if LATENCY in needs:
         needs[LATENCY] = needs[LATENCY] / NANOSECOND + least_s
-    shown = {LATENCY: lambda s: f"{1e3 * s:.4g} ms", SIZE: lambda size: f"{size / 1024:.1f} KiB"}
-    asked = " and ".join(shown[name](value) for name, value in limits.items())
-    alone = ", or ".join(shown[name](value) for name, value in needs.items() if name in shown)
+    asked = " and ".join(_amount(name, value) for name, value in limits.items())
+    alone = ", or ".join(_amount(name, value) for name, value in needs.items() if name != BOPS)
     near = error.nearest.costs
-    nearest = f"{shown[LATENCY](near[LATENCY] / NANOSECOND + least_s)}, {shown[SIZE](near[SIZE])}"
+    seconds = near[LATENCY] / NANOSECOND + least_s
+    nearest = f"{_amount(LATENCY, seconds)}, {_amount(SIZE, near[SIZE])}"
     possible = f"; with the other budget as it is, {alone} would work" if alone else ""
     return Infeasible(
         f"no widths keep {asked}; the nearest assignment is predicted to take {nearest}{possible}",
@@ -115,6 +115,10 @@ def _told(error: Infeasible, limits: Mapping[str, float], least_s: float) -> Inf
         error.nearest,
         needs,
     )
+
+
+def _amount(name: str, value: float) -> str:
+    return f"{1e3 * value:.4g} ms" if name == LATENCY else f"{value / 1024:.1f} KiB"
 
 
 def _distinct(
