@@ -83,6 +83,8 @@ def compile_(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
             scales=arguments.scales,
+            bits=arguments.bits,
+            calibration=arguments.calibration,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,

@@ -51,6 +51,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "bench":
         _expect_model(parser, arguments)
+    if arguments.command == "compile" and (arguments.bits is None) != (
+        arguments.calibration is None
+    ):
+        parser.error("--bits and --calibration go together: widths are fitted to samples")
     if arguments.command == "quantize" and arguments.bits is not None:
         for name in ("weights", "activations"):
             if getattr(arguments, name) is not None:
@@ -116,6 +120,12 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="strip the outer quantizers: the application passes integer codes",
     )
     _add_scales(compile_)
+    compile_.add_argument(
+        "--bits", metavar="FILE", help="quantize a float model to these widths by layer, as JSON"
+    )
+    compile_.add_argument(
+        "--calibration", metavar="NPZ", help="inputs to fit the widths of --bits to"
+    )
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
