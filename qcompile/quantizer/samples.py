@@ -8,6 +8,7 @@ import numpy as np
 
 from qcompile.arrays import (
     Array,
+    Samples,
     TensorSpec,
     batch_size,
     batches,
@@ -59,25 +60,45 @@ def read_calibration(
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Calibration:
     """The samples, cut. Raises InvalidInput where they do not fit."""
-    graph = network.model.graph
-    fixed = static_shapes(graph, None, shapes or {})
-    specs = [
-        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
-        for v in network.inputs
-    ]
-    if isinstance(calibration, Mapping):
-        samples = take_samples(calibration, specs)
-    else:
-        samples = read_samples(calibration, specs)
+    samples = read_network_samples(network, calibration, shapes)
+    batch = None if _regroupable(network, shapes) else batch_size(_specs(network, shapes)) or 1
+    return Calibration(cut(network, samples, shapes), samples.count, batch)
+
+
+def read_network_samples(
+    network: Network,
+    data: str | Path | Mapping[str, Array],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Samples:
+    """The samples, with labels where there are any. Raises InvalidInput where they do not fit."""
+    specs = _specs(network, shapes)
+    samples = take_samples(data, specs) if isinstance(data, Mapping) else read_samples(data, specs)
     for name, array in samples.inputs.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"calibration of '{name}' holds values that are no finite numbers")
-    declared = [declared_shape(value).extents for value in network.inputs]
-    if not shapes and all(extents and isinstance(extents[0], str) for extents in declared):
+    return samples
+
+
+def _specs(network: Network, shapes: Mapping[str, Sequence[int]] | None) -> list[TensorSpec]:
+    fixed = static_shapes(network.model.graph, None, shapes or {})
+    return [
+        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
+        for v in network.inputs
+    ]
+
+
+def cut(
+    network: Network, samples: Samples, shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, list[Array]]:
+    """Each input as one array for each batch."""
+    if _regroupable(network, shapes):
         starts = range(0, samples.count, BATCH)
-        cut = {n: [a[k : k + BATCH] for k in starts] for n, a in samples.inputs.items()}
-        return Calibration(cut, samples.count)
-    batch = batch_size(specs)
-    runs = list(batches(samples, batch))
-    joined = {name: [run[name] for run in runs] for name in samples.inputs}
-    return Calibration(joined, samples.count, batch or 1)
+        return {n: [a[k : k + BATCH] for k in starts] for n, a in samples.inputs.items()}
+    runs = list(batches(samples, batch_size(_specs(network, shapes))))
+    return {name: [run[name] for run in runs] for name in samples.inputs}
+
+
+def _regroupable(network: Network, shapes: Mapping[str, Sequence[int]] | None) -> bool:
+    """Whether the model takes any number of samples at a time."""
+    declared = [declared_shape(value).extents for value in network.inputs]
+    return not shapes and all(extents and isinstance(extents[0], str) for extents in declared)
