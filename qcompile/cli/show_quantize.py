@@ -25,6 +25,10 @@ def show_quantization(found: Quantization) -> None:
     ]
     print_table(["layer", "operator", ">w bits", ">a bits", ">weights", ">noise"], rows)
     sizes = f"{kibibytes(found.weight_bytes)} of weights (float32: {kibibytes(found.float_bytes)})"
-    steps = f", fine-tuned in {found.fine_tuned:,} steps" if found.fine_tuned else ""
-    print(f"\n{sizes}; {found.samples:,} samples{steps}, {found.seconds:.1f} s")
+    print(f"\n{sizes}; {found.samples:,} samples, {found.seconds:.1f} s")
+    if (told := found.fine_tuning) is not None:
+        verdict = "fine-tuned" if told.kept else "fine-tuning brought nothing and was left out"
+        print(
+            f"{verdict}: loss {told.before:.4f} before, {told.after:.4f} after {told.steps:,} steps"
+        )
     print(printable(f"wrote {found.path} ({found.dialect})"))

@@ -13,13 +13,14 @@ from qcompile.files import expect_writable, write_whole
 
 if TYPE_CHECKING:
     from qcompile.quantizer import QuantizedLayer, QuantizeOptions
+    from qcompile.quantizer.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)
 class Quantization:
     """What was written to `path`: "QDQ" where all widths are 8, else "QONNX".
 
-    `fine_tuned`: the steps of fine-tuning.
+    `fine_tuning`: its steps, and the losses before and after, where it was asked for.
     """
 
     path: Path
@@ -27,7 +28,7 @@ class Quantization:
     layers: tuple[QuantizedLayer, ...]
     samples: int
     seconds: float
-    fine_tuned: int = 0
+    fine_tuning: FineTuning | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -79,4 +80,4 @@ def quantize(
     found = quantize_network(model, calibration, options, shapes=shapes, progress=progress)
     write_whole(output, found.model.SerializeToString())
     facts = found.dialect, found.layers, found.samples, found.seconds
-    return Quantization(Path(output), *facts, options.fine_tune)
+    return Quantization(Path(output), *facts, found.fine_tuning)

@@ -9,10 +9,11 @@ import onnx
 
 from qcompile.arrays import Array
 from qcompile.commands.progress import Progress, silent
+from qcompile.quantizer.backward import expect_all_differentiable
 from qcompile.quantizer.bits import resolve
 from qcompile.quantizer.calibrate import Calibrated, calibrate
 from qcompile.quantizer.equalize import equalize
-from qcompile.quantizer.fine_tuning import expect_tunable, fine_tune
+from qcompile.quantizer.fine_tuning import FineTuning, fine_tune
 from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import Network, load_network
 from qcompile.quantizer.options import QuantizeOptions, Widths
@@ -35,7 +36,10 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """`model` as ONNX, `network`, `places` and `calibrated` for simulating it (simulate.py)."""
+    """`model` as ONNX, `network`, `places` and `calibrated` for simulating it (simulate.py).
+
+    `fine_tuning`: what it did, where it was asked for.
+    """
 
     model: onnx.ModelProto
     dialect: str
@@ -45,6 +49,7 @@ class QuantizedNetwork:
     network: Network
     places: Places
     calibrated: Calibrated
+    fine_tuning: FineTuning | None = None
 
 
 def quantize_network(
@@ -65,11 +70,12 @@ def quantize_network(
     network = equalize(network) if options.equalize else network
     places = place(network, widths, options.equal_adds)
     if options.fine_tune:
-        expect_tunable(network)
+        expect_all_differentiable(network)
     found = calibrate(network, places, widths, data.batches, options, progress)
+    told = None
     if options.fine_tune:
         steps, images = options.fine_tune, options.vary_images
-        found = fine_tune(network, places, found, data, steps, images, progress)
+        found, told = fine_tune(network, places, found, data, steps, images, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),
@@ -79,6 +85,7 @@ def quantize_network(
         network=network,
         places=places,
         calibrated=found,
+        fine_tuning=told,
     )
 
 

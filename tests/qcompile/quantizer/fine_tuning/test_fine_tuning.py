@@ -40,6 +40,7 @@ def test_comes_nearer_to_the_float_network(network):
     inputs = graph.data()
     start, end = tuned(graph, model, inputs)
     assert loss(end, inputs) < 0.97 * loss(start, inputs)
+    assert end.fine_tuning.kept and end.fine_tuning.steps == STEPS
     assert [(x.w_bits, x.a_bits) for x in start.layers] == [
         (x.w_bits, x.a_bits) for x in end.layers
     ]
@@ -101,6 +102,25 @@ def test_says_which_operator_has_no_gradient_before_it_works():
     with pytest.raises(Unsupported, match=r"odd.*no gradient of Erf is known"):
         quantize_network(model, graph.data(), QuantizeOptions(fine_tune=1), progress=progress)
     assert told == ["reading"]
+
+
+def test_shapes_that_are_computed_need_no_gradient():
+    graph = Graph((4, 6, 6))
+    x = graph.node("Relu", graph.conv("x", 4, 4))
+    count = graph.node("Gather", graph.node("Shape", x), graph.constant(np.array([0])))
+    shape = graph.node("Concat", count, graph.constant(np.array([144])), axis=0)
+    model = graph.model(graph.gemm(graph.node("Reshape", x, shape), 144, 3))
+    found = quantize_network(model, graph.data(), QuantizeOptions(fine_tune=2))
+    assert found.fine_tuning.steps == 2
+
+
+def test_is_left_out_where_it_brings_nothing():
+    graph, model = dense()
+    inputs = graph.data()
+    options = [QuantizeOptions(fine_tune=steps) for steps in (0, 1)]
+    start, end = (quantize_network(model, inputs, each) for each in options)
+    assert not end.fine_tuning.kept and end.fine_tuning.after >= end.fine_tuning.before
+    assert start.model.SerializeToString() == end.model.SerializeToString()
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5, True])
