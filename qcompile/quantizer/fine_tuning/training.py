@@ -76,7 +76,7 @@ def fine_tune(
         taken = [varied(batch, rng) if images else batch for batch in islice(batches, runs)]
         loss, gradients = _gradients(student, aims, taken)
         if not np.isfinite(loss):
-            raise InvalidInput(f"fine-tuning: the loss of step {step} is {loss}")
+            raise InvalidInput(f"fine-tuning: the loss of step {step} is {loss}; do without it")
         progress(f"fine-tuning, loss {loss:.3f}", step, steps)
         adam.step(gradients, _share(step, steps))
     after = survey(student, aims, data)
