@@ -1,6 +1,6 @@
 """Assignments of a sweep against all assignments there are."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def random_problem(seed):
     layers = {
         name: dict(zip(choices, rng.uniform(1e-6, 1e-3, 3).tolist(), strict=True)) for name in NAMES
     }
-    pairs = {edge: rng.uniform(-1e-4, 1e-4, (3, 3)) for edge in zip(NAMES, NAMES[1:], strict=False)}
+    pairs = {edge: rng.uniform(-1e-4, 1e-4, (3, 3)) for edge in pairwise(NAMES)}
     return sensitivity, Costs(1e-3, layers, pairs)
 
 
