@@ -1,50 +1,39 @@
-"""Cycles of one layer alone on one configuration, by the compiler's own planner; kept in a file."""
+"""Cycles of one layer alone on one configuration, by the compiler's own planner."""
 
-import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 
 from qcompile.errors import Unsupported
+from qcompile.search.accelerator.store import Store, key_of
 from qcompile.targets.vta.config import Buffer, Config
 from qcompile.targets.vta.costs import costs_of
 from qcompile.targets.vta.planner.choice import chosen, timeline
 from qcompile.targets.vta.planner.emit import plan_of
 from qcompile.targets.vta.planner.problem import Operand, PoolProblem, Problem, problem_text
 
-Key = tuple[Problem, Config, int]
-
 
 class LayerCycles:
     """The cycles by problem, configuration and port; None where the planner has no program.
 
-    Nothing is planned twice: results are lines of the file `path`, written one by one.
+    Nothing is planned twice, nor what the store knows. planned: how often the planner ran.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._known: dict[Key, float | None] = {}
-        self._read = dict(_lines(path)) if path is not None else {}
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = Store() if store is None else store
+        self._known: dict[tuple[Problem, Config, int], float | None] = {}
         self.planned = 0
 
     def __call__(self, problem: Problem, config: Config, port_bytes: int) -> float | None:
         """Without the program's start and end, which a network has once."""
-        key = (problem, needed(problem, config), port_bytes)
-        if key not in self._known:
-            self._known[key] = self._from_file(key)
-        return self._known[key]
-
-    def _from_file(self, key: Key) -> float | None:
-        digest = _digest(key)
-        if digest not in self._read:
-            self._read[digest] = found = _planned(*key)
-            self.planned += 1
-            if self._path is not None:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"layer": digest, "cycles": found}) + "\n")
-        return self._read[digest]
+        place = (problem, needed(problem, config), port_bytes)
+        if place not in self._known:
+            sizes = {k: v for k, v in place[1].to_json().items() if k.startswith("LOG_")}
+            key = key_of(problem_text(problem), sizes, port_bytes)
+            if key not in self._store:
+                self._store[key] = _planned(*place)
+                self.planned += 1
+            self._known[place] = self._store[key]
+        return self._known[place]
 
 
 def needed(problem: Problem, config: Config) -> Config:
@@ -111,21 +100,3 @@ def _planned(problem: Problem, config: Config, port_bytes: int) -> float | None:
         return timeline(plan, port_bytes).cycles - costs_of(port_bytes).program
     except Unsupported:
         return None
-
-
-def _digest(key: Key) -> str:
-    problem, config, port_bytes = key
-    fields = {k: v for k, v in config.to_json().items() if k.startswith("LOG_")}
-    text = json.dumps([problem_text(problem), fields, port_bytes])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _lines(path: Path) -> Iterator[tuple[str, float | None]]:
-    """What the file holds; a last line that was cut off by a kill is left out."""
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            yield entry["layer"], entry["cycles"]

@@ -2,8 +2,8 @@
 
 Of each design least costs are known: nowhere above its true ones. A design whose best assignments
 at these are beaten by what other designs reach is skipped. Of the others true costs are asked for
-only where an assignment that is not beaten needs them. `margin` treats as not beaten what is worse
-by less than this share of time, for times that are corrected later; 0 is exact.
+only where an assignment that is not beaten needs them. With a `margin`, what is slower by less than
+this share counts as not beaten, for times that are corrected later.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ TrueCycles = Callable[[int, int, int, int], float]
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """points: (count, 3), sensitivity, cycles and area, none of them beaten.
+    """points: (count, 3), sensitivity, cycles and area, none of them beaten (by the margin).
 
     design: the place of each point's design; picks: the place of each layer's choice. tried,
     skipped: how many designs. exact: whether no front was thinned.
@@ -68,7 +68,7 @@ def joint_front(
             found = replace(found, skipped=found.skipped + 1)
             continue
         own = _refined(tables[k], areas[k], found, lambda *at, k=k: true(k, *at), margin)
-        found = _with(found, own, k, areas[k])
+        found = _with(found, own, k, areas[k], margin)
     return found
 
 
@@ -76,12 +76,18 @@ def _open(front: Front, area: float, found: Joint, margin: float) -> NDArray[np.
     """The assignments of a design that are not beaten; all where some were left out before."""
     if not front.exact and not len(found.points):
         return np.ones(len(front.cycles), bool)
-    return ~covered(_points(front, area, 1 / (1 + margin)), found.points)
+    return ~_beaten(_points(front, area), found.points, margin)
 
 
-def _points(front: Front, area: float, factor: float = 1.0) -> NDArray[np.float64]:
-    areas = np.full(len(front.cycles), area)
-    return np.stack([front.sensitivity, factor * front.cycles, areas], axis=1)
+def _points(front: Front, area: float) -> NDArray[np.float64]:
+    return np.stack([front.sensitivity, front.cycles, np.full(len(front.cycles), area)], axis=1)
+
+
+def _beaten(
+    points: NDArray[np.float64], known: NDArray[np.float64], margin: float
+) -> NDArray[np.bool_]:
+    """(points,): whether a known point is nowhere worse, and faster by the margin."""
+    return covered(points / [1, 1 + margin, 1], known)
 
 
 def _refined(
@@ -120,12 +126,12 @@ def _used(tables: Tables, own: Front, layer: int) -> list[tuple[int, int]]:
     return list(zip(choices.tolist(), columns.tolist(), strict=True))
 
 
-def _with(found: Joint, own: Front, design: int, area: float) -> Joint:
+def _with(found: Joint, own: Front, design: int, area: float, margin: float) -> Joint:
     """With the assignments of one more design."""
     new = _points(own, area)
-    better = ~covered(new, found.points)
+    better = ~_beaten(new, found.points, margin)
     new, picks = new[better], own.picks[better]
-    kept = ~covered(found.points, new)
+    kept = ~_beaten(found.points, new, margin)
     return Joint(
         np.concatenate([found.points[kept], new]),
         np.concatenate([found.design[kept], np.full(len(new), design)]),

@@ -67,6 +67,11 @@ class Buildable:
     refused: Mapping[str, int]
 
 
+def own_design(board: VtaTarget) -> Design:
+    """The board as it is."""
+    return Design(board.config, board.port_bytes, POWER_OF_TWO)
+
+
 def own_values(board: VtaTarget) -> dict[str, int | str]:
     """The board's own design, by key."""
     config = {key.upper(): getattr(board.config, key) for key in CONFIG}
@@ -83,7 +88,7 @@ def usual_space(board: VtaTarget) -> Space:
     config = board.config
     ports = [port for port in PORTS if port <= board.port_bytes]
     mapping = {
-        "LOG_BLOCK": [3, 4, 5, 6],
+        "LOG_BLOCK": [3, 4, 5],
         "LOG_INP_WIDTH": [1, 2, 3],
         "LOG_WGT_WIDTH": [1, 2, 3],
         "LOG_INP_BUFF_SIZE": [12, 13, 14, 15],
