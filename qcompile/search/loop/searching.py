@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol
 
 from qcompile.arrays import npz_bytes
 from qcompile.errors import OutOfReach
@@ -12,7 +11,6 @@ from qcompile.search.loop.fine_tuning import FineTune, tune_front
 from qcompile.search.loop.front import best, front, most_accurate, serving_all
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import read_material
-from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
 from qcompile.search.loop.request import DROP_POINTS, Request
 from qcompile.search.loop.results import (
@@ -27,15 +25,8 @@ from qcompile.search.loop.scores import measure_scores
 from qcompile.search.loop.station import Station
 from qcompile.search.loop.store import open_store
 from qcompile.search.loop.sweep import Sensitivity
+from qcompile.search.loop.watcher import Watcher
 from qcompile.search.loop.workshop import Workshop
-
-
-class Watcher(Protocol):
-    """What is told of a search as it goes on."""
-
-    def say(self, text: str) -> None: ...
-
-    def point(self, point: Point, device: str) -> None: ...
 
 
 class Search:
