@@ -3,7 +3,7 @@
 x: (N, C, *spatial). Windows have a kernel, strides, dilations and pads as in ONNX.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -59,14 +59,20 @@ class Windows:
 
     def views(self, x: Array, fill: float) -> Iterator[Array]:
         """For each place in the kernel the values there in all windows: (N, C, *counts)."""
-        counts = self.counts(x.shape[2:])
+        spatial = x.shape[2:]
         if any(before or after for before, after in self.pads):
             x = np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=fill)
+        for where in self.places(spatial):
+            yield x[where]
+
+    def places(self, spatial: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+        """For each place in the kernel where in padded data its values lie."""
+        counts = self.counts(spatial)
         for place in product(*(range(k) for k in self.kernel)):
             starts = [p * d for p, d in zip(place, self.dilations, strict=True)]
             axes = zip(starts, counts, self.strides, strict=True)
             slices = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in axes]
-            yield x[(slice(None), slice(None), *slices)]
+            yield (slice(None), slice(None), *slices)
 
 
 def columns(x: Array, windows: Windows, groups: int) -> Array:
@@ -78,6 +84,20 @@ def columns(x: Array, windows: Windows, groups: int) -> Array:
     for place, view in enumerate(windows.views(x, 0.0)):
         found[:, place] = view.swapaxes(0, 1)
     return found.reshape(groups, channels // groups * places, samples * prod(counts))
+
+
+def scatter(parts: Iterable[Array], windows: Windows, shape: tuple[int, ...]) -> Array:
+    """The sum, in data of `shape`, of what `parts` hold for each place in the kernel.
+
+    It is `views` the other way; what falls on pads is left out.
+    """
+    spatial = shape[2:]
+    padded = [n + sum(pads) for n, pads in zip(spatial, windows.pads, strict=True)]
+    total = np.zeros((*shape[:2], *padded), "float32")
+    for part, where in zip(parts, windows.places(spatial), strict=True):
+        total[where] += part
+    inner = [slice(pads[0], pads[0] + n) for n, pads in zip(spatial, windows.pads, strict=True)]
+    return total[(slice(None), slice(None), *inner)]
 
 
 def max_pool(x: Array, windows: Windows) -> Array:
