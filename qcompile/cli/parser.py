@@ -252,7 +252,10 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
     quantize.add_argument("-o", dest="output", metavar="FILE", required=True, help="what is made")
     quantize.add_argument(
-        "--calibration", metavar="NPZ", required=True, help="inputs to fit to; labels are ignored"
+        "--calibration",
+        metavar="NPZ",
+        help="inputs to fit to; labels are ignored; default: distilled from the statistics of the "
+        "model's BatchNormalization nodes",
     )
     quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
     for name, what in (("weights", "weights"), ("activations", "layers' inputs")):
