@@ -82,6 +82,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
             scales=arguments.scales,
+            threads=arguments.threads,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
@@ -193,6 +194,7 @@ def tune(arguments: argparse.Namespace) -> None:
                 arguments.records,
                 trials=arguments.trials,
                 devices=arguments.devices,
+                threads=arguments.threads,
                 seed=arguments.seed,
                 batch=arguments.batch,
                 shapes=dict(arguments.shape),
@@ -212,6 +214,7 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
     if arguments.json != "-":
         words = ["qcompile", "compile", arguments.model, "--target", arguments.target]
         words += ["--records", arguments.records, "-o", "build"]
+        words += ["--threads", str(found.threads)] if found.threads > 1 else []
         show_tune(found, shlex.join(words))
     _write_json(arguments.json, tune_answer(found))
     if arguments.plots:

@@ -18,6 +18,7 @@ def compile(
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
     scales: str | None = None,
+    threads: int = 1,
     records: str | Path | None = None,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
@@ -28,7 +29,8 @@ def compile(
     `batch` and `shapes` fill dimensions that the model leaves open. `name` prefixes the C names.
     With `quantized_io` inputs and outputs are integer codes. `scales` are `exact` or
     `power-of-two` (qcompile.scales; by default the first, and the second for boards with VTA).
-    Kernels are chosen by the tuning records in the folder `records`, and those that ship. The JSON
+    Kernels are chosen by the tuning records in the folder `records`, and those that ship, as far as
+    they are of so many `threads`, which `run` and `bench` then use by default. The JSON
     file `variants` names more networks for the bundle (qcompile.variants). Raises QCompileError;
     `output` is then as it was.
     """
@@ -43,6 +45,7 @@ def compile(
         shapes=shapes,
         quantized_io=quantized_io,
         scales=scales,
+        threads=threads,
         records=records,
         variants=variants,
         dump_ir=dump_ir,
