@@ -1,11 +1,12 @@
 """Which decisions a kernel is compiled with, and on what grounds.
 
 Only times with as many threads as the kernel is compiled for count: what is fastest for one may
-have too few parts for several. Times compare only within one group: one workload, on one processor. Of
-several groups that one decides in which most decisions were timed, of these the newest. As machines
-drift, each candidate is compared with the default kernel that was measured in turns with it: it has
-the median of its ratios, the least wins if it is below 1 by more than measurements spread. Where
-some were measured thoroughly, only these count: the fastest of many is also the luckiest.
+have too few parts for several. Times compare only within one group: one workload, on one processor.
+Of several groups that one decides in which most decisions were timed, of these the newest. As
+machines drift, each candidate is compared with the default kernel that was measured in turns with
+it: it has the median of its ratios, the least wins if it is below 1 by more than measurements
+spread. Where some were measured thoroughly, only these count: the fastest of many is also the
+luckiest.
 """
 
 import statistics
