@@ -1,6 +1,7 @@
 """The Python function: what it refuses, what it finds, what it writes, how it ends."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -98,10 +99,14 @@ def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session.Session, "_confirm", interrupted)
+    records, threads = tmp_path / "records", min(2, os.cpu_count())
     with pytest.raises(TuningInterrupted) as caught:
-        qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
+        qcompile.tune(product(tmp_path), TARGET, records, trials=3, threads=threads)
     assert caught.value.result.measured == 3
     assert caught.value.result.interrupted == "interrupted"
+    assert caught.value.result.threads == threads
+    assert all(r["threads"] == threads for r in lines(records))
+    assert all(("chunks" in r["decisions"]) == (threads > 1) for r in lines(records))
 
 
 def test_a_failing_untuned_kernel_is_told(tmp_path, monkeypatch):
@@ -117,6 +122,9 @@ def test_a_failing_untuned_kernel_is_told(tmp_path, monkeypatch):
         ({"seed": -1}, "seed is -1"),
         ({"devices": []}, "no device"),
         ({"devices": ["local", "model:rpi4"]}, "boards and models"),
+        ({"threads": 0}, "threads is 0"),
+        ({"threads": 256}, "local: has [0-9]+ cores, and threads is 256"),
+        ({"threads": 2, "devices": ["model:rpi4"]}, "model:rpi4: models one core"),
     ],
 )
 def test_refuses_what_makes_no_sense(tmp_path, options, message):
