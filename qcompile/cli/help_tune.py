@@ -28,13 +28,13 @@ measures nothing twice. Several may write to one folder; folders of other machin
 copying their .jsonl files into it. The measurements of other networks and devices in it are what
 the cost model begins with.
 
-Records of one number of threads count for bundles that are compiled for as many, and for no others:
-what is fastest on one core may have too few parts for two. Kernels run on the pool of threads that a
-bundle has, so that its cost decides, too, whether work is worth sharing, and in which parts.
+Records of one number of threads count for bundles that are compiled for as many, and for no
+others: what is fastest on one core may have too few parts for two. Kernels run on the pool of
+threads that a bundle has, so that its cost decides, too, whether work is worth sharing, and how.
 
-The limit is what one core can do, times the threads: the most products a second of 8 bits, of single bits or of floats
-that a matrix product reaches whose operands stay in the first cache, measured before the search (of
-a model: what its best instructions do on registers; of VTA: one micro-op of its GEMM unit in each
-cycle). Pooling has none.
+The limit is what one core can do, times the threads: the most products a second of 8 bits, of
+single bits or of floats that a matrix product reaches whose operands stay in the first cache,
+measured before the search (of a model: what its best instructions do on registers; of VTA: one
+micro-op of its GEMM unit in each cycle). Pooling has none.
 
 """

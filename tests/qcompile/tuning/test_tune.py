@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,14 @@ import pytest
 import qcompile
 from qcompile.devices.local import Local
 from qcompile.errors import DeviceLost, InvalidInput, OutputError
+from qcompile.records import Database
+from qcompile.schedules.space import VERSION
 from qcompile.targets import host_target
 from qcompile.tuning import session
+from qcompile.tuning.ledger import Ledger
 from qcompile.tuning.network import tasks_of
-from qcompile.tuning.result import TuningInterrupted
-from qcompile.tuning.tune import tune_tasks
+from qcompile.tuning.outcomes import Timing
+from qcompile.tuning.result import Silent, TuningInterrupted
 from tests.qcompile.tuning.small_models import pooling_free, product
 
 TARGET = "host"
@@ -64,18 +68,41 @@ def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
     assert sum(not thorough for *_, thorough in counts) == 1 + 6 + 3
 
 
-@pytest.mark.parametrize(("evenly", "weight"), [(False, lambda s: 3), (True, lambda s: 1 / s)])
+class Quick:
+    """A laboratory in which every kernel takes two seconds."""
+
+    batch, asked, lost = 8, 0, ()
+
+    def __init__(self, tasks):
+        self.default_s = [None] * len(tasks)
+
+    def measure(self, task, decisions, rounds=None):
+        self.default_s[task], done = 2.0, Future()
+        done.set_result([Timing((2.0,), 0, 0.0)])
+        return done
+
+
+@pytest.mark.parametrize(("evenly", "weight"), [(False, 3), (True, 1 / 2)])
 def test_tasks_count_by_their_calls_or_alike(tmp_path, monkeypatch, evenly, weight):
     target, asked = host_target(), []
     (task,) = tasks_of(product(tmp_path), target, lambda text: None)
-    task = replace(task, layers=("a", "b", "c"))
+    tasks = [replace(task, layers=("a", "b", "c"))]
     monkeypatch.setattr(session, "search", lambda tasks, weights, *others: asked.append(weights))
-    found = tune_tasks([task], target, tmp_path / "records", trials=1, evenly=evenly)
-    assert asked == [[weight(found.tasks[0].default_s)]]
+    ledger = Ledger(tasks, target, Database(tmp_path / "records", VERSION), modelled=False)
+    one = session.Session(tasks, target, ledger, Silent(), 1)
+    one.run(Quick(tasks), seed=0, limits={}, evenly=evenly)
+    assert asked == [[weight]]
+    found = one.result(None)
     assert found.measured == 0 and found.tasks[0].best is None
 
 
-def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
+@pytest.fixture
+def without_limits(monkeypatch):
+    """Nothing is asked of the limits, which take as long to measure as some candidates."""
+    monkeypatch.setattr(session, "measured_limits", lambda *arguments: {})
+
+
+def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch, without_limits):
     calls = []
 
     def shell(self, script):
@@ -94,7 +121,7 @@ def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
     assert found.tasks[0].default_s > 0
 
 
-def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
+def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch, without_limits):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
