@@ -34,7 +34,7 @@ CONFIGURATIONS = [
     ("fmnist_cnn_fp32", 2, 4, 90.8),
     ("fmnist_cnn_fp32", 2, 2, 88.5),
 ]
-CALIBRATION_SAMPLES = {"resnet8_fp32": 1000, "fmnist_cnn_fp32": 2000}
+CALIBRATION_SAMPLES = {"resnet8_fp32": 1000, "resnet8_ft_fp32": 1000, "fmnist_cnn_fp32": 2000}
 
 
 @dataclass(frozen=True)

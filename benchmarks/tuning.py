@@ -143,7 +143,7 @@ def live_table(model: Path) -> tuple[Table, str]:
     ]
     table = Table(model.stem, ["task", "calls", "share", "us before", "us after", "trials"], rows)
     return table, (
-        f"{found.measured} measurements in {taken:.0f} s (load before, of the last minute: {load:.1f} "
+        f"{found.measured} measurements in {taken:.0f} s (load of the minute before: {load:.1f} "
         f"on {os.cpu_count()} cores); kernels {1e3 * found.before_s:.3f} ms -> "
         f"{1e3 * found.after_s:.3f} ms"
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qcompile.commands.demo import demo as demo
     from qcompile.commands.quantize import quantize as quantize
     from qcompile.commands.run import run as run
+    from qcompile.commands.search import search_bits as search_bits
     from qcompile.commands.tune import tune as tune
     from qcompile.devices import list_devices as list_devices
     from qcompile.devices import open_device as open_device
@@ -37,6 +38,7 @@ _PLACES = {
     "open_device": "qcompile.devices",
     "quantize": "qcompile.commands.quantize",
     "run": "qcompile.commands.run",
+    "search_bits": "qcompile.commands.search",
     "Target": "qcompile.targets",
     "tune": "qcompile.commands.tune",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "open_device",
     "quantize",
     "run",
+    "search_bits",
     "tune",
 ]
 

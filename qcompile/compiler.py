@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qcompile.certificate import certificate
-from qcompile.errors import QCompileError, Unsupported
+from qcompile.errors import InvalidInput, QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.lowering import Analysis, Dump, Lowering
@@ -69,13 +69,16 @@ def compile_model(
     shipped_records: bool = True,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
+    kernels: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> CompileResult:
     """Compile the ONNX file `model` into the bundle folder `output`.
 
     The arguments are those of `qcompile compile`; without `shipped_records` only the user's records
-    count. `scales` are exact for a processor, and powers of two for VTA, which takes no others,
-    unless they are given. Raises QCompileError and leaves `output` as it was.
+    count. `kernels`: "int8", "packed" or "bits" by the layer's name, where measurements of whole
+    networks decide and not the table of costs; a processor's alone, and not of variants. `scales`
+    are exact for a processor, and powers of two for VTA, which takes no others, unless they are
+    given. Raises QCompileError and leaves `output` as it was.
     """
     expect_threads(threads)
     register_errors()
@@ -84,13 +87,19 @@ def compile_model(
     sources = Sources.read(records, shipped_records=shipped_records, threads=threads)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    lower = Lowering(batch, shapes, quantized_io, scales or usual_scales(target), sources)
+    asked = dict(kernels or {})
+    lower = Lowering(batch, shapes, quantized_io, scales or usual_scales(target), sources, asked)
+    others_lower = replace(lower, kernels_of={})
     folder = None if dump_ir is None else Path(dump_ir)
     if isinstance(target, VtaTarget):
         if others:
             raise Unsupported(f"--variants: {target.name} has no room for a second network")
+        if asked:
+            raise Unsupported(f"kernels: {target.name} has one for each layer; leave them out")
         return _compile_for_board(model, target, lower, output, name or model.stem, folder, say)
     network = lower(model, target, Dump(folder), lambda what, k: say(what, k, steps))
+    if strangers := set(asked) - set(network.analysis.kernels):
+        raise InvalidInput(f"kernels: the network has no layer {sorted(strangers)[0]!r}")
     lowered = {}
     for number, (variant, file) in enumerate(others.items(), 1):
         done = (STEPS - 1) * number
@@ -99,7 +108,7 @@ def compile_model(
             say(f"{variant}: {what}", done + k, steps)
 
         with _naming(variant):
-            lowered[variant] = lower(file, target, Dump(folder and folder / variant), told)
+            lowered[variant] = others_lower(file, target, Dump(folder and folder / variant), told)
     say("library", steps - 1, steps)
     exported = export_bundle(
         network.kernels,

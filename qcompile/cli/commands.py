@@ -27,6 +27,7 @@ from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_quantize import show_quantization
+from qcompile.cli.show_search import SearchLines, show_search
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
@@ -83,6 +84,8 @@ def compile_(arguments: argparse.Namespace) -> None:
             quantized_io=arguments.quantized_io,
             scales=arguments.scales,
             threads=arguments.threads,
+            bits=arguments.bits,
+            calibration=arguments.calibration,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
@@ -249,6 +252,31 @@ def quantize(arguments: argparse.Namespace) -> None:
     show_quantization(found)
 
 
+def search(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.search import search_bits
+    from qcompile.search.loop.searching import expect_reached
+
+    lines = SearchLines()
+    found = search_bits(
+        arguments.model,
+        arguments.on,
+        arguments.data,
+        arguments.output,
+        calibration=arguments.calibration,
+        records=arguments.records,
+        bits=arguments.bits,
+        budget_ms=arguments.budget_ms,
+        budget_kib=arguments.budget_kib,
+        max_drop=arguments.max_drop,
+        fine_tune=arguments.fine_tune,
+        plots=arguments.plots,
+        seed=arguments.seed,
+        watcher=lines,
+    )
+    show_search(found)
+    expect_reached(found)
+
+
 def targets(arguments: argparse.Namespace) -> None:
     from qcompile.targets import VtaTarget, list_targets, load_target
 
@@ -292,6 +320,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "bench": bench,
     "tune": tune,
     "quantize": quantize,
+    "search": search,
     "targets": targets,
     "devices": devices,
     "demo": demo,

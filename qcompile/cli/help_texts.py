@@ -54,7 +54,10 @@ examples:
   qcompile compile model.onnx --target host -o shifted --scales power-of-two
       the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
       this bundle and of the one with exact scales. report.json says what each layer's weights lost
-
+  qcompile compile float.onnx --target host -o build --bits bits.json --calibration images.npz
+      a float model, quantized on the way; bits.json is {"layers": {"conv2": {"w": 4, "a": 8}}},
+      layers that it does not name get 8. `quantize` does the same with more choices, and keeps
+      the quantized model
   qcompile compile model.onnx --target vta-pynq -o board
       an FPGA board: VTA gets the layers that it can compute sooner, board/vta/ their programs;
       `run` and `bench` simulate it with --device sim
