@@ -8,6 +8,7 @@ import numpy as np
 
 from qcompile.arrays import (
     Array,
+    Samples,
     TensorSpec,
     batch_size,
     batches,
