@@ -27,7 +27,7 @@ from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_quantize import show_quantization
-from qcompile.cli.show_search import SearchLines, show_search
+from qcompile.cli.show_search import SearchLines, show_co_design, show_search
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
@@ -256,6 +256,9 @@ def search(arguments: argparse.Namespace) -> None:
     from qcompile.commands.search import search_bits
     from qcompile.search.loop.searching import expect_reached
 
+    if arguments.accelerator:
+        _search_accelerator(arguments)
+        return
     lines = SearchLines()
     found = search_bits(
         arguments.model,
@@ -275,6 +278,25 @@ def search(arguments: argparse.Namespace) -> None:
     )
     show_search(found)
     expect_reached(found)
+
+
+def _search_accelerator(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.search import search_accelerator
+    from qcompile.search.loop.co_design import expect_designed
+
+    made = search_accelerator(
+        arguments.model,
+        arguments.on[0],
+        arguments.data,
+        arguments.output,
+        calibration=arguments.calibration,
+        bits=arguments.bits,
+        budget_ms=arguments.budget_ms,
+        max_drop=arguments.max_drop,
+        watcher=SearchLines(),
+    )
+    show_co_design(made)
+    expect_designed(made)
 
 
 def targets(arguments: argparse.Namespace) -> None:

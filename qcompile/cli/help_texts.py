@@ -11,6 +11,8 @@ A compiler for quantized neural networks: ONNX in, a standalone C library out.
   4. measure it, against others            qcompile bench build --against onnxruntime \\
                                              --model model.onnx
   5. make it faster on its device          qcompile tune model.onnx --target host --records records
+  6. let the device choose the widths      qcompile search float.onnx --on host \\
+                                             --data test.npz -o found
 """
 
 EPILOG = """\

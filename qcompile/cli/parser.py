@@ -59,6 +59,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         for name in ("weights", "activations"):
             if getattr(arguments, name) is not None:
                 parser.error(f"--bits tells all widths; --{name} is for doing without it")
+    if arguments.command == "search" and arguments.accelerator:
+        for name in ("records", "budget_kib", "fine_tune", "plots"):
+            if getattr(arguments, name):
+                parser.error(f"--{name.replace('_', '-')} and --accelerator do not go together")
+        if len(arguments.on) > 1:
+            parser.error("--accelerator is for one board: give --on once")
     names = [name for name, _ in getattr(arguments, "shape", [])]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         parser.error(f"--shape gives {', '.join(twice)} twice")
@@ -340,6 +346,11 @@ def _add_search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         metavar="COMMAND",
         help="run on each assignment of the front as COMMAND BITS_JSON OUTPUT_ONNX: trains it "
         "further and writes a quantized model",
+    )
+    search.add_argument(
+        "--accelerator",
+        action="store_true",
+        help="also choose VTA's configuration, within what the FPGA of the board in --on holds",
     )
     search.add_argument("--plots", action="store_true", help="draw into DIR; needs matplotlib")
     search.add_argument("--seed", metavar="S", type=seed, default=0, help="of what is random")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qcompile.cli.tables import kibibytes, percent, print_table, printable
 
 if TYPE_CHECKING:
+    from qcompile.search.loop.co_design import CoDesign
     from qcompile.search.loop.points import Point
     from qcompile.search.loop.results import DeviceResult, SearchResult
 
@@ -44,6 +45,23 @@ def show_search(found: SearchResult) -> None:
     if found.serving_all is not None and len(found.devices) > 1:
         print(printable(f"\nserves all devices: {found.serving_all.name}"))
     print(printable(f"\nwrote {found.output} (pareto.json, report.md, best/)"))
+
+
+def show_co_design(made: CoDesign) -> None:
+    """The front of a co-search."""
+    found = made.found
+    rows = [
+        [
+            point.design.name,
+            percent(point.accuracy),
+            _ms(point.seconds),
+            percent(point.area.share),
+            "best" if point is found.best else point.status,
+        ]
+        for point in [found.baseline, *(p for p in found.front if p is not found.baseline)]
+    ]
+    print_table([f"design on {found.board}", ">accuracy", ">ms simulated", ">area", ""], rows)
+    print(printable(f"\nwrote {made.output} (pareto.json, report.md, best/)"))
 
 
 def _show_device(each: DeviceResult) -> None:

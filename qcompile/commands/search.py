@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from qcompile.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from qcompile.search.loop.co_design import CoDesign
     from qcompile.search.loop.fine_tuning import FineTune
+    from qcompile.search.loop.request import Request
     from qcompile.search.loop.results import SearchResult
-    from qcompile.search.loop.searching import Watcher
+    from qcompile.search.loop.watcher import Watcher
 
 BITS = (8, 4, 2)
 
@@ -57,25 +59,69 @@ def search_bits(
     accuracy cannot be reached, `best` of that device is None.
     """
     from qcompile.search.loop.fine_tuning import command
-    from qcompile.search.loop.request import Request, expect_positive, read_place, read_widths
     from qcompile.search.loop.searching import Search
 
-    for name, value in (
-        ("budget_ms", budget_ms),
-        ("budget_kib", budget_kib),
-        ("max_drop", max_drop),
-    ):
+    if plots:
+        from qcompile.commands.plots import expect_matplotlib
+
+        expect_matplotlib()
+    request = _request(
+        model, on, data, output, calibration, records, bits, budget_ms, budget_kib, max_drop, seed
+    )
+    hook = command(fine_tune) if isinstance(fine_tune, str) else fine_tune
+    return Search(request, watcher or Quiet()).run(hook, plots)
+
+
+def search_accelerator(
+    model: str | Path,
+    board: str,
+    data: str | Path,
+    output: str | Path,
+    *,
+    calibration: str | Path | None = None,
+    bits: Sequence[int] = BITS,
+    budget_ms: float | None = None,
+    max_drop: float | None = None,
+    watcher: Watcher | None = None,
+) -> CoDesign:
+    """The bit widths of `model` and the VTA configuration of a board, chosen together.
+
+    `board`: one with VTA, whose part's DSP, LUT and BRAM limit the configuration. The rest is as
+    for `search_bits`; `max_drop` is of the accuracy of the board's own configuration at 8 bits.
+    best/ also has board.toml, a target that `compile` takes. Raises QCompileError.
+    """
+    from qcompile.search.loop.co_design import co_design
+
+    request = _request(
+        model, board, data, output, calibration, None, bits, budget_ms, None, max_drop, 0
+    )
+    return co_design(request, watcher or Quiet())
+
+
+def _request(
+    model: str | Path,
+    on: str | Sequence[str],
+    data: str | Path,
+    output: str | Path,
+    calibration: str | Path | None,
+    records: str | Path | None,
+    bits: Sequence[int],
+    budget_ms: float | None,
+    budget_kib: float | None,
+    max_drop: float | None,
+    seed: int,
+) -> Request:
+    from qcompile.search.loop.request import Request, expect_positive, read_place, read_widths
+
+    budgets = {"budget_ms": budget_ms, "budget_kib": budget_kib, "max_drop": max_drop}
+    for name, value in budgets.items():
         expect_positive(name, value)
     places = tuple(read_place(text) for text in ([on] if isinstance(on, str) else on))
     if not places:
         raise InvalidInput("on: found no target; `host` is this machine")
     if len({place.name for place in places}) < len(places):
         raise InvalidInput(f"on: found one device twice among {', '.join(p.name for p in places)}")
-    if plots:
-        from qcompile.commands.plots import expect_matplotlib
-
-        expect_matplotlib()
-    request = Request(
+    return Request(
         model=Path(model),
         places=places,
         data=Path(data),
@@ -88,5 +134,3 @@ def search_bits(
         output=Path(output),
         seed=seed,
     )
-    hook = command(fine_tune) if isinstance(fine_tune, str) else fine_tune
-    return Search(request, watcher or Quiet()).run(hook, plots)

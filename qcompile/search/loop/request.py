@@ -73,7 +73,9 @@ def read_place(text: str) -> Where:
     name, _, device = text.partition("=")
     if name.startswith(MODEL):
         if device:
-            raise InvalidInput(f"{text}: {name} is a device; TARGET={name} would work")
+            raise InvalidInput(
+                f"{text}: {name} is a device; {name.removeprefix(MODEL)}={name} would work"
+            )
         name, device = name.removeprefix(MODEL), name
     target = load_target(name)
     if isinstance(target, VtaTarget):

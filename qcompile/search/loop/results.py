@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,23 @@ def write_results(found: SearchResult) -> None:
     _write(found.output / "pareto.json", to_json(found))
 
 
-def keep_best(found: SearchResult, bundles: Mapping[str, Mapping[str, Path]]) -> None:
-    """Write best/: model.onnx, bits.json and the bundle; a folder for each device where there are
-    several. bundles: by device and point."""
-    several = len(found.devices) > 1
-    root = found.output / "best"
-    for each in found.devices:
-        if each.best is not None:
-            folder = root / each.where.folder if several else root
-            _keep(found, each.best, folder, bundles[each.where.name][each.best.name])
+def keep_best(found: SearchResult, each: DeviceResult, point: Point, bundle: Path) -> None:
+    """Write best/: model.onnx, bits.json and the bundle; in a folder for each device where there
+    are several. Raises OutputError."""
+    folder = found.output / "best"
+    if len(found.devices) > 1:
+        folder /= each.where.folder
+    keep_model(found, point, folder)
+    shutil.rmtree(folder / "bundle", ignore_errors=True)
+    shutil.copytree(bundle, folder / "bundle")
+
+
+def keep_model(found: SearchResult, point: Point, folder: Path) -> None:
+    """Write the point's model.onnx and bits.json. Raises OutputError."""
+    make_folder(folder)
+    if point.bits is not None:
+        _write(folder / "bits.json", {"layers": bits_to_json(point.bits)})
+    write_whole(folder / "model.onnx", found.ledger.model(point).read_bytes())
 
 
 def commands(found: SearchResult, point: Point, each: DeviceResult) -> list[str]:
@@ -134,15 +142,6 @@ def _device(each: DeviceResult) -> dict[str, Any]:
     }
 
 
-def _keep(found: SearchResult, point: Point, folder: Path, bundle: Path) -> None:
-    make_folder(folder)
-    if point.bits is not None:
-        _write(folder / "bits.json", {"layers": bits_to_json(point.bits)})
-    write_whole(folder / "model.onnx", found.ledger.model(point).read_bytes())
-    shutil.rmtree(folder / "bundle", ignore_errors=True)
-    shutil.copytree(bundle, folder / "bundle")
-
-
 def _bits_file(found: SearchResult, point: Point) -> Path:
     return found.output / "points" / f"{point.name}.json"
 
@@ -150,7 +149,3 @@ def _bits_file(found: SearchResult, point: Point) -> Path:
 def _write(path: Path, content: Any) -> None:
     make_folder(path.parent)
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def names(points: Sequence[Point]) -> list[str]:
-    return [point.name for point in points]

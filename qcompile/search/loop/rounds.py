@@ -1,6 +1,7 @@
 """The loop on one device: solve, compile, measure whole networks, correct, solve again."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from qcompile.errors import DeviceLost, QCompileError, Unsupported
@@ -12,7 +13,6 @@ from qcompile.search.loop.station import Station
 from qcompile.search.loop.sweep import Sensitivity, problem_of, sweep, total
 
 MOST_ROUNDS = 5
-TOLERANCE, EXACT_TOLERANCE = 0.05, 0.01  # of predictions, on devices and on models
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,12 @@ class Rounds:
     """The rounds of one device; what they find is in the ledger."""
 
     def __init__(
-        self, material: Material, station: Station, sensitivity: Sensitivity, ledger: Ledger
+        self,
+        material: Material,
+        station: Station,
+        sensitivity: Sensitivity,
+        ledger: Ledger,
+        say: Callable[[str], None],
     ) -> None:
         self.material = material
         self.station = station
@@ -43,10 +48,13 @@ class Rounds:
         self.ledger = ledger
         self.device = station.where.name
         self.done: list[Round] = []
+        self._say = say
+        self._seconds: list[float] = []  # of each point so far
 
     def run(self, uniform: Mapping[str, Assignment]) -> list[Round]:
         """Measure the uniform assignments, then what is predicted to be worth it, until nothing
         new is predicted. Raises Infeasible when no assignment keeps the budgets."""
+        self._announce("uniform assignments", len(uniform))
         for name, bits in uniform.items():
             self._try(name, dict(bits), total(self.sensitivity, bits), 0)
         self._fit()
@@ -57,14 +65,18 @@ class Rounds:
             new = [each for each in found if not self._known(each[0])]
             if not new:
                 break
+            self._announce(f"round {number}", len(new))
             tried = [self._try(None, bits, score, number) for bits, score in new]
             self._fit()
             self.done.append(self._round(number, tried))
         return self.done
 
-    @property
-    def tolerance(self) -> float:
-        return EXACT_TOLERANCE if self.station.where.exact else TOLERANCE
+    def _announce(self, what: str, count: int) -> None:
+        told = f"{self.device}: {what}: {count} to quantize, compile and measure"
+        if self._seconds:
+            minutes = count * sum(self._seconds) / len(self._seconds) / 60
+            told += f", about {minutes:.1f} minutes"
+        self._say(told)
 
     def _known(self, bits: Assignment) -> bool:
         point = self.ledger.find(bits)
@@ -75,7 +87,9 @@ class Rounds:
         point = self.ledger.add(name, bits, score)
         if self.device not in point.on:
             predicted = self.station.predict(bits) if number else None
+            start = time.monotonic()
             found = measured_on(self.station, self.ledger, point)
+            self._seconds.append(time.monotonic() - start)
             found = replace(found, predicted_s=predicted, round=number)
             self.ledger.put(point.name, self.device, found)
         return point.name
@@ -104,7 +118,8 @@ def measured_on(station: Station, ledger: Ledger, point: Point) -> OnDevice:
     try:
         model = ledger.model(point)
         taken = station.measure(point.name, point.bits, model)
-        accuracy = ledger.workshop.accuracy(point.name, model, station.scales)
+        bundle = station.runs_here(point.name)
+        accuracy = ledger.workshop.accuracy(point.name, model, station.scales, bundle)
     except DeviceLost:
         raise
     except Unsupported as error:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from contextlib import ExitStack
 
 from qcompile.arrays import npz_bytes
 from qcompile.errors import OutOfReach
@@ -11,24 +11,22 @@ from qcompile.search.loop.fine_tuning import FineTune, tune_front
 from qcompile.search.loop.front import best, front, most_accurate, serving_all
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import read_material
-from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
 from qcompile.search.loop.request import DROP_POINTS, Request
-from qcompile.search.loop.results import DeviceResult, SearchResult, keep_best, write_results
+from qcompile.search.loop.results import (
+    DeviceResult,
+    SearchResult,
+    keep_best,
+    keep_model,
+    write_results,
+)
 from qcompile.search.loop.rounds import Rounds, measured_on
 from qcompile.search.loop.scores import measure_scores
 from qcompile.search.loop.station import Station
 from qcompile.search.loop.store import open_store
 from qcompile.search.loop.sweep import Sensitivity
+from qcompile.search.loop.watcher import Watcher
 from qcompile.search.loop.workshop import Workshop
-
-
-class Watcher(Protocol):
-    """What is told of a search as it goes on."""
-
-    def say(self, text: str) -> None: ...
-
-    def point(self, point: Point, device: str) -> None: ...
 
 
 class Search:
@@ -46,8 +44,13 @@ class Search:
         ]
 
     def run(self, fine_tune: FineTune | None = None, plots: bool = False) -> SearchResult:
-        """Raises QCompileError; what is done by then is kept. OutOfReach comes last, with all
-        results written."""
+        """What was found, written. Raises QCompileError; what is done by then is kept."""
+        with ExitStack() as stack:
+            for station in self.stations:
+                stack.callback(station.close)
+            return self._run(fine_tune, plots)
+
+    def _run(self, fine_tune: FineTune | None, plots: bool) -> SearchResult:
         start = time.monotonic()
         self._keep_calibration()
         self.watcher.say(f"accuracy of {self.request.model.name} on {self._samples()}")
@@ -72,7 +75,7 @@ class Search:
 
     def _on_device(self, station: Station, scores: Sensitivity) -> Rounds:
         self._measure_float(station)
-        rounds = Rounds(self.material, station, scores, self.ledger)
+        rounds = Rounds(self.material, station, scores, self.ledger, self.watcher.say)
         rounds.run(self.ledger.uniform)
         return rounds
 
@@ -134,7 +137,14 @@ class Search:
 
             drawn = draw_search(found, scores, found.output)
         write_results(found)
-        keep_best(found, {s.where.name: s.bundles for s in self.stations})
+        stations = {station.where.name: station for station in self.stations}
+        for each in found.devices:
+            if each.best is not None:
+                file = self.ledger.model(each.best)
+                bundle = stations[each.where.name].bundle(each.best.name, each.best.bits, file)
+                keep_best(found, each, each.best, bundle)
+        if len(found.devices) > 1 and found.serving_all is not None:
+            keep_model(found, found.serving_all, found.output / "best" / "all")
         write_whole(found.output / "report.md", report(found, agreement, drawn).encode())
 
 

@@ -1,14 +1,16 @@
 """One device: networks are compiled for it and measured there, and its latency model learns."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qcompile.compiler import compile_model
+from qcompile.devices import LOCAL
 from qcompile.passes.choose_kernels import kernel_name
 from qcompile.scales import usual_scales
-from qcompile.search.latency import LatencyLaboratory, LatencyModel, Measured
+from qcompile.search.latency import Choice, LatencyLaboratory, LatencyModel, Measured
 from qcompile.search.latency.building import CHOOSABLE
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.loop.request import Where
@@ -28,7 +30,7 @@ class Taken:
 
 
 class Station:
-    """Use it in a `with` block of its laboratory: `close` removes what it built."""
+    """A device with its laboratory; `close` it."""
 
     def __init__(
         self, material: Material, where: Where, store: Store, say: Callable[[str], None]
@@ -37,7 +39,6 @@ class Station:
         self.where = where
         self.store = store
         self.scales = usual_scales(where.target)
-        self.bundles: dict[str, Path] = {}
         records = material.request.records
         self._laboratory = LatencyLaboratory(
             material.request.model,
@@ -78,6 +79,11 @@ class Station:
         known = self._kept(name, bits, file)
         return Taken(known.seconds, known.spread_s / known.seconds)
 
+    def bundle(self, name: str, bits: Assignment | None, file: Path) -> Path:
+        """The network in `file` compiled for this device, once in a search."""
+        chosen = {} if bits is None else self.model.with_kernels(bits)
+        return self._compiled(name, chosen, file)
+
     def _kept(self, name: str, bits: Assignment | None, file: Path) -> Measured:
         key = f"times/{self.where.folder}/{name}"
         held = self.store.read(key)
@@ -85,29 +91,38 @@ class Station:
             found = Measured.from_json(held)
         else:
             chosen = {} if bits is None else self.model.with_kernels(bits)
-            found = self._laboratory.measure(chosen, self.bundle(name, chosen, file))
+            found = self._laboratory.measure(chosen, self._compiled(name, chosen, file))
             self.store.write(key, found.to_json())
         if bits is not None:
             self._model = self.model.correct(found)
         return found
 
-    def bundle(self, name: str, chosen: Any, file: Path) -> Path:
-        """The network compiled, once in a search."""
+    def _compiled(self, name: str, chosen: Mapping[str, Choice], file: Path) -> Path:
         folder = self.store.path(f"bundles/{self.where.folder}/{name}")
         if not (folder / "manifest.json").is_file():
-            kernels = {layer: kernel_name(choice.kernel) for layer, choice in chosen.items()}
-            if isinstance(self.where.target, VtaTarget):
-                kernels = {}
             compile_model(
                 file,
                 self.where.target,
                 output=folder,
                 name="network",
                 records=self.material.request.records,
-                kernels={n: k for n, k in kernels.items() if k in CHOOSABLE},
+                kernels=self._kernels(chosen),
             )
-        self.bundles[name] = folder
         return folder
+
+    def _kernels(self, chosen: Mapping[str, Choice]) -> dict[str, str]:
+        """What `compile_model` lets be chosen; boards with VTA choose themselves."""
+        if isinstance(self.where.target, VtaTarget):
+            return {}
+        named = {layer: kernel_name(choice.kernel) for layer, choice in chosen.items()}
+        return {layer: kernel for layer, kernel in named.items() if kernel in CHOOSABLE}
+
+    def runs_here(self, name: str) -> Path | None:
+        """The bundle of that name where this machine is the device, so that it need not be made
+        again."""
+        folder = self.store.path(f"bundles/{self.where.folder}/{name}")
+        made = (folder / "manifest.json").is_file()
+        return folder if made and self.where.device == LOCAL else None
 
     def narrow(self) -> tuple[str, ...]:
         return ()
@@ -116,4 +131,6 @@ class Station:
         return None
 
     def close(self) -> None:
+        """Remove what was built; times and models stay."""
         self._laboratory.close()
+        shutil.rmtree(self.store.path(f"bundles/{self.where.folder}"), ignore_errors=True)

@@ -16,7 +16,8 @@ from qcompile.search.solver.solve import solve
 
 LATENCY, SIZE, BOPS = "latency", "size", "bops"
 STEPS = 8  # budgets between the fastest assignment and the most accurate one
-NANOSECOND = 1e9  # the solver's totals are near 1 in these units
+NANOSECOND = 1e9
+LEAST_NS = 1e-6
 Sensitivity = Mapping[str, Mapping[Widths, float]]
 
 
@@ -83,7 +84,8 @@ def sweep(
     """
     within = dict(limits)
     if LATENCY in within:
-        within[LATENCY] = NANOSECOND * (within[LATENCY] - least_s)
+        # The solver takes budgets above 0; with less than nothing, nothing is possible either.
+        within[LATENCY] = max(LEAST_NS, NANOSECOND * (within[LATENCY] - least_s))
     try:
         found = [solve(problem, within)]
     except Infeasible as error:

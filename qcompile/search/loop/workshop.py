@@ -42,30 +42,35 @@ class Workshop:
                 shutil.copy(made(Path(folder) / "model.onnx"), path)
         return path
 
-    def accuracy(self, name: str, model: Path, scales: str) -> float:
+    def accuracy(self, name: str, model: Path, scales: str, bundle: Path | None = None) -> float:
         """Of the model with these scales (qcompile.scales) on the labelled samples, as a share.
 
-        The program for this machine computes the same integers as that of any other target.
-        Raises InvalidInput when the outputs are no classification.
+        bundle: the model compiled for this machine, where that is done: it computes the same
+        integers as the program for any other target. Raises InvalidInput when the outputs are no
+        classification.
         """
         key = f"accuracy/{name}-{scales}"
         known = self.store.read(key)
         if known is not None:
             return float(known["accuracy"])
-        found = self._measured(model, scales)
+        found = self._compiled(model, scales) if bundle is None else self._measured(bundle)
         self.store.write(key, {"accuracy": found, "samples": self.material.labelled.count})
         return found
 
     def float_accuracy(self) -> float:
         return self.accuracy(FLOAT, self.material.request.model, "exact")
 
-    def _measured(self, model: Path, scales: str) -> float:
-        from qcompile.bundle import load
+    def _compiled(self, model: Path, scales: str) -> float:
         from qcompile.commands.compile import compile
 
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
             compile(model, "host", Path(folder) / "bundle", scales=scales)
-            outputs = load(Path(folder) / "bundle").run_batches(self.material.labelled.inputs)
+            return self._measured(Path(folder) / "bundle")
+
+    def _measured(self, bundle: Path) -> float:
+        from qcompile.bundle import load
+
+        outputs = load(bundle).run_batches(self.material.labelled.inputs)
         found = accuracy(next(iter(outputs.values())), self.material.labels)
         if found is None:
             raise InvalidInput(
