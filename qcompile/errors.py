@@ -145,3 +145,13 @@ class Infeasible(QCompileError):
         self.binding = binding
         self.nearest = nearest
         self.needs = dict(needs)
+
+
+class OutOfReach(QCompileError):
+    """A search found no network that is as accurate and as cheap as was asked for."""
+
+    exit_code = 3
+
+
+class FineTuningFailed(QCompileError):
+    """The user's training of a quantized network ended without a model."""

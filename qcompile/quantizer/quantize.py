@@ -13,6 +13,7 @@ from qcompile.quantizer.bits import resolve
 from qcompile.quantizer.calibrate import Calibrated, calibrate
 from qcompile.quantizer.distillation import Distilled, distil
 from qcompile.quantizer.equalize import equalize
+from qcompile.quantizer.fine_tuning import expect_tunable, fine_tune
 from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import Network, load_network
 from qcompile.quantizer.options import QuantizeOptions, Widths
@@ -59,7 +60,7 @@ def quantize_network(
     shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress = silent,
 ) -> QuantizedNetwork:
-    """The float `model` quantized after training, without labels. Raises QCompileError.
+    """The float `model` quantized without labels. Raises QCompileError.
 
     Without calibration data they are distilled from BatchNormalization statistics.
     """
@@ -75,7 +76,11 @@ def quantize_network(
     data = read_calibration(network, calibration, shapes)
     network = equalize(network) if options.equalize else network
     places = place(network, widths, options.equal_adds)
+    if options.fine_tune:
+        expect_tunable(network)
     found = calibrate(network, places, widths, data.batches, options, progress)
+    if options.fine_tune:
+        found = fine_tune(network, places, found, data, options.fine_tune, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),

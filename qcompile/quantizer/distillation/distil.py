@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcompile.commands.progress import Progress, silent
-from qcompile.quantizer.distillation.descent import Adam
+from qcompile.quantizer.backward.adam import Adam
 from qcompile.quantizer.distillation.graph import StatisticsGraph
 from qcompile.quantizer.distillation.inputs import NoiseInput, noise_inputs
 from qcompile.quantizer.distillation.noise import noise
@@ -50,14 +50,15 @@ def distil(
     for k in range(batches):
         start = [noise(each.shape, rng) for each in inputs]
         first, _ = _loss(graph, inputs, start)
-        adam = Adam(start)
+        adam = Adam(dict(enumerate(start)), dict.fromkeys(range(len(start)), RATE))
         for step in range(steps):
             progress("distilling calibration data", k * steps + step, batches * steps)
-            _, gradients = _loss(graph, inputs, adam.values)
-            adam.step(gradients, RATE * (1 + np.cos(np.pi * step / steps)) / 2)
-        last, _ = _loss(graph, inputs, adam.values)
+            _, gradients = _loss(graph, inputs, list(adam.values.values()))
+            adam.step(dict(enumerate(gradients)), (1 + np.cos(np.pi * step / steps)) / 2)
+        made = list(adam.values.values())
+        last, _ = _loss(graph, inputs, made)
         losses.append((first, last))
-        runs.append([each.scaled(u) for each, u in zip(inputs, adam.values, strict=True)])
+        runs.append([each.scaled(u) for each, u in zip(inputs, made, strict=True)])
     before, after = np.mean(losses, axis=0)
     names = [each.name for each in inputs]
     joined = {n: np.concatenate(a) for n, a in zip(names, zip(*runs, strict=True), strict=True)}
