@@ -22,7 +22,7 @@ from qcompile.cli.help_tune import TUNE
 from qcompile.cli.values import amount, peers, positive, seed, shape, width, widths
 from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
-from qcompile.widths import MOST_BITS, RANGES, ROUNDINGS
+from qcompile.widths import FINE_TUNE_STEPS, MOST_BITS, RANGES, ROUNDINGS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
@@ -266,7 +266,10 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
     quantize.add_argument("-o", dest="output", metavar="FILE", required=True, help="what is made")
     quantize.add_argument(
-        "--calibration", metavar="NPZ", required=True, help="inputs to fit to; labels are ignored"
+        "--calibration",
+        metavar="NPZ",
+        help="inputs to fit to; labels are ignored; default: distilled from the statistics of the "
+        "model's BatchNormalization nodes",
     )
     quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
     for name, what in (("weights", "weights"), ("activations", "layers' inputs")):
@@ -305,6 +308,16 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--equal-adds",
         action="store_true",
         help="one scale for both operands of an addition, for hardware that adds codes as they are",
+    )
+    quantize.add_argument(
+        "--fine-tune",
+        metavar="STEPS",
+        type=positive,
+        nargs="?",
+        const=FINE_TUNE_STEPS,
+        default=0,
+        help="then train against the float model on the same inputs; default where no number is "
+        f"given: {FINE_TUNE_STEPS}",
     )
     _add_shape(quantize)
 

@@ -10,7 +10,7 @@ from qcompile.compiler import compile_model
 from qcompile.errors import InvalidInput
 from qcompile.passes.choose_kernels import kernel_name
 from qcompile.quantizer import QuantizeOptions, Widths, quantize_network
-from qcompile.search.latency.choice import Choice
+from qcompile.search.latency.choice import Assignment, Choice
 from qcompile.targets import Target, VtaTarget
 
 CHOOSABLE = ("int8", "packed", "bits")
@@ -25,13 +25,20 @@ class Asked:
     kernels: Mapping[str, str]
 
     @classmethod
-    def of(cls, assignment: Mapping[str, Choice], target: Target | VtaTarget) -> "Asked":
-        """Boards with VTA decide the kernels themselves."""
+    def of(cls, assignment: Assignment, target: Target | VtaTarget) -> "Asked":
         widths = {name: choice.widths for name, choice in assignment.items()}
-        if isinstance(target, VtaTarget):
-            return cls(widths, {})
-        kernels = {name: kernel_name(choice.kernel) for name, choice in assignment.items()}
-        return cls(widths, {name: each for name, each in kernels.items() if each in CHOOSABLE})
+        return cls(widths, kernels_of(assignment, target))
+
+
+def kernels_of(assignment: Assignment, target: Target | VtaTarget) -> dict[str, str]:
+    """What `compile_model` takes as `kernels` to make this network.
+
+    Layers that have one kernel are left out, and so are all on a board with VTA.
+    """
+    if isinstance(target, VtaTarget):
+        return {}
+    names = {name: kernel_name(choice.kernel) for name, choice in assignment.items()}
+    return {name: kernel for name, kernel in names.items() if kernel in CHOOSABLE}
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,19 @@ def fit(
     base_s = fmean(each.base_s for each in every)
     plain = Fitted(neighbours, trust, terms, {}, {}, base_s)
     fitted = Fitted(neighbours, trust, terms, _factors(plain, rounds), {}, base_s)
+    # What a search compiled tells more of a neighbourhood than what the survey did.
+    rest = _rest(fitted, survey) | _rest(fitted, rounds)
+    return Fitted(neighbours, trust, terms, fitted.factors, rest, base_s)
+
+
+def _rest(fitted: Fitted, networks: Sequence[Measured]) -> dict[Hashable, tuple[float, int]]:
+    """What the terms leave of layers in their neighbourhoods, and how often it was measured."""
     left: dict[Hashable, list[float]] = defaultdict(list)
-    for each in every:
-        for layer in neighbours.layers:
+    for each in networks:
+        for layer in fitted.neighbours.layers:
             rest = each.per_layer[layer].seconds - fitted.by_terms(layer, each.assignment)
-            left[place(neighbours, layer, each.assignment)].append(rest)
-    rest_of = {key: (fmean(values), len(values)) for key, values in left.items()}
-    return Fitted(neighbours, trust, terms, fitted.factors, rest_of, base_s)
+            left[place(fitted.neighbours, layer, each.assignment)].append(rest)
+    return {key: (fmean(values), len(values)) for key, values in left.items()}
 
 
 def core(layer: str, choice: Choice) -> Term:

@@ -81,7 +81,8 @@ def _sound(line: bytes) -> dict[str, Any] | None:
         if held["format"] != FORMAT:
             return None
         Measured.from_json(held["measured"])
-        return {"possible": dict(held["possible"])} | held
+        names = ("key", "circumstances", "measured", "possible")
+        return {name: held[name] for name in names}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

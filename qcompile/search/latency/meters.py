@@ -68,7 +68,10 @@ class Clock:
         with ExitStack() as stack:
             other, own = (stack.enter_context(closing(self._bench(b))) for b in self._pair(bundle))
             if own.placed.device.emulated:
-                raise DeviceError(f"{self.device}: an emulator says nothing about speed")
+                raise DeviceError(
+                    f"{self.device}: an emulator says nothing about speed; a board (ssh://, adb:, "
+                    "rpc://) does, and model:TARGET"
+                )
             sizes = [_block(bench) for bench in (other, own)]
             ratios, layers, references = [], [], []
             for _ in range(ROUNDS):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,15 @@ class LatencyModel:
         return fit(self.neighbours, self.survey, rounds, EXACT if self.exact else CLOCK)
 
     def predict(self, assignment: Assignment) -> float:
-        """The seconds of a network. Raises InvalidInput for choices that were not measured."""
+        """The seconds of a network; of one that a round measured, what it took then.
+
+        Raises InvalidInput for choices that were not measured.
+        """
         self._expect_known(assignment)
-        return self.fitted.predict(assignment)
+        known = [r.measured for r in self.rounds if r.measured.assignment == assignment]
+        if not known:
+            return self.fitted.predict(assignment)
+        return known[-1].seconds if self.exact else fmean(each.seconds for each in known)
 
     def correct(self, measured: Measured) -> "LatencyModel":
         """The model that knows one more network, and what this one said of it."""

@@ -1,14 +1,20 @@
 """Networks to measure before a search: uniform ones, and mixed ones for hand-over costs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from qcompile.passes.choose_kernels import kernel_name
 from qcompile.quantizer import Widths
+from qcompile.search.latency.building import CHOOSABLE
 from qcompile.search.latency.choice import Assignment, Choice
+from qcompile.search.latency.measured import Measured
+from qcompile.search.latency.model import LatencyModel
 from qcompile.search.latency.neighbours import Neighbours
 
 CANDIDATES = 64  # random networks, of which the one with most new hand-overs is measured
+NEAR_BEST = 1.25  # times as long as the fastest kernel: hand-overs do not make up for more
 MOST_PROBES = 8  # beyond, the rounds of the search tell what is left
 
 
@@ -31,10 +37,37 @@ def _distance(one: Widths, other: Widths) -> tuple[int, int]:
     return abs(weights) + abs(activations), -one.weights
 
 
+def on_other_kernels(
+    assignment: Assignment, possible: Mapping[str, Sequence[str]]
+) -> list[dict[str, Choice]]:
+    """The same widths on each kind of kernel that some layer could have instead."""
+    found: list[dict[str, Choice]] = []
+    for kind in CHOOSABLE:
+        other = {}
+        for name, choice in assignment.items():
+            kernels = [each for each in possible[name] if kernel_name(each) == kind]
+            other[name] = replace(choice, kernel=kernels[0]) if kernels else choice
+        if other not in (assignment, *found):
+            found.append(other)
+    return found
+
+
+def near_best(model: LatencyModel) -> dict[str, list[Choice]]:
+    """The choices of each layer on kernels that a search may take."""
+    found = {}
+    for layer in model.neighbours.layers:
+        costs = model.costs(layer)
+        least: dict[Widths, float] = {}
+        for choice, seconds in costs.items():
+            least[choice.widths] = min(seconds, least.get(choice.widths, seconds))
+        found[layer] = [c for c, s in costs.items() if s <= NEAR_BEST * least[c.widths]]
+    return found
+
+
 def probes(
     choices: Mapping[str, Sequence[Choice]],
     neighbours: Neighbours,
-    seen: Iterable[Assignment],
+    seen: Iterable[Measured],
     seed: int,
 ) -> list[dict[str, Choice]]:
     """Mixed networks in which layers hand over to their neighbours in ways that are not seen yet.
@@ -42,7 +75,7 @@ def probes(
     They end when random networks show nothing new.
     """
     rng = np.random.default_rng(seed)
-    known = set().union(*(handovers(neighbours, assignment) for assignment in seen))
+    known = set().union(*(handovers(neighbours, each.assignment) for each in seen))
     found: list[dict[str, Choice]] = []
     while len(found) < MOST_PROBES:
         candidates = [random_assignment(choices, rng) for _ in range(CANDIDATES)]
