@@ -24,9 +24,10 @@ def bit_tiles(
     """
     word = WORD_BITS // popcount.lanes
     whole = vectors % word == 0
+    streams = MAX_STREAMS * (2 if popcount.form == "uadalp" else 1)
     found = [
         Tile(r, v)
-        for v in range(1, min(vectors, MAX_STREAMS) + 1)
+        for v in range(1, min(vectors, streams) + 1)
         for r in range(1, rows + 1)
         if r * v * planes.pairs + popcount.spare <= target.vector_registers
         and (not whole or v % word == 0 or word % v == 0)
