@@ -57,9 +57,11 @@ def random_operands(plan: Conv2dBitsPlan, rng: np.random.Generator) -> tuple[NDA
 
 
 def conv2d_bits(
-    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: Conv2dBitsPlan, layer: str
+    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: Conv2dBitsPlan, layer: str, unit: int = 1
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, both uint32.
+
+    unit: what all coefficients are divided by.
 
     The result is (N, OH, OW, O), of the type of bias: int32, or float32 with coefficients that are
     no integers.
@@ -95,7 +97,7 @@ def conv2d_bits(
             position = o // size * (plan.group_vectors * lanes) + o % size
         own = bias[o] if bias.ndim == 1 else bias[(*_classes(plan, i, j), o)]
         v, lane = position // lanes, position % lanes
-        return combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane])
+        return combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane], unit)
 
     shape = plan.batch, plan.out_height, plan.out_width, plan.out_channels
     return te.compute(shape, biased, name="biased")

@@ -108,7 +108,7 @@ def popcounts_of(
 _ARM = {
     "aarch64": (
         Popcount(
-            "uadalp", 4, spare=10, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
+            "uadalp", 4, spare=10, cost=3, load_cost=0.12, far_load_cost=0.5, broadcast_cost=1
         ),
         Popcount(
             "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,
