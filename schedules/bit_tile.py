@@ -24,7 +24,7 @@ def bit_tiles(
     """
     word = WORD_BITS // popcount.lanes
     whole = vectors % word == 0
-    streams = MAX_STREAMS * (2 if popcount.form == "uadalp" else 1)
+    streams = MAX_STREAMS * (2 if popcount.form in ("uadalp", "udot") else 1)
     found = [
         Tile(r, v)
         for v in range(1, min(vectors, streams) + 1)
