@@ -29,6 +29,7 @@ from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.prepare_bits import schedule_prepare_bits
 from qcompile.schedules.rounding import convert_rounding, register_rounding
 from qcompile.schedules.saturation import register_saturation
+from qcompile.schedules.small_integers import register_small
 from qcompile.schedules.table import schedule_table
 from qcompile.schedules.tails import cut_tails
 from qcompile.targets import Target
@@ -65,6 +66,7 @@ def register_scalars() -> None:
     register_arithmetic()
     register_rounding()
     register_saturation()
+    register_small()
     register_lookup()
     register_polynomials()
     register_byte_counts()

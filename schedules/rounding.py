@@ -19,6 +19,7 @@ from tvm.ir import register_op_attr
 
 from qcompile.schedules.arithmetic import unfused
 from qcompile.schedules.saturation import codes
+from qcompile.schedules.small_integers import add_instead_of_converting
 from qcompile.targets import Target
 
 TO_NEAREST, FCVTNS = "qcompile.to_nearest", "qcompile.to_nearest_fcvtns"
@@ -78,8 +79,10 @@ def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     """`func` with clamped, rounded values converted in one instruction of the target, or two."""
     body = tvm_ffi.structural_map(func.body, (tirx.Cast, _convert))
     if target.architecture.name == "aarch64":
-        form = "add" if "dotprod" in target.features else "fcvtns"
+        add = "dotprod" in target.features
+        form = "add" if add else "fcvtns"
         body = tvm_ffi.structural_map(body, (tirx.Cast, lambda cast: _narrow(cast, form)))
+        body = add_instead_of_converting(body) if add else body
     sequences = SEQUENCES.get(target.architecture.name, {})
 
     def converted(call: Any) -> tirx.Expr:
