@@ -42,7 +42,6 @@ from qcompile.schedules.conv2d_bits_plan import (
 )
 from qcompile.targets import Target
 
-
 # What reads sums with a scale of their own, which may as well have their unit; zero points of sums
 # are 0.
 SCALED = frozenset({DEQUANTIZE, REQUANTIZE})
@@ -101,9 +100,7 @@ class _LowerConv2dBits(Lowering):
         return result
 
 
-def agreeing(
-    sums: NDArray[np.int32], problem: Conv2dBitsProblem
-) -> tuple[NDArray[np.int32], int]:
+def agreeing(sums: NDArray[np.int32], problem: Conv2dBitsProblem) -> tuple[NDArray[np.int32], int]:
     """(constant parts, unit) where bits that agree are counted, not those that differ.
 
         sum of c * P = sum of c * N - c * P'    N bits, of which P differ and P' agree; c < 0

@@ -19,7 +19,7 @@ from tvm.ir import IRModule
 
 from qcompile.ops import dequantize, quantize
 from qcompile.ops.quantize import is_bipolar
-from qcompile.passes.facts import codes_of, constant, scalar, vector
+from qcompile.passes.facts import codes_of, constant, scalar
 from qcompile.passes.rewriter import BindingRewriter, operator_name, rewrite_functions
 
 # Of all constants, before and after: sums are then multiples of 2^-84, which are normal numbers,
@@ -107,8 +107,8 @@ def _normal(array: NDArray[np.float32], factor: float) -> bool:
     return bool(np.all((limits[0] <= sizes) & (sizes <= limits[1])))
 
 
-def _constant(array: NDArray[np.float32]) -> relax.Expr:
-    return vector(array, "float32") if array.ndim else scalar(array[()])
+def _constant(array: Any) -> relax.Expr:
+    return relax.const(np.asarray(array, "float32"), "float32")
 
 
 @tvm.transform.module_pass(opt_level=0, name="UnitScale")

@@ -11,6 +11,8 @@ from qcompile.targets import Target
 
 # What a tile costs besides its words, and the epilogue of one vector, in instructions.
 TILE_COST, EPILOGUE_COST = 40, 8
+# Vectors of a tile where loads are nearly free and broadcasts are not: all that registers hold.
+STREAMS = {"uadalp": 16, "udot": 16}
 # Registers for a product of words and its count, once sums and weights have theirs.
 IN_STEP = 2
 
@@ -24,7 +26,7 @@ def bit_tiles(
     """
     word = WORD_BITS // popcount.lanes
     whole = vectors % word == 0
-    streams = MAX_STREAMS * (2 if popcount.form in ("uadalp", "udot") else 1)
+    streams = STREAMS.get(popcount.form, MAX_STREAMS)
     found = [
         Tile(r, v)
         for v in range(1, min(vectors, streams) + 1)

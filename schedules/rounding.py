@@ -100,7 +100,12 @@ def _narrow(cast: Any, form: str) -> tirx.Expr:
     zero: Any = tirx.const(0, "int32")
     if isinstance(rounded, tirx.Add):
         rounded, zero = rounded.a, rounded.b
-    if dtype not in ("int8", "uint8") or getattr(getattr(rounded, "op", None), "name", "") != TO_NEAREST:
+    elif isinstance(rounded, tirx.Sub):
+        rounded, zero = rounded.a, -rounded.b
+    if (
+        dtype not in ("int8", "uint8")
+        or getattr(getattr(rounded, "op", None), "name", "") != TO_NEAREST
+    ):
         return cast
     clamped = rounded.args[0]
     if not (isinstance(clamped, tirx.Max) and isinstance(clamped.a, tirx.Min)):

@@ -136,11 +136,13 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     reciprocal = _exact_reciprocal(call.args[1])
     unit, literal = _is_one(call.args[1]), _literal(call.args[2])
 
-    def compute(x: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
+    def compute(x: te.Tensor, *given: te.Tensor) -> te.Tensor:
+        zero = given[not unit :]
+
         def scaled(index: tuple[tirx.Var, ...]) -> tirx.Expr:
             if unit:
                 return x(*index)
-            factor = _along(scale, index, axis)
+            factor = _along(given[0], index, axis)
             return x(*index) / factor if reciprocal is None else x(*index) * factor
 
         def entry(*index: tirx.Var) -> tirx.Expr:
@@ -153,7 +155,8 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
 
     chosen = sign if is_bipolar(bits, bool(signed), bool(narrow)) else compute
     x, scale, *zero = call.args
-    operands = [x, scale if reciprocal is None else reciprocal, *(zero if literal is None else [])]
+    factor = [] if unit and chosen is compute else [scale if reciprocal is None else reciprocal]
+    operands = [x, *factor, *(zero if literal is None else [])]
     return bb.call_te(chosen, *operands, primfunc_name_hint="quantize")
 
 
@@ -201,15 +204,17 @@ def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
     q, scale, *zero = call.args
     unit, literal = _is_one(scale), _literal(zero[0])
 
-    def compute(q: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
+    def compute(q: te.Tensor, *given: te.Tensor) -> te.Tensor:
+        zero = given[not unit :]
+
         def entry(*index: tirx.Var) -> tirx.Expr:
             code = q(*index).astype("int32")
             if literal != 0:
                 code = code - _zero_at(zero, literal, index, axis).astype("int32")
             value = code.astype("float32")
-            return value if unit else unfused(value * _along(scale, index, axis))
+            return value if unit else unfused(value * _along(given[0], index, axis))
 
         return te.compute(q.shape, entry, name="dequantize")
 
-    operands = [q, scale, *(zero if literal is None else [])]
+    operands = [q, *([] if unit else [scale]), *(zero if literal is None else [])]
     return bb.call_te(compute, *operands, primfunc_name_hint="dequantize")
