@@ -13,6 +13,7 @@ from qcompile.export.folder import expect_replaceable
 from qcompile.lowering import Analysis, Dump, Lowering
 from qcompile.scales import usual_scales
 from qcompile.targets import Target, VtaTarget
+from qcompile.threads import expect_threads
 from qcompile.tuned import (
     Sources,
     summary,
@@ -63,6 +64,7 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
     scales: str | None = None,
+    threads: int = 1,
     records: str | Path | None = None,
     shipped_records: bool = True,
     variants: str | Path | None = None,
@@ -78,10 +80,11 @@ def compile_model(
     are exact for a processor, and powers of two for VTA, which takes no others, unless they are
     given. Raises QCompileError and leaves `output` as it was.
     """
+    expect_threads(threads)
     register_errors()
     expect_replaceable(output)
     others = read_variants(variants) if variants is not None else {}
-    sources = Sources.read(records, shipped_records=shipped_records)
+    sources = Sources.read(records, shipped_records=shipped_records, threads=threads)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
     asked = dict(kernels or {})
@@ -112,6 +115,7 @@ def compile_model(
         name=name or model.stem,
         target=target,
         output=output,
+        threads=threads,
         variants={variant: each.kernels for variant, each in lowered.items()},
         report=_report(network.analysis, {v: e.analysis for v, e in lowered.items()}, sources),
         certificate=_certificate(network.analysis, {v: e.analysis for v, e in lowered.items()}),
@@ -142,6 +146,7 @@ def _compile_for_board(
         name=name,
         target=replace(board.host, name=board.name),
         output=output,
+        threads=lower.sources.threads,
         report=_report(analysis, {}, lower.sources) | {"vta": analysis.vta},
         certificate=_certificate(analysis, {}),
         accelerator=network.accelerator,

@@ -83,6 +83,7 @@ def compile_(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
             scales=arguments.scales,
+            threads=arguments.threads,
             bits=arguments.bits,
             calibration=arguments.calibration,
             records=arguments.records,
@@ -196,6 +197,7 @@ def tune(arguments: argparse.Namespace) -> None:
                 arguments.records,
                 trials=arguments.trials,
                 devices=arguments.devices,
+                threads=arguments.threads,
                 seed=arguments.seed,
                 batch=arguments.batch,
                 shapes=dict(arguments.shape),
@@ -215,6 +217,7 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
     if arguments.json != "-":
         words = ["qcompile", "compile", arguments.model, "--target", arguments.target]
         words += ["--records", arguments.records, "-o", "build"]
+        words += ["--threads", str(found.threads)] if found.threads > 1 else []
         show_tune(found, shlex.join(words))
     _write_json(arguments.json, tune_answer(found))
     if arguments.plots:

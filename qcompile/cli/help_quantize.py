@@ -22,6 +22,11 @@ them, then rounded one after the other, each making up for the errors of those b
 samples do at 8 and 4 bits, 1,000 to 2,000 are better below; layers of many inputs (dense ones)
 need more samples than they have inputs.
 
+Without --calibration, 64 samples are made from the model itself (ZeroQ): noise that is changed
+until mean and deviation in front of each BatchNormalization are those that the node remembers. It
+takes a model whose BatchNormalization nodes are not folded yet, and serves 8 bits; samples of real
+data are better below.
+
 --fine-tune needs no labels either: all weights, biases and scales move together, so that what the
 layers and the whole model give comes nearer to what the float model gives. Images (inputs of four
 axes) are mirrored and moved a little while it trains. It takes minutes; the same STEPS give the

@@ -67,7 +67,8 @@ examples:
 Tuning records say which decisions made a kernel fast. They count where the problem and the
 target's instructions are theirs; those of DB come before those that ship with qcompile, measured
 times before modelled ones. What has no record, or none that beats the default, is compiled as
-without. report.json says for each layer what it got and why.
+without. report.json says for each layer what it got and why. Only records of as many threads as
+--threads says count; those of `tune` are of one unless it was told otherwise.
 
 DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
 manifest.json and report.json. It is replaced as a whole, or left as it was.

@@ -127,6 +127,13 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     _add_scales(compile_)
     compile_.add_argument(
+        "--threads",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="that it will run on: those of `run` and `bench`, and of the records; default: 1",
+    )
+    compile_.add_argument(
         "--bits", metavar="FILE", help="quantize a float model to these widths by layer, as JSON"
     )
     compile_.add_argument(
@@ -236,6 +243,13 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; sim "
         "for VTA; default: here",
     )
+    tune.add_argument(
+        "--threads",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="that kernels run on; with several, what they share is tuned, too; default: 1",
+    )
     tune.add_argument("--seed", metavar="S", type=seed, default=0, help="of what is random")
     _add_shapes(tune)
     tune.add_argument(
@@ -252,7 +266,10 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
     quantize.add_argument("-o", dest="output", metavar="FILE", required=True, help="what is made")
     quantize.add_argument(
-        "--calibration", metavar="NPZ", required=True, help="inputs to fit to; labels are ignored"
+        "--calibration",
+        metavar="NPZ",
+        help="inputs to fit to; labels are ignored; default: distilled from the statistics of the "
+        "model's BatchNormalization nodes",
     )
     quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
     for name, what in (("weights", "weights"), ("activations", "layers' inputs")):

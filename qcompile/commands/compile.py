@@ -21,6 +21,7 @@ def compile(
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
     scales: str | None = None,
+    threads: int = 1,
     bits: str | Path | Mapping[str, Any] | None = None,
     calibration: str | Path | Mapping[str, Array] | None = None,
     records: str | Path | None = None,
@@ -35,7 +36,8 @@ def compile(
     `power-of-two` (qcompile.scales; by default the first, and the second for boards with VTA).
     A float model is first quantized (qcompile.quantize) to the widths of `bits`, a bits.json or its
     content, fitted to the samples `calibration`, a file or arrays by name; neither goes alone.
-    Kernels are chosen by the tuning records in the folder `records`, and those that ship. The JSON
+    Kernels are chosen by the tuning records in the folder `records`, and those that ship, as far as
+    they are of so many `threads`, which `run` and `bench` then use by default. The JSON
     file `variants` names more networks for the bundle (qcompile.variants). Raises QCompileError;
     `output` is then as it was.
     """
@@ -56,6 +58,7 @@ def compile(
             shapes=shapes,
             quantized_io=quantized_io,
             scales=scales,
+            threads=threads,
             records=records,
             variants=variants,
             dump_ir=dump_ir,

@@ -14,8 +14,8 @@ import numpy as np
 from qcompile.commands.progress import Progress
 from qcompile.errors import InvalidInput
 from qcompile.quantizer.backward import forward
+from qcompile.quantizer.backward.adam import Adam
 from qcompile.quantizer.calibrate import Calibrated
-from qcompile.quantizer.fine_tuning.adam import Adam
 from qcompile.quantizer.fine_tuning.aims import Aims
 from qcompile.quantizer.fine_tuning.images import varied
 from qcompile.quantizer.fine_tuning.parameters import Key, Parameters

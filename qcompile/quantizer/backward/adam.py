@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from qcompile.quantizer.fine_tuning.parameters import Key
 from qcompile.quantizer.grid import Array
 
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
 SMALLEST = 1e-10  # of a gradient's size that is divided by
+Key = TypeVar("Key")
 
 
 @dataclass
-class Adam:
+class Adam(Generic[Key]):
     """Changes `values` in place (Kingma & Ba 2015, algorithm 1). rates: the size of a change."""
 
     values: dict[Key, Array]
