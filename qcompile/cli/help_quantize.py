@@ -22,8 +22,9 @@ need more samples than they have inputs.
 
 Without --calibration, 64 samples are made from the model itself (ZeroQ): noise that is changed
 until mean and deviation in front of each BatchNormalization are those that the node remembers. It
-takes a model whose BatchNormalization nodes are not folded yet, and serves 8 bits; samples of real
-data are better below.
+takes a model whose BatchNormalization nodes are not folded yet, and serves 8 bits, where weights
+are then rounded to the nearest (a refit to made inputs costs more); samples of real data are better
+below.
 
 FILE is an ONNX model that other tools read: QuantizeLinear and DequantizeLinear where all widths
 are 8, else QONNX with Quant (and BipolarQuant for weights of 1 bit).
