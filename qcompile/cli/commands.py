@@ -236,6 +236,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         rounding=arguments.rounding,
         equalize=arguments.equalize,
         equal_adds=arguments.equal_adds,
+        fine_tune=arguments.fine_tune,
     )
     with progress() as report:
         found = quantize(

@@ -22,7 +22,7 @@ from qcompile.cli.help_tune import TUNE
 from qcompile.cli.values import amount, peers, positive, seed, shape, width, widths
 from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
-from qcompile.widths import MOST_BITS, RANGES, ROUNDINGS
+from qcompile.widths import FINE_TUNE_STEPS, MOST_BITS, RANGES, ROUNDINGS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
@@ -308,6 +308,16 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--equal-adds",
         action="store_true",
         help="one scale for both operands of an addition, for hardware that adds codes as they are",
+    )
+    quantize.add_argument(
+        "--fine-tune",
+        metavar="STEPS",
+        type=positive,
+        nargs="?",
+        const=FINE_TUNE_STEPS,
+        default=0,
+        help="then train against the float model on the same inputs; default where no number is "
+        f"given: {FINE_TUNE_STEPS}",
     )
     _add_shape(quantize)
 

@@ -32,4 +32,9 @@ def show_quantization(found: Quantization) -> None:
             "no calibration data: these samples were distilled from BatchNormalization statistics "
             f"(distance of noise {before:.4g}, of the samples {after:.4g})"
         )
+    if (told := found.fine_tuning) is not None:
+        verdict = "fine-tuned" if told.kept else "fine-tuning brought nothing and was left out"
+        print(
+            f"{verdict}: loss {told.before:.4f} before, {told.after:.4f} after {told.steps:,} steps"
+        )
     print(printable(f"wrote {found.path} ({found.dialect})"))

@@ -14,6 +14,7 @@ from qcompile.files import expect_writable, write_whole
 if TYPE_CHECKING:
     from qcompile.quantizer import QuantizedLayer, QuantizeOptions
     from qcompile.quantizer.distillation import Distilled
+    from qcompile.quantizer.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Quantization:
     """What was written to `path`: "QDQ" where all widths are 8, else "QONNX".
 
     `distilled`: the calibration data where they were made from the network itself.
+    `fine_tuning`: its steps, and the losses before and after, where it was asked for.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class Quantization:
     samples: int
     seconds: float
     distilled: Distilled | None = None
+    fine_tuning: FineTuning | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -80,6 +83,5 @@ def quantize(
         options = replace(options, widths=widths)
     found = quantize_network(model, calibration, options, shapes=shapes, progress=progress)
     write_whole(output, found.model.SerializeToString())
-    return Quantization(
-        Path(output), found.dialect, found.layers, found.samples, found.seconds, found.distilled
-    )
+    facts = found.dialect, found.layers, found.samples, found.seconds
+    return Quantization(Path(output), *facts, found.distilled, found.fine_tuning)

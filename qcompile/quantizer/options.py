@@ -37,7 +37,8 @@ class QuantizeOptions:
     scaled to like ranges where that changes no result. `equal_adds`: both operands of an addition
     have 8 bits and one scale, instead of the widths and scales that cost the least accuracy.
     `fine_tune`: so many steps of training against the float network follow, on the calibration
-    data, without labels; 0: none.
+    data, without labels; 0: none. `vary_images`: in these, inputs of (N, C, H, W) are mirrored and
+    moved a little at random.
     """
 
     widths: Widths = field(default_factory=Widths)
@@ -51,6 +52,7 @@ class QuantizeOptions:
     equalize: bool = False
     equal_adds: bool = False
     fine_tune: int = 0
+    vary_images: bool = True
 
     def __post_init__(self) -> None:
         if self.first_last is not None:

@@ -9,11 +9,12 @@ import onnx
 
 from qcompile.arrays import Array
 from qcompile.commands.progress import Progress, silent
+from qcompile.quantizer.backward import expect_all_differentiable
 from qcompile.quantizer.bits import resolve
 from qcompile.quantizer.calibrate import Calibrated, calibrate
 from qcompile.quantizer.distillation import Distilled, distil
 from qcompile.quantizer.equalize import equalize
-from qcompile.quantizer.fine_tuning import expect_tunable, fine_tune
+from qcompile.quantizer.fine_tuning import FineTuning, fine_tune
 from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import Network, load_network
 from qcompile.quantizer.options import QuantizeOptions, Widths
@@ -39,6 +40,7 @@ class QuantizedNetwork:
     """`model` as ONNX, `network`, `places` and `calibrated` for simulating it (simulate.py).
 
     `distilled`: the calibration data where they were made from the network itself.
+    `fine_tuning`: what it did, where it was asked for.
     """
 
     model: onnx.ModelProto
@@ -50,6 +52,7 @@ class QuantizedNetwork:
     places: Places
     calibrated: Calibrated
     distilled: Distilled | None = None
+    fine_tuning: FineTuning | None = None
 
 
 def quantize_network(
@@ -80,10 +83,12 @@ def quantize_network(
     network = equalize(network) if options.equalize else network
     places = place(network, widths, options.equal_adds)
     if options.fine_tune:
-        expect_tunable(network)
+        expect_all_differentiable(network)
     found = calibrate(network, places, widths, data.batches, options, progress)
+    told = None
     if options.fine_tune:
-        found = fine_tune(network, places, found, data, options.fine_tune, progress)
+        steps, images = options.fine_tune, options.vary_images
+        found, told = fine_tune(network, places, found, data, steps, images, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),
@@ -94,6 +99,7 @@ def quantize_network(
         places=places,
         calibrated=found,
         distilled=distilled,
+        fine_tuning=told,
     )
 
 

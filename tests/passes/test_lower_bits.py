@@ -8,13 +8,15 @@ import pytest
 import tvm
 from tvm import relax
 
+from qcompile.errors import Unsupported
 from qcompile.ops import conv2d, dense, threshold
 from qcompile.passes.choose_kernels import ChooseKernels
 from qcompile.pipeline import fuse_passes, lower_passes
 from qcompile.targets import host_features, load_target
 from qcompile.targets.costs import KERNELS, Costs, KernelCost
+from qcompile.tvm_errors import register_errors
 from tests.passes import references
-from tests.passes.modules import attribute, calls, module
+from tests.passes.modules import attribute, calls, dequantized, module
 
 
 def costs_where(cheap: str) -> Costs:
@@ -145,6 +147,42 @@ def test_convolutions(name, target):
     np.testing.assert_array_equal(run(mod, target, x), expected + bias)
 
 
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["signs", "uneven_border", "channels_that_fill_no_word", "groups", "two_bits_times_signs"],
+)
+def test_scaled_sums_are_counted_in_units(name, odd, target):
+    """To the bit: no sign of a zero changes."""
+    case = CONVOLUTIONS[name]
+    x, w, bias = conv2d_operands(case)
+    bias = 2 * bias + odd
+    scale = np.random.default_rng(0).normal(0, 1, case.outputs).astype("float32")
+
+    def body(emit, codes):
+        sums = conv2d(
+            codes,
+            relax.const(w),
+            relax.const(bias),
+            strides=(1, 1),
+            padding=case.pads,
+            dilation=(1, 1),
+            groups=case.groups,
+            zero_point=0,
+            bits=(case.data.bits, 2),
+            codes=(case.data.low, case.data.step),
+            layer="layer",
+        )
+        return dequantized(emit(sums), scale, axis=3)
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
+    geometry = {"strides": (1, 1), "padding": case.pads, "dilation": (1, 1)}
+    sums = references.conv2d(x.astype("int64"), w.astype("int64"), groups=case.groups, **geometry)
+    expected = (sums + bias).astype("float32") * scale
+    found = run(mod, target, x)
+    np.testing.assert_array_equal(found.view("uint32"), expected.view("uint32"))
+
+
 PRODUCTS = [
     *(
         (BITS_ALWAYS, "dense_bits", *pair)
@@ -219,6 +257,23 @@ def test_the_cheaper_kernel_is_chosen():
         mod = ChooseKernels(load_target("znver4"), costs)(layer(BIPOLAR, signs))
         (call,) = calls(mod, "qcompile.conv2d")
         assert attribute(call, "kernel") == kernel
+
+
+@pytest.mark.parametrize("kernel", ["bits", "int8"])
+def test_a_kernel_that_is_asked_for_is_taken(kernel):
+    signs = np.where(np.arange(32 * 9 * 64) % 3, 1, -1).reshape(32, 3, 3, 64).astype("int8")
+    for costs in (BITS_ALWAYS, INT8_ALWAYS):
+        asked = ChooseKernels(load_target("znver4"), costs, {"layer": kernel, "other": "packed"})
+        (call,) = calls(asked(layer(BIPOLAR, signs)), "qcompile.conv2d")
+        assert attribute(call, "kernel") == kernel
+
+
+def test_a_kernel_that_cannot_run_a_layer_is_refused():
+    register_errors()
+    mod = layer(UINT4, np.arange(-60, 68).reshape(2, 1, 1, 64).astype("int8"))
+    asked = ChooseKernels(load_target("znver4"), BITS_ALWAYS, {"layer": "bits"})
+    with pytest.raises(Unsupported, match=r"'layer': it has no kernel 'bits': .* int8 would work"):
+        asked(mod)
 
 
 @pytest.mark.parametrize(

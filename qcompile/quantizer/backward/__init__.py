@@ -4,6 +4,7 @@ from qcompile.quantizer.backward.contractions import layer_gradients
 from qcompile.quantizer.backward.gradients import (
     BACKWARD,
     backward,
+    expect_all_differentiable,
     expect_differentiable,
     forward,
     node_gradients,
@@ -12,6 +13,7 @@ from qcompile.quantizer.backward.gradients import (
 __all__ = [
     "BACKWARD",
     "backward",
+    "expect_all_differentiable",
     "expect_differentiable",
     "forward",
     "layer_gradients",

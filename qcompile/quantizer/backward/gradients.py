@@ -50,6 +50,9 @@ BACKWARD: dict[str, Callable[[Step], list[Array | None]]] = {
     "Unsqueeze": layout.reshaped,
 }
 
+# Their other inputs are shapes, axes and ends.
+OF_FIRST_INPUT = ("Clip", "Dropout", "ReduceMean", "Reshape", "Squeeze", "Unsqueeze")
+
 
 def expect_differentiable(node: onnx.NodeProto) -> None:
     """Raise Unsupported for nodes whose gradient this room does not know."""
@@ -80,6 +83,19 @@ def node_gradients(
         raise type(error)(f"{describe(node)}: {error}") from error
     known = [*found, *[None] * (len(inputs) - len(found))]
     return [one if wanted else None for one, wanted in zip(known, needed, strict=True)]
+
+
+def expect_all_differentiable(network: Network) -> None:
+    """Raise Unsupported where no gradient comes back from the results to a layer or an input."""
+    reached = set(network.outputs)
+    for node in reversed(network.nodes):
+        layer = network.layer(node)
+        if reached.isdisjoint(node.output if layer is None else (layer.output,)):
+            continue
+        if layer is None:
+            expect_differentiable(node)
+        first = layer is not None or node.op_type in OF_FIRST_INPUT
+        reached.update(node.input[:1] if first else node.input)
 
 
 def forward(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:

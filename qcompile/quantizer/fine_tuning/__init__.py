@@ -1,5 +1,5 @@
 """Train a quantized network to do as the float one does, without labels, in NumPy."""
 
-from qcompile.quantizer.fine_tuning.training import expect_tunable, fine_tune
+from qcompile.quantizer.fine_tuning.training import FineTuning, fine_tune
 
-__all__ = ["expect_tunable", "fine_tune"]
+__all__ = ["FineTuning", "fine_tune"]

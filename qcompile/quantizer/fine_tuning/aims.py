@@ -15,26 +15,28 @@ from qcompile.quantizer.operators import attributes_of
 from qcompile.quantizer.placement import Places
 
 AFTER_SCORES = ("Identity", "LogSoftmax", "Softmax")
+# Of features inside the network, beside the scores: what every place of an image tells wears out
+# later than what the image as a whole tells.
+INNER_WEIGHT = 3.0
 SMALLEST = 1e-12  # variance of a feature that never changes
 
 
 @dataclass(frozen=True)
 class Aims:
-    """Names of values; features with their variances."""
+    """Names of values; features, scores among them, with their variances."""
 
     scores: tuple[str, ...]
     features: dict[str, float]
 
     @staticmethod
     def of(network: Network, places: Places, float_values: Mapping[str, Array]) -> "Aims":
-        """Scores are results of (N, C), or what a softmax makes them of; all other results are
-        features, and so are quantized values that alone lead to all that follows."""
+        """Scores are results of (N, C), or what a softmax makes them of. Features are all results,
+        and quantized values that alone lead to all that follows."""
         results = [_before_softmax(network, name) for name in network.outputs]
         scores = [name for name in results if _are_scores(float_values[name])]
         quantized = {place.value for place in places.values()}
         narrow = [name for name in narrow_places(network) if name in quantized]
-        features = {*narrow, *results} - set(scores)
-        found = sorted(name for name in features if float_values[name].dtype.kind == "f")
+        found = [n for n in sorted({*narrow, *results}) if float_values[n].dtype.kind == "f"]
         variances = {n: max(float(np.var(float_values[n])), SMALLEST) for n in found}
         return Aims(tuple(dict.fromkeys(scores)), variances)
 
@@ -42,7 +44,7 @@ class Aims:
         self, float_values: Mapping[str, Array], found: Mapping[str, Array]
     ) -> tuple[float, dict[str, Array]]:
         """The loss on a batch, and its gradients at scores and features."""
-        loss, seeds = 0.0, {}
+        loss, seeds = 0.0, dict[str, Array]()
         for name in self.scores:
             wanted, have = _log_softmax(float_values[name]), _log_softmax(found[name])
             share = np.exp(wanted)
@@ -50,9 +52,11 @@ class Aims:
             seeds[name] = (np.exp(have) - share) / np.float32(len(share))
         for name, variance in self.features.items():
             difference = found[name] - float_values[name]
-            scale = 1 / (difference.size * variance)
+            weight = 1.0 if name in self.scores else INNER_WEIGHT
+            scale = weight / (difference.size * variance)
             loss += scale * float(np.square(difference).sum())
-            seeds[name] = np.float32(2 * scale) * difference
+            part = np.float32(2 * scale) * difference
+            seeds[name] = seeds[name] + part if name in seeds else part
         return loss, seeds
 
 

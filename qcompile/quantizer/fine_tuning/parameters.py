@@ -15,7 +15,9 @@ Key = tuple[str, str]  # what, and of which layer (its node's result) or quantiz
 
 @dataclass(frozen=True)
 class Parameters:
-    """`values` start at the fitted weights and biases, and at no growth of any step.
+    """`values` start at the fitted codes and biases, and at no growth of any step.
+
+    Weights are counted in steps, so that they grow and shrink with their step.
 
     `rows`: of each layer, the number of each output channel's step. `numbers`: of each place's
     quantizer; places that share a quantizer share its number.
@@ -31,7 +33,7 @@ class Parameters:
         rows, values = {}, {}
         for key, each in fitted.layers.items():
             _, rows[key] = np.unique(each.quantizer.scale.reshape(-1), return_inverse=True)
-            values["weights", key] = each.layer.weights.copy()
+            values["weights", key] = each.codes.copy()
             values["bias", key] = each.layer.bias.copy()
             values["growth", key] = np.zeros(rows[key].max() + 1, "float32")
         known: dict[int, str] = {}
@@ -61,6 +63,6 @@ class Parameters:
     def _layers(self) -> Iterator[tuple[str, FittedLayer]]:
         for key, each in self.fitted.layers.items():
             step, grid = self.weight_step(key), each.quantizer.grid
-            codes = grid.codes(self.values["weights", key] / step)
+            codes = grid.codes(self.values["weights", key])
             layer = each.layer.with_weights(codes * step, self.values["bias", key])
             yield key, FittedLayer(layer, codes, Quantizer(grid, step))

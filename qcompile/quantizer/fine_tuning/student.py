@@ -17,6 +17,7 @@ from qcompile.quantizer.operators import compute
 from qcompile.quantizer.placement import Place, Places
 
 Name = TypeVar("Name")
+UNIT = np.ones((), "float32")  # weights are counted in steps
 
 
 @dataclass
@@ -86,10 +87,9 @@ class Student:
 
     def _layer(self, run: Run, key: str, x: Array) -> None:
         fitted, values = self.parameters.fitted.layers[key], self.parameters.values
-        weights = Rounded.of(
-            values["weights", key], self.parameters.weight_step(key), fitted.quantizer.grid
-        )
-        layer = replace(fitted.layer, weights=weights.values, bias=values["bias", key])
+        weights = Rounded.of(values["weights", key], UNIT, fitted.quantizer.grid)
+        step = self.parameters.weight_step(key)
+        layer = replace(fitted.layer, weights=weights.values * step, bias=values["bias", key])
         columns = layer.columns(x)
         run.layers[key] = layer, columns, weights
         run.values[layer.output] = layer.shaped(layer.product(columns), x)
@@ -105,8 +105,9 @@ class Student:
         layer, columns, rounded = run.layers.pop(key)
         assert arguments[0] is not None
         back, weights, bias = layer_gradients(layer, arguments[0], columns, upstream)
-        growth = rounded.growth(weights).sum(axis=1)
-        gradients["weights", key], gradients["bias", key] = rounded.back(weights), bias
+        growth = (weights * layer.weights).sum(axis=1)
+        gradients["weights", key] = rounded.back(weights) * self.parameters.weight_step(key)
+        gradients["bias", key] = bias
         gradients["growth", key] = np.bincount(self.parameters.rows[key], growth)
         return [back, *[None] * (len(node.input) - 1)]
 

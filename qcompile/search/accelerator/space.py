@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from qcompile.errors import DoesNotFit, InvalidInput, Unsupported
-from qcompile.scales import EXACT, POWER_OF_TWO, POWER_OF_TWO_4, SCALES
+from qcompile.scales import EXACT, POWER_OF_TWO, POWER_OF_TWO_4, SCALES, WEIGHT_BITS
 from qcompile.search.accelerator.design import Design, area_of
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.config import Config
@@ -91,9 +91,9 @@ def usual_space(board: VtaTarget) -> Space:
         "LOG_BLOCK": [3, 4, 5],
         "LOG_INP_WIDTH": [1, 2, 3],
         "LOG_WGT_WIDTH": [1, 2, 3],
-        "LOG_INP_BUFF_SIZE": [12, 13, 14, 15],
-        "LOG_WGT_BUFF_SIZE": [14, 15, 16, 17, 18],
-        "LOG_ACC_BUFF_SIZE": [14, 15, 16, 17],
+        "LOG_INP_BUFF_SIZE": [13, 14, 15],
+        "LOG_WGT_BUFF_SIZE": [15, 16, 17, 18],
+        "LOG_ACC_BUFF_SIZE": [15, 16, 17],
         "LOG_BATCH": [config.log_batch],
         PORT: ports,
         SCALING: [POWER_OF_TWO, POWER_OF_TWO_4],
@@ -107,7 +107,9 @@ def buildable(
     """The designs of the space that the part can hold. Raises DoesNotFit where there is none."""
     found, refused = list[Design](), Counter[str]()
     for design in space.designs(board):
-        if next(broken_rules(design.config), None) is not None:
+        if design.scales in unsuited(design.config.wgt_width, space.values[SCALING]):
+            refused["scales for another width of weights"] += 1
+        elif next(broken_rules(design.config), None) is not None:
             refused["not encodable"] += 1
         elif lacking := lacking_of(design, part, shares):
             refused[f"too little {lacking[0]}"] += 1
@@ -117,6 +119,16 @@ def buildable(
         reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
         raise DoesNotFit(f"no design of the space can be built on {part.name}: {reasons}")
     return Buildable(tuple(found), dict(refused))
+
+
+def unsuited(wgt_width: int, scales: Sequence[int | str]) -> Sequence[str]:
+    """Of powers of two for weights of 8 and of 4 bits, where there is a choice, the other ones.
+
+    Weights of 8 bits are one digit only where WGT has 8; those of 4 are less precise.
+    """
+    if not {POWER_OF_TWO, POWER_OF_TWO_4} <= set(scales):
+        return ()
+    return (POWER_OF_TWO_4,) if wgt_width >= WEIGHT_BITS[POWER_OF_TWO] else (POWER_OF_TWO,)
 
 
 def lacking_of(design: Design, part: Device, shares: Mapping[str, float]) -> Sequence[str]:

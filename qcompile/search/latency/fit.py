@@ -7,13 +7,14 @@ A layer L of choice x, whose readers R want the form f(R), takes
 
 seconds. `out` and `in` are hand-over costs: of writing codes for another kernel or of another width
 than in the uniform networks, and of repacking them. All terms come from least squares with a ridge
-towards no hand-over. What is left of a layer's time in one neighbourhood is kept for the next time
-that it has the same one.
+towards no hand-over. Rounds of a search multiply all terms of a kernel by a factor, from least
+squares over whole networks with a ridge towards 1. What is left of a layer's time in one
+neighbourhood is kept for the next time that it has the same one.
 """
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -26,23 +27,22 @@ from qcompile.search.latency.terms import Row, Term, fit_terms
 
 # Small against one row of data: what is measured in uniform networks is the layer's own.
 CORE_RIDGE = 1e-6
-# A factor leaves 1 half-way when one whole network of its kernels alone asks for it.
-FACTOR_RIDGE = 1.0
 
 
 @dataclass(frozen=True)
 class Trust:
     """How far measurements are believed; a clock's, that others disturb, less than a model's.
 
-    handover_ridge: in rows of data; seen_again: so many earlier times of a neighbourhood count as
-    much as what the terms say of it.
+    handover_ridge: in rows of data; factor_ridge: in whole networks of the kernel alone;
+    seen_again: so many earlier times of a neighbourhood count as much as what the terms say of it.
     """
 
     handover_ridge: float
+    factor_ridge: float
     seen_again: float
 
 
-CLOCK, EXACT = Trust(0.5, 1.0), Trust(0.02, 0.0)
+CLOCK, EXACT = Trust(0.5, 0.5, 1.0), Trust(0.02, 4.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,14 @@ def fit(
     neighbours: Neighbours, survey: Sequence[Measured], rounds: Sequence[Measured], trust: Trust
 ) -> Fitted:
     """What all networks say together; factors come from those of the rounds."""
-    every = [*survey, *rounds]
-    terms: dict[Term, float] = {}
-    for layer in neighbours.layers:
-        terms |= _terms(neighbours, layer, every, trust)
-    base_s = fmean(each.base_s for each in every)
-    plain = Fitted(neighbours, trust, terms, {}, {}, base_s)
-    fitted = Fitted(neighbours, trust, terms, _factors(plain, rounds), {}, base_s)
+    base_s = fmean(each.base_s for each in (*survey, *rounds))
+    plain = Fitted(neighbours, trust, _terms(neighbours, survey, (), {}, trust), {}, {}, base_s)
+    factors = _factors(plain, rounds)
+    terms = _terms(neighbours, survey, rounds, factors, trust)
+    fitted = Fitted(neighbours, trust, terms, factors, {}, base_s)
     # What a search compiled tells more of a neighbourhood than what the survey did.
     rest = _rest(fitted, survey) | _rest(fitted, rounds)
-    return Fitted(neighbours, trust, terms, fitted.factors, rest, base_s)
+    return replace(fitted, rest=rest)
 
 
 def _rest(fitted: Fitted, networks: Sequence[Measured]) -> dict[Hashable, tuple[float, int]]:
@@ -139,14 +137,25 @@ def place(neighbours: Neighbours, layer: str, assignment: Assignment) -> Hashabl
 
 
 def _terms(
-    neighbours: Neighbours, layer: str, every: Sequence[Measured], trust: Trust
+    neighbours: Neighbours,
+    survey: Sequence[Measured],
+    rounds: Sequence[Measured],
+    factors: Mapping[str, float],
+    trust: Trust,
 ) -> dict[Term, float]:
-    own, prepare = [], []
-    for each in every:
-        of_own, of_prepare = terms_of(neighbours, layer, each.assignment)
-        own.append(Row(tuple(of_own), each.per_layer[layer].own_s))
-        prepare.append(Row(tuple(of_prepare), each.per_layer[layer].prepare_s))
-    return _solved(own, trust) | _solved(prepare, trust)
+    """Those of all layers; seconds of rounds count without the factors."""
+    found: dict[Term, float] = {}
+    unchanged: Mapping[str, float] = {}
+    networks = [*((each, unchanged) for each in survey), *((each, factors) for each in rounds)]
+    for layer in neighbours.layers:
+        own, prepare = [], []
+        for each, divisors in networks:
+            of_own, of_prepare = terms_of(neighbours, layer, each.assignment)
+            divisor = divisors.get(each.assignment[layer].kernel, 1.0)
+            own.append(Row(tuple(of_own), each.per_layer[layer].own_s / divisor))
+            prepare.append(Row(tuple(of_prepare), each.per_layer[layer].prepare_s / divisor))
+        found |= _solved(own, trust) | _solved(prepare, trust)
+    return found
 
 
 def _solved(rows: Sequence[Row], trust: Trust) -> dict[Term, float]:
@@ -167,6 +176,6 @@ def _factors(plain: Fitted, rounds: Sequence[Measured]) -> dict[str, float]:
             seconds = plain.by_terms(layer, each.assignment)
             shares[k, kernels.index(choice.kernel)] += seconds / each.seconds
         missing[k] = 1 - plain.base_s / each.seconds - shares[k].sum()
-    matrix = shares.T @ shares + FACTOR_RIDGE * np.eye(len(kernels))
+    matrix = shares.T @ shares + plain.trust.factor_ridge * np.eye(len(kernels))
     found = 1 + np.linalg.solve(matrix, shares.T @ missing)
     return dict(zip(kernels, map(float, found), strict=True))

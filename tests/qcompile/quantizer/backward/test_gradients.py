@@ -85,9 +85,8 @@ def differences(function, arrays, k):
 
 
 @pytest.mark.parametrize(("operator", "shapes", "attributes"), CASES)
-@pytest.mark.parametrize("seed", range(2))
-def test_agrees_with_differences(operator, shapes, attributes, seed):
-    rng = np.random.default_rng(seed)
+def test_agrees_with_differences(operator, shapes, attributes):
+    rng = np.random.default_rng(0)
     inputs = [operand(rng, shape) for shape in shapes]
     names = ["" if array is None else f"i{k}" for k, array in enumerate(inputs)]
     opset = 14 if operator == "HardSwish" else OPSET

@@ -7,6 +7,7 @@ designs that fit -> least costs -> what may be best, by the planner's cycles of 
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,11 @@ from qcompile.search.accelerator.request import (
 from qcompile.search.accelerator.space import Space, buildable, own_design
 from qcompile.search.accelerator.spread import spread
 from qcompile.search.accelerator.store import Store, key_of
+from qcompile.search.accelerator.table import LayerTable
 from qcompile.targets import VtaTarget
 
 MARGIN = 0.02  # estimates are corrected by factors that differ by less than this among designs
+AREA_STEP = 0.05  # of the part: designs that differ by less count as of equal area in estimates
 SHARES_OF_ROUNDS = (0.5, 0.25, 0.25)  # of the points
 KEPT_MODELS = 4  # quantized ones, for designs of equal widths
 
@@ -135,10 +138,15 @@ class _Search:
         costs = NetworkCosts(
             work, self.choices, self.sensitivities, self.board.clock_hz, self.layers
         )
-        areas = [area_of(design, self.part).share for design in designs]
+        steps = [ceil(area_of(design, self.part).share / AREA_STEP) for design in designs]
+
+        def least(k: int) -> list[LayerTable]:
+            self.progress("least costs of designs", k, len(designs))
+            return costs.least(designs[k])
+
         return joint_front(
-            areas,
-            lambda k: costs.least(designs[k]),
+            [AREA_STEP * step for step in steps],
+            least,
             lambda k, *place: costs.planned(designs[k], *place),
             margin=MARGIN,
             progress=lambda done, of: self.progress("estimating designs", done, of),
