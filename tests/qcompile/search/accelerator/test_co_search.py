@@ -112,7 +112,7 @@ def test_the_best_keeps_budget_and_accuracy(searched):
     right += [replace(point, accuracy=0.895 - 0.01 * (k % 2)) for k, point in enumerate(points)]
     found, told = best_of(right, Limits(max_drop=0.01))
     assert right[found].seconds == min(p.seconds for p in right if p.accuracy >= 0.89)
-    found, told = best_of(right[1:] + [replace(right[0], accuracy=0.2)], Limits(max_drop=-0.1))
+    found, told = best_of([*right[1:], replace(right[0], accuracy=0.2)], Limits(max_drop=-0.1))
     assert found is None and "the best is 89.50%" in told
 
 
