@@ -141,6 +141,9 @@ def bits_work(layer: LayerShape, target: Target) -> Work:
     work = _work(f"{layer.kind}_bits", tiles, vector_bytes * bits[1], target, bits)
     if vector_bytes < target.vector_bytes:
         work = replace(work, steps=0, narrow_steps=work.steps)
+    wide = max(1, vector_bytes // target.vector_bytes)  # vectors that one is, to a tree
+    outputs = {name: wide * getattr(work, name) for name in ("steps", "sums", "outputs")}
+    work = replace(work, **outputs)
     return replace(work, read=pixels * words, packed=pixels * words * bits[0], copied=copied)
 
 

@@ -3,16 +3,23 @@
     qcompile.conv2d(x, w, b, kernel="bits")
         -> conv2d_bits(border(pack(x)), planes(w), b + what is constant)
 
+Where scales follow, the sums are counted in the largest power of two that divides them, which the
+scales get: both products of float32 are the same.
+
 qcompile.passes.bit_planes tells which planes, and what is constant. Outside the image data is 0.
 Where 0 has a code, the border has that code. Bipolar data has none: the border has no bits, which
 count as the offset of the data; outputs that see the border have biases without it.
 """
+
+from math import prod
 
 import numpy as np
 import tvm
 from numpy.typing import NDArray
 from tvm import relax, te
 
+from qcompile.ops.quantize import DEQUANTIZE
+from qcompile.ops.requantize import REQUANTIZE
 from qcompile.passes.bit_planes import (
     DataPlanes,
     WeightPlanes,
@@ -24,19 +31,30 @@ from qcompile.passes.choose_kernels import BITS, chosen
 from qcompile.passes.facts import array_of
 from qcompile.passes.kernel_costs import data_planes
 from qcompile.passes.layers import Geometry, geometry_of, layer_of
-from qcompile.passes.lowering import Lowering, packed, passes_of
+from qcompile.passes.lowering import UNDECIDED, Decided, Lowering, packed, passes_of, small_or_any
 from qcompile.passes.packed import bordered_words, packed_codes
-from qcompile.passes.rewriter import shape_of
+from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
 from qcompile.schedules.conv2d_bits_plan import (
     Conv2dBitsPlan,
     Conv2dBitsProblem,
     conv2d_bits_plan,
 )
+from qcompile.targets import Target
+
+# What reads sums with a scale of their own, which may as well have their unit; zero points of sums
+# are 0.
+SCALED = frozenset({DEQUANTIZE, REQUANTIZE})
 
 
 class _LowerConv2dBits(Lowering):
+    def __init__(self, target: Target, decided: Decided = UNDECIDED) -> None:
+        super().__init__(target, decided)
+        self._units: dict[relax.Expr, int] = {}  # what the sums of a layer are counted in
+
     def rewrite(self, call: tvm.ir.Call, name: str) -> relax.Expr | None:
+        if operator_name(call) in SCALED and call.args[0] in self._units:
+            return _scaled(call, self._units[call.args[0]])
         if chosen(call) != BITS:
             return None
         x, (weights, bias) = call.args[0], (array_of(argument) for argument in call.args[1:])
@@ -63,12 +81,46 @@ class _LowerConv2dBits(Lowering):
             group_channels=weights.shape[-1],
         )
 
-        def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
-            return conv2d_bits(x, w, b, plan, layer)
-
         sums = constant_parts(data, planes, weights, bias, geometry, plan, shape_of(x))
-        operands = [words, packed(pack_weights(planes.planes, plan)), packed(sums)]
-        return self.kernel(compute, operands, "conv2d_bits", layer)
+        bits, unit = planes.planes, 1
+        scaled = set(self.readers(self.reading)) <= SCALED and planes.operation == "xor"
+        if scaled:
+            bits = 1 - bits
+            sums, unit = agreeing(sums, problem)
+
+        told = small_or_any(call)
+
+        def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
+            return conv2d_bits(x, w, b, plan, layer, unit, told)
+
+        operands = [words, packed(pack_weights(bits, plan)), packed(sums)]
+        result = self.kernel(compute, operands, "conv2d_bits", layer)
+        if scaled:
+            self._units[result] = -unit
+        return result
+
+
+def agreeing(sums: NDArray[np.int32], problem: Conv2dBitsProblem) -> tuple[NDArray[np.int32], int]:
+    """(constant parts, unit) where bits that agree are counted, not those that differ.
+
+        sum of c * P = sum of c * N - c * P'    N bits, of which P differ and P' agree; c < 0
+
+    Constants, and c with a minus, are divided by the largest power of two that divides them all,
+    with a minus the unit: nothing is left to multiply a single plane of counts by.
+    """
+    coefficients = [c for row in problem.coefficients for c in row]
+    whole = sums.astype("int64") + prod(problem.w[1:]) * sum(coefficients)
+    every = np.gcd.reduce([int(np.gcd.reduce(whole.reshape(-1))), *coefficients])
+    unit = int(every & -every)
+    return (whole // unit).astype("int32"), -unit
+
+
+def _scaled(call: tvm.ir.Call, unit: int) -> tvm.ir.Call:
+    """The dequantize or requantize of sums in that unit, a power of two."""
+    data, scale, *others = call.args
+    factors = array_of(scale)
+    arguments = [data, relax.const(factors * np.float32(unit), "float32"), *others]
+    return tvm.ir.Call(call.op, arguments, call.attrs, call.ty_args)
 
 
 def constant_parts(

@@ -53,6 +53,7 @@ from qcompile.passes.sink_dequantize import SinkDequantize
 from qcompile.passes.sink_reshape import SinkReshape
 from qcompile.passes.tabulate import Tabulate
 from qcompile.passes.threshold import MAX_BITS, Threshold
+from qcompile.passes.unit_scale import UnitScale
 from qcompile.passes.unsigned_activations import UnsignedActivations
 from qcompile.scales import EXACT, SHIFT_ADD, WEIGHT_BITS
 from qcompile.targets import Target, target_of
@@ -102,6 +103,7 @@ def integer_form_passes(scales: str = EXACT) -> Sequence[Pass]:
         Requantize(),
         Tabulate(),
         ComposeTables(),
+        UnitScale(),
         *rescaled,
         relax.transform.DeadCodeElimination(),
     ]

@@ -28,6 +28,8 @@ from qcompile.schedules.pool2d_int8 import schedule_pool2d_int8
 from qcompile.schedules.prepare import schedule_prepare
 from qcompile.schedules.prepare_bits import schedule_prepare_bits
 from qcompile.schedules.rounding import convert_rounding, register_rounding
+from qcompile.schedules.saturation import register_saturation
+from qcompile.schedules.small_integers import register_small
 from qcompile.schedules.table import schedule_table
 from qcompile.schedules.tails import cut_tails
 from qcompile.targets import Target
@@ -63,6 +65,8 @@ def register_scalars() -> None:
     """Register the scalar intrinsics of all kernels with TVM; calling it again is harmless."""
     register_arithmetic()
     register_rounding()
+    register_saturation()
+    register_small()
     register_lookup()
     register_polynomials()
     register_byte_counts()

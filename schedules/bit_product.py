@@ -69,8 +69,11 @@ def combined(
     planes: Planes,
     bias: tirx.Expr,
     counts: Callable[[Callable[[tirx.Expr], tirx.Expr]], tirx.Expr],
+    unit: int = 1,
 ) -> tirx.Expr:
-    """bias + sum of coefficient * P; counts(pair) is P of the planes that `pair` adds to a row.
+    """bias + sum of coefficient / unit * P; counts(pair) is P of the planes of a row and a pair.
+
+    pair adds the planes to a row; unit divides the coefficients, which are integers unless it is 1.
 
     The planes of a row are neighbouring rows of the sums: an axis of their own, read at constant
     positions, would be no tile that TVM finds for the epilogue.
@@ -83,7 +86,7 @@ def combined(
 
         count = counts(pair).astype("int32")
         if planes.sum_type == "int32":
-            total = total + count * tirx.const(coefficient, "int32")
+            total = total + count * tirx.const(coefficient // unit, "int32")
         else:
             factor = tirx.const(coefficient, "float32")
             total = total + unfused(count.astype("float32") * factor)

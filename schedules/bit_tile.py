@@ -11,6 +11,8 @@ from qcompile.targets import Target
 
 # What a tile costs besides its words, and the epilogue of one vector, in instructions.
 TILE_COST, EPILOGUE_COST = 40, 8
+# Vectors of a tile where loads are nearly free and broadcasts are not: all that registers hold.
+STREAMS = {"uadalp": 16, "udot": 16}
 # Registers for a product of words and its count, once sums and weights have theirs.
 IN_STEP = 2
 
@@ -24,9 +26,10 @@ def bit_tiles(
     """
     word = WORD_BITS // popcount.lanes
     whole = vectors % word == 0
+    streams = STREAMS.get(popcount.form, MAX_STREAMS)
     found = [
         Tile(r, v)
-        for v in range(1, min(vectors, MAX_STREAMS) + 1)
+        for v in range(1, min(vectors, streams) + 1)
         for r in range(1, rows + 1)
         if r * v * planes.pairs + popcount.spare <= target.vector_registers
         and (not whole or v % word == 0 or word % v == 0)

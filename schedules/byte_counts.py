@@ -111,10 +111,18 @@ def _pairs(name: str) -> Callable[[tirx.Expr, int], tirx.Expr]:
     return total
 
 
+def _udot(counts: tirx.Expr, lanes: int) -> tirx.Expr:
+    """The sums of four bytes times 1; four lanes."""
+    zero, ones = T.broadcast(T.int32(0), 4), T.broadcast(T.int8(1), 16)
+    name, four = "llvm.aarch64.neon.udot.v4i32.v16i8", T.reinterpret(counts, dtype="int8x16")
+    return tirx.call_llvm_pure_intrin("int32x4", name, zero, four, ones)
+
+
 Instructions = Callable[[tirx.Expr, int], tirx.Expr]
 SUMS: dict[str, tuple[tuple[int, ...], Instructions]] = {
     "pmadd": ((8, 16), _pmadd),
     "uadalp": ((4,), _pairs("llvm.aarch64.neon.uaddlp")),
+    "udot": ((4,), _udot),
     "vpadal": ((4,), _pairs("llvm.arm.neon.vpaddlu")),
 }
 

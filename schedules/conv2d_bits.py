@@ -8,6 +8,7 @@ at a new word. bias: (O,), or (row classes, column classes, O) where padding sta
 has no code: outputs that see it have a bias of their own (`Conv2dBitsPlan.classes`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,17 @@ def random_operands(plan: Conv2dBitsPlan, rng: np.random.Generator) -> tuple[NDA
 
 
 def conv2d_bits(
-    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: Conv2dBitsPlan, layer: str
+    x: te.Tensor,
+    w: te.Tensor,
+    bias: te.Tensor,
+    plan: Conv2dBitsPlan,
+    layer: str,
+    unit: int = 1,
+    result: Callable[[tirx.Expr], tirx.Expr] = lambda value: value,
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, both uint32.
+
+    unit: what all coefficients are divided by; result: says something of the value that it returns.
 
     The result is (N, OH, OW, O), of the type of bias: int32, or float32 with coefficients that are
     no integers.
@@ -94,7 +103,7 @@ def conv2d_bits(
             position = o // size * (plan.group_vectors * lanes) + o % size
         own = bias[o] if bias.ndim == 1 else bias[(*_classes(plan, i, j), o)]
         v, lane = position // lanes, position % lanes
-        return combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane])
+        return result(combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane], unit))
 
     shape = plan.batch, plan.out_height, plan.out_width, plan.out_channels
     return te.compute(shape, biased, name="biased")

@@ -9,6 +9,7 @@ for the offset of the dot product. There is no im2col: the bytes of a pixel are
 contiguous, and `depth` of them are broadcast straight from x.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,16 @@ def random_operands(plan: Conv2dPlan, rng: np.random.Generator) -> tuple[NDArray
 
 
 def conv2d_int8(
-    x: te.Tensor, w: te.Tensor, bias: te.Tensor, plan: Conv2dPlan, layer: str
+    x: te.Tensor,
+    w: te.Tensor,
+    bias: te.Tensor,
+    plan: Conv2dPlan,
+    layer: str,
+    result: Callable[[tirx.Expr], tirx.Expr] = lambda value: value,
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (O,) int32.
+
+    result: says something of the value that it returns.
 
     The result is (N, OH, OW, O) int32.
     """
@@ -85,7 +93,7 @@ def conv2d_int8(
     sums = te.compute(shape, product, name="sums", attrs=attrs)
     return te.compute(
         (plan.batch, plan.out_height, plan.out_width, plan.out_channels),
-        lambda n, i, j, o: sums[n, i, j, o] + bias[o],
+        lambda n, i, j, o: result(sums[n, i, j, o] + bias[o]),
         name="biased",
     )
 

@@ -5,6 +5,7 @@
                both halves of a byte up with vpshufb), are added up there for at most 31 words, and
                the four sums become one int32 with vpmaddubsw and vpmaddwd
     uadalp     AArch64: the same with cnt, and uaddlp and uadalp at the end
+    udot       AArch64 with dot products: the same, and udot at the end
     vpadal     ARMv7: the same with vcnt, and vpaddl and vpadal
     addp       AArch64: the counts of 128 bits of each of eight outputs, added up in pairs to one
                vector of uint16 sums (`bit_tree`); whole vectors of the reduction
@@ -98,17 +99,20 @@ def popcounts_of(
         found = _x86_popcounts(target, outputs)
         return found if every else found[:1]
     in_bytes, tree = _ARM[target.architecture.name]
+    if "dotprod" in target.features:
+        in_bytes = replace(in_bytes, form="udot")
     if target.llvm["mcpu"] in IN_ORDER:
         in_bytes = replace(in_bytes, load_cost=0.5, far_load_cost=0.75, broadcast_cost=0.5)
     fits = positions * words * WORD_BITS <= bit_tree.MOST_BITS
     return [in_bytes, tree] if words and words % tree.step == 0 and fits else [in_bytes]
 
 
-# Broadcasting a word takes an arithmetic unit, and ARMv7 adds up pairs of 64-bit vectors.
+# Broadcasting a word takes an arithmetic unit, loading a vector, beside counts in bytes, nearly
+# nothing; ARMv7 adds up pairs of 64-bit vectors.
 _ARM = {
     "aarch64": (
         Popcount(
-            "uadalp", 4, spare=10, cost=3, load_cost=0.25, far_load_cost=0.5, broadcast_cost=1
+            "uadalp", 4, spare=10, cost=3, load_cost=0.12, far_load_cost=0.5, broadcast_cost=1
         ),
         Popcount(
             "addp", bit_tree.OUTPUTS, spare=18, cost=24, load_cost=2, far_load_cost=4,

@@ -18,6 +18,8 @@ from tvm import tirx
 from tvm.ir import register_op_attr
 
 from qcompile.schedules.arithmetic import unfused
+from qcompile.schedules.saturation import codes
+from qcompile.schedules.small_integers import add_instead_of_converting
 from qcompile.targets import Target
 
 TO_NEAREST, FCVTNS = "qcompile.to_nearest", "qcompile.to_nearest_fcvtns"
@@ -76,6 +78,11 @@ def to_nearest(value: tirx.Expr) -> tirx.Expr:
 def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
     """`func` with clamped, rounded values converted in one instruction of the target, or two."""
     body = tvm_ffi.structural_map(func.body, (tirx.Cast, _convert))
+    if target.architecture.name == "aarch64":
+        add = "dotprod" in target.features
+        form = "add" if add else "fcvtns"
+        body = tvm_ffi.structural_map(body, (tirx.Cast, lambda cast: _narrow(cast, form)))
+        body = add_instead_of_converting(body) if add else body
     sequences = SEQUENCES.get(target.architecture.name, {})
 
     def converted(call: Any) -> tirx.Expr:
@@ -85,6 +92,33 @@ def convert_rounding(func: tirx.PrimFunc, target: Target) -> tirx.PrimFunc:
         return sequence(call.args[0])
 
     return func.with_body(tvm_ffi.structural_map(body, (tvm.ir.Call, converted)))
+
+
+def _narrow(cast: Any, form: str) -> tirx.Expr:
+    """Codes of 8 bits that are clamped, rounded and cut, by `saturation`."""
+    dtype, rounded = str(cast.ty), cast.value
+    zero: Any = tirx.const(0, "int32")
+    if isinstance(rounded, tirx.Add):
+        rounded, zero = rounded.a, rounded.b
+    elif isinstance(rounded, tirx.Sub):
+        rounded, zero = rounded.a, -rounded.b
+    if (
+        dtype not in ("int8", "uint8")
+        or getattr(getattr(rounded, "op", None), "name", "") != TO_NEAREST
+    ):
+        return cast
+    clamped = rounded.args[0]
+    if not (isinstance(clamped, tirx.Max) and isinstance(clamped.a, tirx.Min)):
+        return cast
+    limits = [_integer(limit) + zero for limit in (clamped.b, clamped.a.b)]
+    return codes(form, clamped.a.a, zero, limits, dtype)
+
+
+def _integer(limit: Any) -> tirx.Expr:
+    """An integer among float32, as int32."""
+    if isinstance(limit, tirx.FloatImm):
+        return tirx.const(int(limit.value), "int32")
+    return tirx.Cast("int32", limit)
 
 
 def _by_fcvtns(value: tirx.Expr) -> tirx.Expr:

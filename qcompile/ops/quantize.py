@@ -134,12 +134,19 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
         return te.compute(x.shape, lambda *i: tirx.Select(x(*i) >= zero, *codes), name="quantize")
 
     reciprocal = _exact_reciprocal(call.args[1])
-    literal = _literal(call.args[2])
+    unit, literal = _is_one(call.args[1]), _literal(call.args[2])
 
-    def compute(x: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
+    def compute(x: te.Tensor, *given: te.Tensor) -> te.Tensor:
+        zero = given[not unit :]
+
+        def scaled(index: tuple[tirx.Var, ...]) -> tirx.Expr:
+            if unit:
+                return x(*index)
+            factor = _along(given[0], index, axis)
+            return x(*index) / factor if reciprocal is None else x(*index) * factor
+
         def entry(*index: tirx.Var) -> tirx.Expr:
-            factor = _along(scale, index, axis)
-            code = rounded(x(*index) / factor if reciprocal is None else x(*index) * factor)
+            code = rounded(scaled(index))
             code = code + _zero_at(zero, literal, index, axis).astype("float32")
             code = tirx.max(tirx.min(code, tirx.const(high, "float32")), tirx.const(low, "float32"))
             return code.astype("int32").astype(dtype)
@@ -148,8 +155,15 @@ def _legalize_quantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
 
     chosen = sign if is_bipolar(bits, bool(signed), bool(narrow)) else compute
     x, scale, *zero = call.args
-    operands = [x, scale if reciprocal is None else reciprocal, *(zero if literal is None else [])]
+    factor = [] if unit and chosen is compute else [scale if reciprocal is None else reciprocal]
+    operands = [x, *factor, *(zero if literal is None else [])]
     return bb.call_te(chosen, *operands, primfunc_name_hint="quantize")
+
+
+def _is_one(scale: relax.Expr) -> bool:
+    """Whether dividing or multiplying by the scale changes nothing."""
+    values = _constant(scale)
+    return values is not None and bool(np.all(values == 1))
 
 
 def _literal(zero: relax.Expr) -> int | None:
@@ -188,16 +202,19 @@ def _legalize_dequantize(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Exp
     axis = int(call.attrs["axis"])
 
     q, scale, *zero = call.args
-    literal = _literal(zero[0])
+    unit, literal = _is_one(scale), _literal(zero[0])
 
-    def compute(q: te.Tensor, scale: te.Tensor, *zero: te.Tensor) -> te.Tensor:
+    def compute(q: te.Tensor, *given: te.Tensor) -> te.Tensor:
+        zero = given[not unit :]
+
         def entry(*index: tirx.Var) -> tirx.Expr:
             code = q(*index).astype("int32")
             if literal != 0:
                 code = code - _zero_at(zero, literal, index, axis).astype("int32")
-            return unfused(code.astype("float32") * _along(scale, index, axis))
+            value = code.astype("float32")
+            return value if unit else unfused(value * _along(given[0], index, axis))
 
         return te.compute(q.shape, entry, name="dequantize")
 
-    operands = [q, scale, *(zero if literal is None else [])]
+    operands = [q, *([] if unit else [scale]), *(zero if literal is None else [])]
     return bb.call_te(compute, *operands, primfunc_name_hint="dequantize")

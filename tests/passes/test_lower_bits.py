@@ -16,7 +16,7 @@ from qcompile.targets import host_features, load_target
 from qcompile.targets.costs import KERNELS, Costs, KernelCost
 from qcompile.tvm_errors import register_errors
 from tests.passes import references
-from tests.passes.modules import attribute, calls, module
+from tests.passes.modules import attribute, calls, dequantized, module
 
 
 def costs_where(cheap: str) -> Costs:
@@ -145,6 +145,42 @@ def test_convolutions(name, target):
     real = x.astype("int64") - case.zero
     expected = references.conv2d(real, w.astype("int64"), groups=case.groups, **geometry)
     np.testing.assert_array_equal(run(mod, target, x), expected + bias)
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["signs", "uneven_border", "channels_that_fill_no_word", "groups", "two_bits_times_signs"],
+)
+def test_scaled_sums_are_counted_in_units(name, odd, target):
+    """To the bit: no sign of a zero changes."""
+    case = CONVOLUTIONS[name]
+    x, w, bias = conv2d_operands(case)
+    bias = 2 * bias + odd
+    scale = np.random.default_rng(0).normal(0, 1, case.outputs).astype("float32")
+
+    def body(emit, codes):
+        sums = conv2d(
+            codes,
+            relax.const(w),
+            relax.const(bias),
+            strides=(1, 1),
+            padding=case.pads,
+            dilation=(1, 1),
+            groups=case.groups,
+            zero_point=0,
+            bits=(case.data.bits, 2),
+            codes=(case.data.low, case.data.step),
+            layer="layer",
+        )
+        return dequantized(emit(sums), scale, axis=3)
+
+    mod = lowered(module(body, (x.shape, str(x.dtype))), target, BITS_ALWAYS)
+    geometry = {"strides": (1, 1), "padding": case.pads, "dilation": (1, 1)}
+    sums = references.conv2d(x.astype("int64"), w.astype("int64"), groups=case.groups, **geometry)
+    expected = (sums + bias).astype("float32") * scale
+    found = run(mod, target, x)
+    np.testing.assert_array_equal(found.view("uint32"), expected.view("uint32"))
 
 
 PRODUCTS = [

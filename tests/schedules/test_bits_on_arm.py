@@ -44,6 +44,8 @@ def target(request):
 
 
 def form_of(target, tree):
+    if "dotprod" in target.features and not tree:
+        return "udot"
     return FORMS[target.architecture.name][tree]
 
 
@@ -61,6 +63,12 @@ def test_convolves(case, tree, target):
         x = prepared(codes, case, width, plan, 0, np.random.default_rng(1))
         arrays = [x, pack_weights(width.weight_planes(values), plan), bias, scale]
         np.testing.assert_array_equal(run(library, arrays, expected), expected)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("case", CASES[2:4], ids=str)
+def test_adds_up_by_dot_products(case):
+    test_convolves(case, False, runnable(load_target("rpi5")))
 
 
 @pytest.mark.parametrize("tree", [False, True])

@@ -20,7 +20,7 @@ from qcompile.quantizer.distillation.statistics import Statistics
 from qcompile.quantizer.grid import Array
 from qcompile.quantizer.network import Network
 
-SAMPLES, STEPS = 64, 150
+SAMPLES, STEPS = 64, 100
 RATE = 0.2  # of Adam at the start, in units of u; it falls to 0 along a cosine
 
 

@@ -15,6 +15,9 @@ from qcompile.quantizer.operators import attributes_of
 from qcompile.quantizer.placement import Places
 
 AFTER_SCORES = ("Identity", "LogSoftmax", "Softmax")
+# Of features inside the network, beside the scores: what every place of an image tells wears out
+# later than what the image as a whole tells.
+INNER_WEIGHT = 3.0
 SMALLEST = 1e-12  # variance of a feature that never changes
 
 
@@ -49,7 +52,8 @@ class Aims:
             seeds[name] = (np.exp(have) - share) / np.float32(len(share))
         for name, variance in self.features.items():
             difference = found[name] - float_values[name]
-            scale = 1 / (difference.size * variance)
+            weight = 1.0 if name in self.scores else INNER_WEIGHT
+            scale = weight / (difference.size * variance)
             loss += scale * float(np.square(difference).sum())
             part = np.float32(2 * scale) * difference
             seeds[name] = seeds[name] + part if name in seeds else part

@@ -51,7 +51,7 @@ def joint_front(
     """
     tables = [least(k) for k in range(len(areas))]
     fronts = {id(each): best_assignments(each) for each in tables}
-    fastest = {key: front.cycles.min(initial=np.inf) for key, front in fronts.items()}
+    widest = {key: front.cycles.max(initial=0) for key, front in fronts.items()}
     found = Joint(
         np.empty((0, 3)),
         np.empty(0, np.int64),
@@ -60,8 +60,9 @@ def joint_front(
         0,
         True,
     )
-    # Small and fast designs first: they beat most others.
-    order = sorted(range(len(areas)), key=lambda k: (areas[k] * fastest[id(tables[k])], k))
+    # Small designs first, of equals those that are fast at their largest widths: once these are
+    # known, nobody asks for wide layers on narrow designs, the longest programs of all.
+    order = sorted(range(len(areas)), key=lambda k: (areas[k], widest[id(tables[k])], k))
     for done, k in enumerate(order):
         progress(done, len(order))
         if not _open(fronts[id(tables[k])], areas[k], found, margin).any():

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from qcompile.errors import DoesNotFit, InvalidInput, Unsupported
-from qcompile.scales import EXACT, POWER_OF_TWO, POWER_OF_TWO_4, SCALES
+from qcompile.scales import EXACT, POWER_OF_TWO, POWER_OF_TWO_4, SCALES, WEIGHT_BITS
 from qcompile.search.accelerator.design import Design, area_of
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.config import Config
@@ -79,23 +79,19 @@ def own_values(board: VtaTarget) -> dict[str, int | str]:
 
 
 def usual_space(board: VtaTarget) -> Space:
-    """Blocks, widths and buffers around the board's own.
+    """Blocks, widths and buffers around the board's own: a few hundred designs.
 
-    Ports up to the board's own: a processor has no wider one. Batches of 1: what a network of
-    larger batches gains is throughput, at the price of latency. Of INP and WGT, widths that codes
-    have; sums of 32 bits.
+    The port and the batch are the board's. A wider port the processor has not, and a narrower one
+    saves nothing to speak of; larger batches gain throughput at the price of latency. Of INP and
+    WGT, widths that codes have; sums of 32 bits.
     """
-    config = board.config
-    ports = [port for port in PORTS if port <= board.port_bytes]
     mapping = {
         "LOG_BLOCK": [3, 4, 5],
         "LOG_INP_WIDTH": [1, 2, 3],
         "LOG_WGT_WIDTH": [1, 2, 3],
-        "LOG_INP_BUFF_SIZE": [12, 13, 14, 15],
-        "LOG_WGT_BUFF_SIZE": [14, 15, 16, 17, 18],
-        "LOG_ACC_BUFF_SIZE": [14, 15, 16, 17],
-        "LOG_BATCH": [config.log_batch],
-        PORT: ports,
+        "LOG_INP_BUFF_SIZE": [13, 14, 15],
+        "LOG_WGT_BUFF_SIZE": [15, 17, 18],
+        "LOG_ACC_BUFF_SIZE": [15, 16, 17],
         SCALING: [POWER_OF_TWO, POWER_OF_TWO_4],
     }
     return Space.from_json(mapping, board)
@@ -107,7 +103,9 @@ def buildable(
     """The designs of the space that the part can hold. Raises DoesNotFit where there is none."""
     found, refused = list[Design](), Counter[str]()
     for design in space.designs(board):
-        if next(broken_rules(design.config), None) is not None:
+        if design.scales in unsuited(design.config.wgt_width, space.values[SCALING]):
+            refused["scales for another width of weights"] += 1
+        elif next(broken_rules(design.config), None) is not None:
             refused["not encodable"] += 1
         elif lacking := lacking_of(design, part, shares):
             refused[f"too little {lacking[0]}"] += 1
@@ -117,6 +115,16 @@ def buildable(
         reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
         raise DoesNotFit(f"no design of the space can be built on {part.name}: {reasons}")
     return Buildable(tuple(found), dict(refused))
+
+
+def unsuited(wgt_width: int, scales: Sequence[int | str]) -> Sequence[str]:
+    """Of powers of two for weights of 8 and of 4 bits, where there is a choice, the other ones.
+
+    Weights of 8 bits are one digit only where WGT has 8; those of 4 are less precise.
+    """
+    if not {POWER_OF_TWO, POWER_OF_TWO_4} <= set(scales):
+        return ()
+    return (POWER_OF_TWO_4,) if wgt_width >= WEIGHT_BITS[POWER_OF_TWO] else (POWER_OF_TWO,)
 
 
 def lacking_of(design: Design, part: Device, shares: Mapping[str, float]) -> Sequence[str]:

@@ -61,7 +61,7 @@ class Rounds:
         for number in range(1, MOST_ROUNDS + 1):
             costs = self.station.costs()
             problem = problem_of(self.material, self.sensitivity, costs)
-            found = sweep(problem, costs.least_s, self.material.request.limits)
+            found = sweep(problem, costs.base_s, self.material.request.limits)
             new = [each for each in found if not self._known(each[0])]
             if not new:
                 break

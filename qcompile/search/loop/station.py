@@ -1,22 +1,30 @@
 """One device: networks are compiled for it and measured there, and its latency model learns."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from qcompile.compiler import compile_model
 from qcompile.devices import LOCAL
-from qcompile.passes.choose_kernels import kernel_name
 from qcompile.scales import usual_scales
-from qcompile.search.latency import Choice, LatencyLaboratory, LatencyModel, Measured
-from qcompile.search.latency.building import CHOOSABLE
+from qcompile.search.latency import (
+    Choice,
+    LatencyLaboratory,
+    LatencyModel,
+    LayerSpeed,
+    Measured,
+    SolverCosts,
+    kernels_of,
+    solver_costs,
+    speeds,
+)
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.loop.request import Where
 from qcompile.search.loop.store import Store
-from qcompile.search.loop.sweep import Costs
 from qcompile.targets import VtaTarget
+from qcompile.targets.vta.resources import device, resources
 
 QUICK_SAMPLES = 16  # of the calibration: times do not depend on values
 
@@ -59,13 +67,8 @@ class Station:
             self._model = self._laboratory.survey()
         return self._model
 
-    def costs(self) -> Costs:
-        model = self.model
-        return Costs(
-            model.fitted.base_s,
-            {name: model.costs(name) for name in model.neighbours.layers},
-            {edge: model.handovers(*edge) for edge in model.neighbours.edges},
-        )
+    def costs(self) -> SolverCosts:
+        return solver_costs(self.model)
 
     def predict(self, bits: Assignment) -> float:
         """The seconds of an assignment with the kernels that suit it best."""
@@ -106,16 +109,9 @@ class Station:
                 output=folder,
                 name="network",
                 records=self.material.request.records,
-                kernels=self._kernels(chosen),
+                kernels=kernels_of(chosen, self.where.target),
             )
         return folder
-
-    def _kernels(self, chosen: Mapping[str, Choice]) -> dict[str, str]:
-        """What `compile_model` lets be chosen; boards with VTA choose themselves."""
-        if isinstance(self.where.target, VtaTarget):
-            return {}
-        named = {layer: kernel_name(choice.kernel) for layer, choice in chosen.items()}
-        return {layer: kernel for layer, kernel in named.items() if kernel in CHOOSABLE}
 
     def runs_here(self, name: str) -> Path | None:
         """The bundle of that name where this machine is the device, so that it need not be made
@@ -125,12 +121,36 @@ class Station:
         return folder if made and self.where.device == LOCAL else None
 
     def narrow(self) -> tuple[str, ...]:
-        return ()
+        """What fewer than 8 bits bring here, in words with figures."""
+        found = speeds(self.model)
+        faster = [each for each in found if each.faster]
+        others = [each for each in found if not each.faster]
+        if not faster:
+            return (
+                f"No layer is faster with fewer than 8 bits on {self.where.name}: 8 bits are the "
+                f"choice there, and fewer save memory alone. {_told(others)}.",
+            )
+        lines = [f"Fewer than 8 bits are faster for {_told(faster)}."]
+        return (*lines, f"They bring no speed for {_told(others)}.") if others else tuple(lines)
 
-    def resources(self) -> Any:
-        return None
+    def resources(self) -> dict[str, Any] | None:
+        """What the accelerator takes of the board's FPGA; None for processors."""
+        target = self.where.target
+        if not isinstance(target, VtaTarget):
+            return None
+        found = resources(target.config, target.port_bytes, device(target.part))
+        return {"part": target.part, **asdict(found)}
 
     def close(self) -> None:
         """Remove what was built; times and models stay."""
         self._laboratory.close()
         shutil.rmtree(self.store.path(f"bundles/{self.where.folder}"), ignore_errors=True)
+
+
+def _told(found: Sequence[LayerSpeed]) -> str:
+    """Each layer with its fastest narrower choice, and how much less or more time that takes."""
+    return ", ".join(
+        f"{each.layer} ({each.narrower}: {100 * abs(each.gain):.0f} % "
+        f"{'less' if each.gain > 0 else 'more'})"
+        for each in found
+    )

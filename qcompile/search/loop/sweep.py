@@ -1,14 +1,12 @@
 """From costs and sensitivities to assignments: the exact choice for one budget after the other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qcompile.errors import Infeasible
 from qcompile.quantizer import Widths
-from qcompile.search.latency import Choice
+from qcompile.search.latency import SolverCosts
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.solver.problem import SENSITIVITY, Problem
 from qcompile.search.solver.reading import read_problem
@@ -21,25 +19,8 @@ LEAST_NS = 1e-6
 Sensitivity = Mapping[str, Mapping[Widths, float]]
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Seconds of a network on a device: its base, each layer's choices, and what neighbours add.
-
-    pairs: by two layers' names; row i, column k for choice i of one next to choice k of the other.
-    """
-
-    base_s: float
-    layers: Mapping[str, Mapping[Choice, float]]
-    pairs: Mapping[tuple[str, str], NDArray[np.float64]]
-
-    @property
-    def least_s(self) -> float:
-        """What no choice changes: the base, and of each pair the least it adds."""
-        return self.base_s + sum(float(added.min()) for added in self.pairs.values())
-
-
-def problem_of(material: Material, sensitivity: Sensitivity, costs: Costs) -> Problem:
-    """The solver's problem: sensitivity, latency in ns beyond the least, bytes, and BOPS."""
+def problem_of(material: Material, sensitivity: Sensitivity, costs: SolverCosts) -> Problem:
+    """The solver's problem: sensitivity, latency in ns beyond the base, bytes, and BOPS."""
     layers = [
         {
             "name": layer.name,
@@ -53,14 +34,13 @@ def problem_of(material: Material, sensitivity: Sensitivity, costs: Costs) -> Pr
                     SIZE: -(-layer.weights * choice.weights // 8),
                     BOPS: layer.macs * choice.weights * choice.activations,
                 }
-                for choice, seconds in costs.layers[layer.name].items()
+                for choice, seconds in costs.latency[layer.name].items()
             ],
         }
         for layer in material.layers
     ]
     pairs = [
-        {"layers": list(names), LATENCY: (NANOSECOND * (added - added.min())).tolist()}
-        for names, added in costs.pairs.items()
+        pair | {LATENCY: (NANOSECOND * np.array(pair[LATENCY])).tolist()} for pair in costs.pairs
     ]
     return read_problem({"layers": layers, "same_a": _alike(material), "pairs": pairs})
 
@@ -76,7 +56,7 @@ def _alike(material: Material) -> list[list[str]]:
 
 
 def sweep(
-    problem: Problem, least_s: float, limits: Mapping[str, float]
+    problem: Problem, base_s: float, limits: Mapping[str, float]
 ) -> list[tuple[dict[str, Widths], float]]:
     """Assignments from the fastest to the least sensitive, each with its sensitivity, once.
 
@@ -85,11 +65,11 @@ def sweep(
     within = dict(limits)
     if LATENCY in within:
         # The solver takes budgets above 0; with less than nothing, nothing is possible either.
-        within[LATENCY] = max(LEAST_NS, NANOSECOND * (within[LATENCY] - least_s))
+        within[LATENCY] = max(LEAST_NS, NANOSECOND * (within[LATENCY] - base_s))
     try:
         found = [solve(problem, within)]
     except Infeasible as error:
-        raise _told(error, limits, least_s) from error
+        raise _told(error, limits, base_s) from error
     sizes = {name: limit for name, limit in within.items() if name != LATENCY}
     fastest = solve(problem, sizes, minimise=LATENCY)
     low, high = fastest.costs[LATENCY], found[0].costs[LATENCY]
@@ -100,15 +80,15 @@ def sweep(
     return _distinct([({n: Widths(*b) for n, b in s.bits.items()}, s.sensitivity) for s in found])
 
 
-def _told(error: Infeasible, limits: Mapping[str, float], least_s: float) -> Infeasible:
+def _told(error: Infeasible, limits: Mapping[str, float], base_s: float) -> Infeasible:
     """The error in the units of the user's budgets."""
     needs = {name: float(value) for name, value in error.needs.items()}
     if LATENCY in needs:
-        needs[LATENCY] = needs[LATENCY] / NANOSECOND + least_s
+        needs[LATENCY] = needs[LATENCY] / NANOSECOND + base_s
     asked = " and ".join(_amount(name, value) for name, value in limits.items())
     alone = ", or ".join(_amount(name, value) for name, value in needs.items() if name != BOPS)
     near = error.nearest.costs
-    seconds = near[LATENCY] / NANOSECOND + least_s
+    seconds = near[LATENCY] / NANOSECOND + base_s
     nearest = f"{_amount(LATENCY, seconds)}, {_amount(SIZE, near[SIZE])}"
     possible = f"; with the other budget as it is, {alone} would work" if alone else ""
     return Infeasible(

@@ -7,12 +7,12 @@ from onnx import TensorProto, helper, numpy_helper
 from qcompile.quantizer import Widths
 from qcompile.targets import load_target
 
-LAYERS = ("first", "middle", "last")
+LAYERS = ("first", "last")
 SPACE = {
     "LOG_BLOCK": [3, 4],
     "LOG_INP_WIDTH": [2, 3],
     "LOG_WGT_WIDTH": [2, 3],
-    "LOG_INP_BUFF_SIZE": [9, 12],
+    "LOG_INP_BUFF_SIZE": [11],
     "LOG_WGT_BUFF_SIZE": [14],
     "LOG_ACC_BUFF_SIZE": [12],
     "SCALES": ["power-of-two-4"],
@@ -24,7 +24,7 @@ def board():
 
 
 def network(folder, seed=0):
-    """Two convolutions, a pooling and a product; the file and calibration data."""
+    """A convolution, a pooling and a product; the file and calibration data."""
     rng = np.random.default_rng(seed)
     constants, nodes = [], []
 
@@ -41,9 +41,8 @@ def network(folder, seed=0):
 
     x = node("Conv", "x", constant(32, 3, 3, 3), constant(32), name="first", pads=[1] * 4)
     x = node("MaxPool", node("Relu", x), kernel_shape=[2, 2], strides=[2, 2])
-    x = node("Conv", x, constant(48, 32, 3, 3), constant(48), name="middle", pads=[1] * 4)
-    x = node("Flatten", node("Relu", x))
-    x = node("Gemm", x, constant(5, 48 * 4), constant(5), name="last", transB=1)
+    x = node("Flatten", x)
+    x = node("Gemm", x, constant(5, 32 * 4), constant(5), name="last", transB=1)
     shape = [1, 3, 4, 4]
     graph = helper.make_graph(
         nodes,

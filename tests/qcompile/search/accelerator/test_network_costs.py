@@ -7,7 +7,7 @@ import small
 from exhaustive import every_point, unbeaten
 
 from qcompile.search.accelerator.costs import NetworkCosts
-from qcompile.search.accelerator.cycles import LayerCycles, _planned, needed
+from qcompile.search.accelerator.cycles import LayerCycles
 from qcompile.search.accelerator.design import area_of
 from qcompile.search.accelerator.joint import joint_front
 from qcompile.search.accelerator.networks import FloatNetwork
@@ -63,17 +63,3 @@ def test_equals_every_design_with_every_assignment(costs, designs, part):
     # There is something to choose, and something that need not be known.
     assert len(expected) > 3 and len(set(found.design)) > 1
     assert len(asked) < sum(layer.cycles.size for table in tables for layer in table)
-
-
-def test_buffers_beyond_need_change_no_cycles(costs, designs):
-    """What a layer takes is looked up by the buffers that it can use."""
-    shrunk = set()
-    for design in designs[:: max(1, len(designs) // 3)]:
-        for work in costs._work.of(design).values():
-            for problem in work.problems:
-                small_config = needed(problem, design.config)
-                if small_config != design.config and problem not in shrunk:
-                    shrunk.add(problem)
-                    own = _planned(problem, design.config, design.port_bytes)
-                    assert own == _planned(problem, small_config, design.port_bytes)
-    assert len(shrunk) > 10
