@@ -36,7 +36,7 @@ def test_twins_of_different_widths_make_codes_of_their_own(seed):
     model = device.survey()
     found = [device.measure(device.random()) for _ in range(20)]
     errors = [abs(model.predict(each.assignment) / each.seconds - 1) for each in found]
-    # Without the terms of twins it is 0.08 and more; some hand-overs of so few networks are not seen.
+    # Without the terms of twins it is 0.08 and more; some hand-overs are not seen in the survey.
     assert np.mean(errors) < 0.03
 
 
