@@ -5,8 +5,10 @@ A layer L of choice x, whose readers R want the form f(R), takes
     own(L)     = core(L, x)    + sum over readers R of out(L, kernel(x), R, f(R))
     prepare(L) = form(L, f(L)) + sum over makers M of in(M, kernel of M, L, f(L))
 
-seconds. `out` and `in` are hand-over costs: of writing codes for another kernel or of another width
-than in the uniform networks, and of repacking them. All terms come from least squares with a ridge
+seconds. Where two layers read one value at different widths, its maker leaves the codes to them:
+`split` stands in place of `out`, and each reader takes `apart` more. `out` and `in` are hand-over
+costs: of writing codes for another kernel or of another width than in the uniform networks, and of
+repacking them. All terms come from least squares with a ridge
 towards no hand-over. Rounds of a search multiply all terms of a kernel by a factor, from least
 squares over whole networks with a ridge towards 1. What is left of a layer's time in one
 neighbourhood is kept for the next time that it has the same one.
@@ -27,6 +29,9 @@ from qcompile.search.latency.terms import Row, Term, fit_terms
 
 # Small against one row of data: what is measured in uniform networks is the layer's own.
 CORE_RIDGE = 1e-6
+# Smaller than that of hand-overs: codes of their own cost twins the same from any maker.
+TWINS_RIDGE = 1e-3
+TWINS = ("split", "apart")
 
 
 @dataclass(frozen=True)
@@ -117,22 +122,37 @@ def into(maker: str, kernel: str, layer: str, form: Form) -> Term:
     return "in", maker, kernel, layer, form
 
 
+def split(maker: str, reader: str, twin: str) -> Term:
+    return "split", maker, reader, twin
+
+
+def apart(reader: str, twin: str) -> Term:
+    return "apart", reader, twin
+
+
 def terms_of(
     neighbours: Neighbours, layer: str, assignment: Assignment
 ) -> tuple[list[Term], list[Term]]:
     """The terms of a layer's own seconds, and those of preparing its input."""
     choice = assignment[layer]
+
+    def differ(a: str, b: str) -> bool:
+        return assignment[a].activations != assignment[b].activations
+
     readers, makers = neighbours.readers(layer), neighbours.makers(layer)
-    own = [core(layer, choice)]
-    own += [out(layer, choice.kernel, each, assignment[each].form) for each in readers]
+    splits = [twins for twins in neighbours.twins if twins[0] in readers and differ(*twins)]
+    alike = [each for each in readers if not any(each in twins for twins in splits)]
+    own = [core(layer, choice), *(split(layer, *twins) for twins in splits)]
+    own += [out(layer, choice.kernel, each, assignment[each].form) for each in alike]
     prepare = [shape(layer, choice.form)]
+    prepare += [apart(layer, each) for each in neighbours.twins_of(layer) if differ(layer, each)]
     prepare += [into(each, assignment[each].kernel, layer, choice.form) for each in makers]
     return own, prepare
 
 
 def place(neighbours: Neighbours, layer: str, assignment: Assignment) -> Hashable:
     """A layer with its choice and those of its neighbours."""
-    near = (*neighbours.makers(layer), *neighbours.readers(layer))
+    near = (*neighbours.makers(layer), *neighbours.readers(layer), *neighbours.twins_of(layer))
     return layer, assignment[layer], tuple(assignment[each] for each in near)
 
 
@@ -160,7 +180,8 @@ def _terms(
 
 def _solved(rows: Sequence[Row], trust: Trust) -> dict[Term, float]:
     terms: list[Any] = [term for row in rows for term in row.terms]
-    ridge = {t: CORE_RIDGE if t[0] in ("core", "form") else trust.handover_ridge for t in terms}
+    ridges = dict.fromkeys(("core", "form"), CORE_RIDGE) | dict.fromkeys(TWINS, TWINS_RIDGE)
+    ridge = {term: ridges.get(term[0], trust.handover_ridge) for term in terms}
     return fit_terms(rows, ridge)
 
 

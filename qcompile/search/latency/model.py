@@ -11,7 +11,18 @@ import numpy as np
 from qcompile.errors import InvalidInput
 from qcompile.quantizer import Widths
 from qcompile.search.latency.choice import Assignment, Choice
-from qcompile.search.latency.fit import CLOCK, EXACT, Fitted, core, fit, into, out, shape
+from qcompile.search.latency.fit import (
+    CLOCK,
+    EXACT,
+    Fitted,
+    apart,
+    core,
+    fit,
+    into,
+    out,
+    shape,
+    split,
+)
 from qcompile.search.latency.measured import Measured
 from qcompile.search.latency.neighbours import Neighbours
 
@@ -96,6 +107,24 @@ class LatencyModel:
                     for y in self.choices[reader]
                 ]
                 for x in self.choices[maker]
+            ]
+        )
+
+    def twins(self, one: str, other: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        """The same for layers that read one value; their makers count as on any kernel."""
+        found = self.fitted
+        readers_of = self.neighbours.readers
+        makers = [m for m in self.neighbours.makers(one) if other in readers_of(m)]
+        split_s = found.sum([split(maker, one, other) for maker in makers])
+        one_s, other_s = found.sum([apart(one, other)]), found.sum([apart(other, one)])
+        return np.array(
+            [
+                [
+                    (split_s + found.factor(x) * one_s + found.factor(y) * other_s)
+                    * (x.activations != y.activations)
+                    for y in self.choices[other]
+                ]
+                for x in self.choices[one]
             ]
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from qcompile.quantizer.network import Network
@@ -9,10 +10,14 @@ from qcompile.quantizer.network import Network
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Layers in topological order; edges: (maker, reader), with no other layer between the two."""
+    """Layers in topological order; edges: (maker, reader), with no other layer between the two.
+
+    twins: two layers that read the same value, which has codes of two kinds if they want it so.
+    """
 
     layers: tuple[str, ...]
     edges: tuple[tuple[str, str], ...]
+    twins: tuple[tuple[str, str], ...] = ()
 
     def readers(self, layer: str) -> tuple[str, ...]:
         return tuple(reader for maker, reader in self.edges if maker == layer)
@@ -20,13 +25,20 @@ class Neighbours:
     def makers(self, layer: str) -> tuple[str, ...]:
         return tuple(maker for maker, reader in self.edges if reader == layer)
 
+    def twins_of(self, layer: str) -> tuple[str, ...]:
+        return tuple(a if b == layer else b for a, b in self.twins if layer in (a, b))
+
     def to_json(self) -> dict[str, Any]:
-        return {"layers": list(self.layers), "edges": [list(edge) for edge in self.edges]}
+        return {
+            "layers": list(self.layers),
+            "edges": [list(edge) for edge in self.edges],
+            "twins": [list(twins) for twins in self.twins],
+        }
 
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> "Neighbours":
-        edges = tuple((str(maker), str(reader)) for maker, reader in held["edges"])
-        return cls(tuple(held["layers"]), edges)
+        edges, twins = (tuple((str(a), str(b)) for a, b in held[k]) for k in ("edges", "twins"))
+        return cls(tuple(held["layers"]), edges, twins)
 
 
 def neighbours_of(network: Network) -> Neighbours:
@@ -45,4 +57,6 @@ def neighbours_of(network: Network) -> Neighbours:
         makers |= dict.fromkeys(node.output, sources)
         if layer is not None:
             makers[layer.output] = sources
-    return Neighbours(tuple(layers), tuple(edges))
+    inputs = {layer.name: layer.input for layer in network.layers.values()}
+    twins = [(a, b) for a, b in combinations(layers, 2) if inputs[a] == inputs[b]]
+    return Neighbours(tuple(layers), tuple(edges), tuple(twins))

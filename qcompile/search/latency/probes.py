@@ -94,8 +94,13 @@ def random_assignment(
 
 
 def handovers(neighbours: Neighbours, assignment: Assignment) -> set[tuple[object, ...]]:
-    """What codes are written for: maker, its kernel, reader, the form that it reads."""
-    return {
+    """What codes are written for: maker, its kernel, reader, the form that it reads.
+
+    And twins that read different codes.
+    """
+    found: set[tuple[object, ...]] = {
         (maker, assignment[maker].kernel, reader, assignment[reader].form)
         for maker, reader in neighbours.edges
     }
+    bits = {name: choice.activations for name, choice in assignment.items()}
+    return found | {("twins", a, b) for a, b in neighbours.twins if bits[a] != bits[b]}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qcompile.search.latency.choice import Choice
 from qcompile.search.latency.model import LatencyModel
@@ -43,8 +44,7 @@ def solver_costs(model: LatencyModel) -> SolverCosts:
     """
     latency = {name: model.costs(name) for name in model.neighbours.layers}
     pairs = []
-    for maker, reader in model.neighbours.edges:
-        matrix = model.handovers(maker, reader)
+    for (maker, reader), matrix in _matrices(model).items():
         least = matrix.min(axis=1)
         latency[maker] = _shifted(latency[maker], least)
         matrix = matrix - least[:, None]
@@ -52,6 +52,18 @@ def solver_costs(model: LatencyModel) -> SolverCosts:
             pairs.append({"layers": [maker, reader], LATENCY: matrix.tolist()})
     floored = {name: {c: max(0.0, s) for c, s in costs.items()} for name, costs in latency.items()}
     return SolverCosts(floored, pairs, model.fitted.base_s)
+
+
+def _matrices(model: LatencyModel) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """What neighbours add; two layers come once."""
+    found = {edge: model.handovers(*edge) for edge in model.neighbours.edges}
+    for one, other in model.neighbours.twins:
+        matrix = model.twins(one, other)
+        if (one, other) in found:
+            found[one, other] = found[one, other] + matrix
+        else:
+            found[one, other] = matrix
+    return found
 
 
 def _shifted(costs: dict[Choice, float], least: Sequence[float]) -> dict[Choice, float]:

@@ -24,9 +24,9 @@ BASE_S = 2e-6
 class Device:
     """bits_factor: whole networks take that many times their bits kernels' seconds."""
 
-    def __init__(self, seed=0, names=NAMES, surprise_s=0.0, noise=0.0):
+    def __init__(self, seed=0, names=NAMES, surprise_s=0.0, noise=0.0, neighbours=None):
         self.rng = np.random.default_rng(seed)
-        self.neighbours = Neighbours(names, tuple(pairwise(names)))
+        self.neighbours = neighbours or Neighbours(names, tuple(pairwise(names)))
         self.choices = dict.fromkeys(names, CHOICES)
         self.own = {key: self.rng.uniform(1e-5, 1e-4) for key in product(names, CHOICES)}
         forms = {(c.activations, c.kernel) for c in CHOICES}
@@ -43,7 +43,10 @@ class Device:
         per_layer = {}
         for layer, choice in assignment.items():
             own_s, prepare_s = self.own[layer, choice], 0.0
-            for reader in self.neighbours.readers(layer):
+            differing = self.differing(assignment)
+            own_s -= 5e-6 * bool(differing & set(self.neighbours.readers(layer)))
+            prepare_s += 4e-5 * (layer in differing)
+            for reader in set(self.neighbours.readers(layer)) - differing:
                 form = assignment[reader].activations, assignment[reader].kernel
                 own_s += self.written[(layer, reader), choice.kernel, form]
                 if choice.weights == 2 and assignment[reader].weights == 8:
@@ -56,6 +59,11 @@ class Device:
             per_layer[layer] = LayerSeconds(factor * own_s, factor * prepare_s)
         seconds = BASE_S + sum(each.seconds for each in per_layer.values())
         return Measured(dict(assignment), seconds, 2 * self.noise * seconds, per_layer)
+
+    def differing(self, assignment):
+        """The twins that read other codes than the other one."""
+        bits = {name: choice.activations for name, choice in assignment.items()}
+        return {n for a, b in self.neighbours.twins if bits[a] != bits[b] for n in (a, b)}
 
     def uniform(self, choice):
         return dict.fromkeys(self.neighbours.layers, choice)

@@ -1,9 +1,13 @@
+import onnx
 import pytest
 
 from qcompile.quantizer import Widths
+from qcompile.quantizer.folding import fold
+from qcompile.quantizer.network import load_network
 from qcompile.search.latency.measured import LayerSeconds, divided
-from qcompile.search.latency.neighbours import Neighbours
+from qcompile.search.latency.neighbours import Neighbours, neighbours_of
 from qcompile.search.latency.probes import handovers, near_best, on_other_kernels, probes, uniform
+from tests.qcompile.quantizer.float_networks import residual
 from tests.qcompile.search.latency.synthetic import CHOICES, Device
 
 EIGHT, FOUR, TWO = Widths(8, 8), Widths(4, 4), Widths(2, 2)
@@ -28,7 +32,7 @@ def test_probes_show_every_hand_over_once_there_are_enough():
     found = probes(device.choices, device.neighbours, seen, seed=0)
     shown = [handovers(device.neighbours, each) for each in found]
     shown += [handovers(device.neighbours, each.assignment) for each in seen]
-    wanted = 3 * 2 * 4  # edges, kernels of the maker, forms that the reader wants
+    wanted = 3 * 2 * 3  # edges, kernels of the maker, forms that the reader wants
     assert len(set().union(*shown)) == wanted
     assert found == probes(device.choices, device.neighbours, seen, seed=0)
 
@@ -71,4 +75,13 @@ def test_calls_of_no_layer_go_to_the_next_one_and_the_last_ones_to_the_last():
 def test_neighbours_on_both_sides(layer, makers, readers):
     found = Neighbours(tuple("abcd"), (("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")))
     assert (found.makers(layer), found.readers(layer)) == (makers, readers)
+    assert Neighbours.from_json(found.to_json()) == found
+
+
+def test_layers_that_read_one_value_are_twins(tmp_path):
+    _, model = residual()
+    onnx.save(model, tmp_path / "residual.onnx")
+    found = neighbours_of(fold(load_network(tmp_path / "residual.onnx")))
+    assert found.twins == (("b1", "shortcut"),)
+    assert found.makers("b2") == ("b1",) and set(found.makers("last")) == {"shortcut", "b2"}
     assert Neighbours.from_json(found.to_json()) == found

@@ -4,6 +4,7 @@ import pytest
 
 from qcompile.search import read_problem, solve
 from qcompile.search.latency import solver_costs, speeds
+from qcompile.search.latency.neighbours import Neighbours
 from tests.qcompile.search.latency.synthetic import CHOICES, NAMES, Device
 
 
@@ -27,6 +28,17 @@ def test_the_solver_counts_what_the_model_says(seed):
         chosen = [model.choices[name].index(assignment[name]) for name in NAMES]
         terms = sum(model.fitted.by_terms(name, assignment) for name in NAMES)
         assert read.totals(chosen)["latency"] == pytest.approx(terms, rel=1e-9)
+
+
+def test_the_solver_knows_what_twins_of_different_widths_cost():
+    edges = (("one", "two"), ("one", "three"), ("two", "four"), ("three", "four"))
+    neighbours = Neighbours(NAMES, edges, (("two", "three"),))
+    costs = solver_costs(Device(1, neighbours=neighbours).survey())
+    (twins,) = [pair["latency"] for pair in costs.pairs if pair["layers"] == ["two", "three"]]
+    wide, narrow = 0, 2  # places of choices that read 8 and 2 bits
+    # Each makes its codes in 40 us, of which their maker saves 5.
+    more_s = twins[wide][narrow] - twins[wide][wide]
+    assert more_s == pytest.approx(7.5e-5, abs=2e-5)
 
 
 def test_the_solver_finds_the_best_within_a_budget():
