@@ -11,6 +11,7 @@ Random search draws candidates without drawing one twice.
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -133,7 +134,7 @@ def replay_table() -> tuple[Table, str]:
 def live_table(model: Path) -> tuple[Table, str]:
     """A network tuned on this machine, with an empty database."""
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.monotonic()
+        begin, load = time.monotonic(), os.getloadavg()[0]
         found = tune_network(model, load_processor("host"), Path(folder), trials=LIVE_TRIALS)
         taken = time.monotonic() - begin
     rows = [
@@ -142,7 +143,8 @@ def live_table(model: Path) -> tuple[Table, str]:
     ]
     table = Table(model.stem, ["task", "calls", "share", "us before", "us after", "trials"], rows)
     return table, (
-        f"{found.measured} measurements in {taken:.0f} s; kernels {1e3 * found.before_s:.3f} ms -> "
+        f"{found.measured} measurements in {taken:.0f} s (load of the minute before: {load:.1f} "
+        f"on {os.cpu_count()} cores); kernels {1e3 * found.before_s:.3f} ms -> "
         f"{1e3 * found.after_s:.3f} ms"
     )
 

@@ -5,7 +5,8 @@
 All run batch 1 in processes of their own, in alternating blocks, the others stopped. A layer's
 time includes its epilogue (bias, requantization, residual, activation) and the padding of its
 input. The peak is that of the VNNI dot product on registers, measured between the blocks. Kernels
-are tuned by the records in DB and those that ship; untuned ones take no record into account.
+are tuned by the records in DB and those that ship, of as many threads as they run on (`qcompile
+tune --threads`); untuned ones take no record into account.
 """
 
 import argparse
@@ -106,15 +107,16 @@ def layer_table(manifest: Manifest, model: Path, clock: Clock) -> tuple[Table, s
 
 
 def tuned_table(folder: Path, records: Path | None, counts: Sequence[int]) -> tuple[Table, str]:
-    """Each network with tuned kernels and with untuned ones, in alternating blocks."""
+    """Each network with kernels tuned for its threads, and untuned, in alternating blocks."""
     rows, slower = [], []
     for name in NETWORKS:
-        tuned, untuned = folder / name, folder / f"{name}_untuned"
+        untuned = folder / f"{name}_untuned"
         model = model_file(name, "int8", folder)
-        compile_model(model, host_target(), output=tuned, records=records)
         compile_model(model, host_target(), output=untuned, shipped_records=False)
-        kernels = tuned_kernels(tuned)
         for threads in counts:
+            tuned = folder / f"{name}_{threads}"
+            compile_model(model, host_target(), output=tuned, threads=threads, records=records)
+            kernels = tuned_kernels(tuned)
             ours, before = tuned_race(tuned, untuned, threads)
             if before.ratio < 1 - NOISE:
                 slower.append(f"{name} on {threads} threads")

@@ -24,7 +24,7 @@ from qcompile.passes.declared_patterns import (
 from qcompile.passes.rewriter import BindingRewriter, dtype_of, shape_of
 from qcompile.passes.vta_graph import VtaGraph, image_shape, variables_of
 from qcompile.passes.vta_layers import vta_layers
-from qcompile.passes.vta_segments import VtaRun, vta_runs, with_names_of_their_own
+from qcompile.passes.vta_segments import VtaRun, VtaRuns, vta_runs, with_names_of_their_own
 from qcompile.passes.vta_windows import Gathered
 from qcompile.schedules.blocked import (
     SUM_BITS,
@@ -56,17 +56,8 @@ class Partition:
 
 def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) -> Partition:
     """VTA's part of `main`, without the layers of those names, and the rest."""
-    if config.inp_width > 8:
-        raise Unsupported(
-            f"VTA {config.name}: INP of {config.inp_width} bits; codes have up to 8, and "
-            "LOG_INP_WIDTH up to 3 holds them"
-        )
-    mod = relax.transform.DeadCodeElimination()(mod)
+    mod, graph, runs = _runs(mod, config, on_host)
     function = mod["main"]
-    graph = VtaGraph(function, config)
-    layers = with_names_of_their_own(graph, vta_layers(graph))
-    layers = [layer for layer in layers if layer.layer.name not in on_host]
-    runs = vta_runs(graph, layers, function.body.body)
     rewriter = _Partition(graph, runs.runs, runs.host)
     others = {var: f for var, f in mod.functions.items() if not isinstance(f, relax.Function)}
     rewriter.builder = relax.BlockBuilder(IRModule(others))
@@ -79,6 +70,28 @@ def partition_vta(mod: IRModule, config: Config, on_host: Collection[str] = ()) 
         tuple(run.segment for run in rewriter.called),
         {layer.layer.name: layer.products for run in rewriter.called for layer in run.layers},
     )
+
+
+def vta_part(mod: IRModule, config: Config) -> tuple[VtaRun, ...]:
+    """VTA's part of `main` alone, as `partition_vta` divides it, in a small part of its time."""
+    return _runs(mod, config, ())[2].runs
+
+
+def _runs(
+    mod: IRModule, config: Config, on_host: Collection[str]
+) -> tuple[IRModule, VtaGraph, VtaRuns]:
+    """The module without what nothing needs, and the layers of VTA that run in one go."""
+    if config.inp_width > 8:
+        raise Unsupported(
+            f"VTA {config.name}: INP of {config.inp_width} bits; codes have up to 8, and "
+            "LOG_INP_WIDTH up to 3 holds them"
+        )
+    mod = relax.transform.DeadCodeElimination()(mod)
+    function = mod["main"]
+    graph = VtaGraph(function, config)
+    layers = with_names_of_their_own(graph, vta_layers(graph))
+    layers = [layer for layer in layers if layer.layer.name not in on_host]
+    return mod, graph, vta_runs(graph, layers, function.body.body)
 
 
 class _Partition(BindingRewriter):

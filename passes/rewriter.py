@@ -24,6 +24,7 @@ class BindingRewriter:
         self.builder = relax.BlockBuilder()
         self.reading: relax.Var | None = None  # the binding that `rewrite` is asked about
         self._names: set[str] = set()
+        self._given: set[str] = set()  # names of the function being read
         self._definitions: dict[relax.Var, relax.Expr] = {}
         self._replacements: dict[relax.Var, relax.Expr] = {}
         self._readers: defaultdict[relax.Var, list[str]] = defaultdict(list)
@@ -60,9 +61,11 @@ class BindingRewriter:
         return self.emit(expression, str(var.name))
 
     def _free(self, name: str) -> str:
-        """`name`, or with a number behind it where it is taken."""
-        numbered = (name if n == 0 else f"{name}_{n}" for n in count())
-        free = next(candidate for candidate in numbered if candidate not in self._names)
+        """`name`, or with a number behind it where it is taken, and no other binding has it."""
+        free = name
+        if name in self._names:
+            taken = self._names | self._given
+            free = next(each for n in count(1) if (each := f"{name}_{n}") not in taken)
         self._names.add(free)
         return free
 
@@ -92,6 +95,7 @@ class BindingRewriter:
         if not function.is_pure or not all(_plain(b) for block in blocks for b in block.bindings):
             return function
         self._note_readers(function)
+        self._given = {str(binding.var.name) for block in blocks for binding in block.bindings}
         attributes = dict(function.attrs or {})
         private = "global_symbol" not in attributes
         symbol = str(attributes.get("global_symbol", "main"))

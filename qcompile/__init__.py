@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from qcompile.commands.demo import demo as demo
     from qcompile.commands.quantize import quantize as quantize
     from qcompile.commands.run import run as run
+    from qcompile.commands.search import search_accelerator as search_accelerator
+    from qcompile.commands.search import search_bits as search_bits
     from qcompile.commands.tune import tune as tune
     from qcompile.devices import list_devices as list_devices
     from qcompile.devices import open_device as open_device
@@ -37,6 +39,8 @@ _PLACES = {
     "open_device": "qcompile.devices",
     "quantize": "qcompile.commands.quantize",
     "run": "qcompile.commands.run",
+    "search_accelerator": "qcompile.commands.search",
+    "search_bits": "qcompile.commands.search",
     "Target": "qcompile.targets",
     "tune": "qcompile.commands.tune",
 }
@@ -56,6 +60,8 @@ __all__ = [
     "open_device",
     "quantize",
     "run",
+    "search_accelerator",
+    "search_bits",
     "tune",
 ]
 

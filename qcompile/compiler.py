@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from qcompile.certificate import certificate
-from qcompile.errors import QCompileError, Unsupported
+from qcompile.errors import InvalidInput, QCompileError, Unsupported
 from qcompile.export import ExportResult, export_bundle
 from qcompile.export.folder import expect_replaceable
 from qcompile.lowering import Analysis, Dump, Lowering
 from qcompile.scales import usual_scales
 from qcompile.targets import Target, VtaTarget
+from qcompile.threads import expect_threads
 from qcompile.tuned import (
     Sources,
     summary,
@@ -63,31 +64,42 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     quantized_io: bool = False,
     scales: str | None = None,
+    threads: int = 1,
     records: str | Path | None = None,
     shipped_records: bool = True,
     variants: str | Path | None = None,
     dump_ir: str | Path | None = None,
+    kernels: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> CompileResult:
     """Compile the ONNX file `model` into the bundle folder `output`.
 
     The arguments are those of `qcompile compile`; without `shipped_records` only the user's records
-    count. `scales` are exact for a processor, and powers of two for VTA, which takes no others,
-    unless they are given. Raises QCompileError and leaves `output` as it was.
+    count. `kernels`: "int8", "packed" or "bits" by the layer's name, where measurements of whole
+    networks decide and not the table of costs; a processor's alone, and not of variants. `scales`
+    are exact for a processor, and powers of two for VTA, which takes no others, unless they are
+    given. Raises QCompileError and leaves `output` as it was.
     """
+    expect_threads(threads)
     register_errors()
     expect_replaceable(output)
     others = read_variants(variants) if variants is not None else {}
-    sources = Sources.read(records, shipped_records=shipped_records)
+    sources = Sources.read(records, shipped_records=shipped_records, threads=threads)
     say = progress or (lambda what, done, of: None)
     steps = STEPS + (STEPS - 1) * len(others)
-    lower = Lowering(batch, shapes, quantized_io, scales or usual_scales(target), sources)
+    asked = dict(kernels or {})
+    lower = Lowering(batch, shapes, quantized_io, scales or usual_scales(target), sources, asked)
+    others_lower = replace(lower, kernels_of={})
     folder = None if dump_ir is None else Path(dump_ir)
     if isinstance(target, VtaTarget):
         if others:
             raise Unsupported(f"--variants: {target.name} has no room for a second network")
+        if asked:
+            raise Unsupported(f"kernels: {target.name} has one for each layer; leave them out")
         return _compile_for_board(model, target, lower, output, name or model.stem, folder, say)
     network = lower(model, target, Dump(folder), lambda what, k: say(what, k, steps))
+    if strangers := set(asked) - set(network.analysis.kernels):
+        raise InvalidInput(f"kernels: the network has no layer {sorted(strangers)[0]!r}")
     lowered = {}
     for number, (variant, file) in enumerate(others.items(), 1):
         done = (STEPS - 1) * number
@@ -96,13 +108,14 @@ def compile_model(
             say(f"{variant}: {what}", done + k, steps)
 
         with _naming(variant):
-            lowered[variant] = lower(file, target, Dump(folder and folder / variant), told)
+            lowered[variant] = others_lower(file, target, Dump(folder and folder / variant), told)
     say("library", steps - 1, steps)
     exported = export_bundle(
         network.kernels,
         name=name or model.stem,
         target=target,
         output=output,
+        threads=threads,
         variants={variant: each.kernels for variant, each in lowered.items()},
         report=_report(network.analysis, {v: e.analysis for v, e in lowered.items()}, sources),
         certificate=_certificate(network.analysis, {v: e.analysis for v, e in lowered.items()}),
@@ -133,6 +146,7 @@ def _compile_for_board(
         name=name,
         target=replace(board.host, name=board.name),
         output=output,
+        threads=lower.sources.threads,
         report=_report(analysis, {}, lower.sources) | {"vta": analysis.vta},
         certificate=_certificate(analysis, {}),
         accelerator=network.accelerator,

@@ -117,6 +117,10 @@ class AccumulatorOverflow(Unsupported):
     """Sums may be larger than VTA's accumulators."""
 
 
+class UndefinedLoss(QCompileError):
+    """The loss of a network with one layer quantized is no finite number."""
+
+
 class InvalidProblem(QCompileError):
     """A problem of choosing bit widths, or its budget, that is not in the documented form."""
 
@@ -141,3 +145,13 @@ class Infeasible(QCompileError):
         self.binding = binding
         self.nearest = nearest
         self.needs = dict(needs)
+
+
+class OutOfReach(QCompileError):
+    """A search found no network that is as accurate and as cheap as was asked for."""
+
+    exit_code = 3
+
+
+class FineTuningFailed(QCompileError):
+    """The user's training of a quantized network ended without a model."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Lowering:
     quantized_io: bool
     scales: str
     sources: Sources
+    kernels_of: Mapping[str, str] = field(default_factory=dict)  # by a layer's name
 
     def __call__(self, model: Path, target: Target, dump: "Dump", say: Say) -> Lowered:
         """The network of an ONNX file for a processor."""
@@ -110,14 +111,14 @@ class Lowering:
     def analysis(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Analysis:
         """The analysis of the network in integer form on a processor, without its kernels."""
         costs = costs_for(target, form.mod, say)
-        chosen = run_passes(form.mod, [ChooseKernels(target, costs)])
+        chosen = run_passes(form.mod, [ChooseKernels(target, costs, self.kernels_of)])
         lowered = run_passes(chosen, lower_chosen_passes(target))
         return analysis_of(form.imported, form.mod, lowered, costs)
 
     def kernels(self, form: IntegerForm, target: Target, say: Callable[[str], None]) -> Lowered:
         """The network in integer form as kernels for a processor."""
         costs = costs_for(target, form.mod, say)
-        chosen = run_passes(form.mod, [ChooseKernels(target, costs)])
+        chosen = run_passes(form.mod, [ChooseKernels(target, costs, self.kernels_of)])
         lowered, fused, tuning = self._tuned(chosen, target)
         analysis = analysis_of(form.imported, form.mod, lowered, costs, tuning)
         kernels = run_passes(fused, [ScheduleKernels(target)])

@@ -32,21 +32,25 @@ NONE_SKIPPED = Skipped()
 class Sources:
     """The records to compile with, those that come first first.
 
-    folder: of the user's database, skipped: what of it was not read.
+    folder: of the user's database, skipped: what of it was not read. threads: that the kernels are
+    chosen for.
     """
 
     databases: tuple[Records, ...]
     folder: Path | None = None
     skipped: Skipped = NONE_SKIPPED
+    threads: int = 1
 
     @classmethod
-    def read(cls, folder: str | Path | None, *, shipped_records: bool = True) -> "Sources":
+    def read(
+        cls, folder: str | Path | None, *, shipped_records: bool = True, threads: int = 1
+    ) -> "Sources":
         """The user's records, then those that ship. Raises InvalidRecord for no such folder."""
         last = shipped(VERSION).records if shipped_records else Records()
         if folder is None:
-            return cls((last,))
+            return cls((last,), threads=threads)
         own = Database(folder, VERSION).load()
-        return cls((own.records, last), Path(folder), own.skipped)
+        return cls((own.records, last), Path(folder), own.skipped, threads)
 
     def ships(self, record: Record, target: Target | VtaTarget) -> bool:
         """Whether a record for the target is none of the user's."""
@@ -95,7 +99,7 @@ def tunings_of(fused: tvm.IRModule, target: Target, sources: Sources) -> tuple[K
     """One for each kernel that decisions can be taken for. `fused`: with default decisions."""
     return tuple(
         tuning
-        for task in extract_tasks(fused, target)
+        for task in extract_tasks(fused, target, sources.threads)
         for tuning in _of_task(task, target, sources)
     )
 
@@ -136,6 +140,8 @@ def summary(tunings: Sequence[KernelTuning], sources: Sources) -> dict[str, Any]
         "modelled": sum(tuning.tuned and tuning.modelled for tuning in tunings),
         "shipped": sum(tuning.tuned and tuning.shipped for tuning in tunings),
         "unknown_decisions": cases.count(Case.UNKNOWN_DECISIONS),
+        "threads": sources.threads,
+        "other_threads": cases.count(Case.OTHER_THREADS),
         "records": None if sources.folder is None else str(sources.folder),
         "skipped": str(sources.skipped),
     }
@@ -143,7 +149,8 @@ def summary(tunings: Sequence[KernelTuning], sources: Sources) -> dict[str, Any]
 
 def _of_task(task: AnyTask, target: Target | VtaTarget, sources: Sources) -> list[KernelTuning]:
     """One for each layer of a task."""
-    choice = choose(sources.databases, task.operator, task.fields, task.epilogue, target)
+    threads = 1 if isinstance(target, VtaTarget) else sources.threads
+    choice = choose(sources.databases, task.operator, task.fields, task.epilogue, target, threads)
     case, decisions = choice.case, None
     if choice.record is not None:
         try:

@@ -103,7 +103,8 @@ def batch_matmul_f32_space(problem: BatchMatmulF32Problem, target: Target) -> Sp
     rows, columns, whole = problem.rows, problem.columns, not _packed(problem, target)
     tiles = [tiles_f32(rows, columns, lanes, target, whole=whole) for lanes in lane_choices(target)]
     macs = problem.batch * tiles[0][0].computed(rows, columns) * problem.depth
-    return space_f32(tiles, [problem.depth], worth_parallel(macs, target))
+    sizes = [(rows, columns)] * len(tiles)
+    return space_f32(tiles, sizes, [problem.depth], worth_parallel(macs, target))
 
 
 def _packed(problem: BatchMatmulF32Problem, target: Target) -> bool:

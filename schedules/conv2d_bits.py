@@ -25,7 +25,6 @@ from qcompile.schedules.bit_loops import (
 )
 from qcompile.schedules.bit_product import combined, pack_planes, popcount_sum
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
-from qcompile.schedules.conv2d_plan import EVEN
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
 from qcompile.schedules.space import PROBLEM, to_json
@@ -139,8 +138,7 @@ def schedule_conv2d_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) ->
         sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
         pack_at(sch, output, jo, plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
     if plan.parallel:
-        chunks = int(np.prod([int(sch.get(loop).extent) for loop in outer]))
-        sch.parallel(sch.fuse(*outer, *([jo] if chunks < EVEN * target.cores else [])))
+        sch.parallel(sch.fuse(*outer, *([jo] if plan.chunks == "tiles" else [])))
     if plan.in_order:
         vectorize_epilogue(sch, output, 3, plan.popcount.lanes)
         if plan.popcount.as_tree:

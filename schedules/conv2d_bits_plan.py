@@ -19,9 +19,17 @@ from qcompile.schedules.bit_space import (
     value_of,
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
-from qcompile.schedules.conv2d_plan import MOST_SPLITS, Conv2dProblem
+from qcompile.schedules.conv2d_plan import EVEN, MOST_SPLITS, Conv2dProblem
 from qcompile.schedules.popcount import WORD_BITS, Popcount, popcounts_of
-from qcompile.schedules.space import DEFAULT, Decision, Decisions, Space, frozen, to_json
+from qcompile.schedules.space import (
+    DEFAULT,
+    Decision,
+    Decisions,
+    Space,
+    chunks,
+    frozen,
+    to_json,
+)
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, image_tiles, round_up
 from qcompile.targets import Target
 
@@ -98,7 +106,12 @@ class Conv2dBitsPlan:
     split: int  # parts of the words, each of which the whole window passes before the next
     unroll: int  # steps of the words that follow each other without a loop
     weights_stay: bool  # one panel of weights stays in cache while all data passes by
-    parallel: bool
+    chunks: str  # the loops that threads share
+
+    @property
+    def parallel(self) -> bool:
+        """Whether threads share the work."""
+        return self.chunks != "none"
 
     @property
     def planes(self) -> Planes:
@@ -216,12 +229,12 @@ def conv2d_bits_plan(
         split=split,
         unroll=unroll,
         weights_stay=chosen["order"] == "weights",
-        parallel=batch * groups * choices[0].cost / target.clock_hz >= 2 * SMALLEST_PARALLEL_S,
+        chunks=str(chosen["chunks"]),
     )
 
 
 def conv2d_bits_space(problem: Conv2dBitsProblem, target: Target) -> Space:
-    """What may be decided: popcount and tile, the order of the loops, how the sums run.
+    """What may be decided: popcount and tile, the order of the loops, how the sums run, threads.
 
     Tiles that would need a copy of x, where the default needs none, are left out.
     """
@@ -242,8 +255,21 @@ def _space(problem: Conv2dBitsProblem, target: Target, choices: Sequence[Choice]
             tile_decision(choices),
             Decision("order", ("weights", "data") if stay else ("data", "weights")),
             Decision("split_unroll", tuple(divided)),
+            chunks(_default_chunks(problem, choices[0], target)),
         )
     )
+
+
+def _default_chunks(problem: Conv2dBitsProblem, choice: Choice, target: Target) -> str:
+    """The loops that threads share where the tile is that one."""
+    (rows, columns, vectors), groups, batch = choice.tile, problem.groups, problem.x[0]
+    if batch * groups * choice.cost / target.clock_hz < 2 * SMALLEST_PARALLEL_S:
+        return "none"
+    group_vectors = choice.popcount.vectors(problem.w[0] // groups)
+    words = tiles_of_word(Tile(rows * columns, vectors), choice.popcount, group_vectors)
+    panels = ceil(groups * round_up(group_vectors, vectors) / (words * vectors))
+    pieces = batch * problem.image.out[0] // rows * panels
+    return "tiles" if pieces < EVEN * target.cores else "outer"
 
 
 def _choices(problem: Conv2dBitsProblem, target: Target) -> list[Choice]:

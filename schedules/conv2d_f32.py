@@ -133,16 +133,17 @@ def conv2d_f32_plan(
 
 def conv2d_f32_space(problem: Conv2dF32Problem, target: Target) -> Space:
     """What may be decided."""
-    tiles, depths = [], []
+    tiles, sizes, depths = [], [], []
     for lanes in lane_choices(target):
         groups = problem.merged(lanes)
         columns = problem.channels // groups
         tiles.append(tiles_f32(problem.width, columns, lanes, target, whole=groups > 1))
+        sizes.append((problem.width, columns))
         depths.append(problem.data[3] // groups)
     groups = problem.merged(lanes_of(target))
     sums = groups * tiles[0][0].computed(problem.width, problem.channels // groups)
     macs = problem.data[0] * problem.height * sums * prod(problem.kernel) * depths[0]
-    return space_f32(tiles, depths, worth_parallel(macs, target))
+    return space_f32(tiles, sizes, depths, worth_parallel(macs, target))
 
 
 def pack_weights(weights: NDArray[np.float32], plan: Conv2dF32Plan) -> NDArray[np.float32]:

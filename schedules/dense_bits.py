@@ -96,9 +96,13 @@ def schedule_dense_bits(sch: s_tir.Schedule, sums: SBlockRV, target: Target) -> 
     sch.reorder(*batch, *outer, vw, first, *steps, *tile)
     sch.reverse_compute_at(output, vw, preserve_unit_loops=True)
     pack_at(sch, output, outer[1], plan.word_tiles * plan.tile_vectors * plan.popcount.lanes)
-    tiles = sch.fuse(*batch, *outer)
+    if plan.chunks == "outer":
+        tiles = outer[1]
+        sch.parallel(sch.fuse(*batch, outer[0]))
+    else:
+        tiles = sch.fuse(*batch, *outer)
     sch.annotate(tiles, TILE, 1)
-    if plan.parallel:
+    if plan.chunks == "tiles":
         sch.parallel(tiles)
     vectorize_epilogue(sch, output, 2, plan.popcount.lanes)
     if plan.popcount.as_tree:

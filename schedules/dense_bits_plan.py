@@ -17,7 +17,15 @@ from qcompile.schedules.bit_space import (
 )
 from qcompile.schedules.bit_tile import bit_tile_cost, bit_tiles, tiles_of_word
 from qcompile.schedules.popcount import WORD_BITS, Popcount, popcounts_of
-from qcompile.schedules.space import DEFAULT, Decision, Decisions, Space, frozen, to_json
+from qcompile.schedules.space import (
+    DEFAULT,
+    Decision,
+    Decisions,
+    Space,
+    chunks,
+    frozen,
+    to_json,
+)
 from qcompile.schedules.tile import SMALLEST_PARALLEL_S, Tile, round_up
 from qcompile.targets import Target
 
@@ -68,7 +76,12 @@ class DenseBitsPlan:
     word_tiles: int  # tiles, one after the other, that make whole words of outputs
     unroll: int  # steps of the words that follow each other without a loop
     weights_stay: bool  # a panel of weights stays in cache while all rows pass by, or the reverse
-    parallel: bool
+    chunks: str  # the loops that threads share
+
+    @property
+    def parallel(self) -> bool:
+        """Whether threads share the work."""
+        return self.chunks != "none"
 
     @property
     def planes(self) -> Planes:
@@ -131,7 +144,6 @@ def dense_bits_plan(
     chosen = _space(problem, target, choices).chosen(decisions)
     choice = choice_of(choices, chosen["tile"])
     popcount, tile = choice.popcount, Tile(*choice.tile)
-    work = max(problem.batch, 1) * choices[0].cost / target.clock_hz
     return DenseBitsPlan(
         problem=problem,
         batch=problem.batch,
@@ -144,12 +156,12 @@ def dense_bits_plan(
         word_tiles=tiles_of_word(tile, popcount, popcount.vectors(problem.columns)),
         unroll=cast(int, chosen["unroll"]),
         weights_stay=chosen["order"] == "weights",
-        parallel=work >= 2 * SMALLEST_PARALLEL_S,
+        chunks=str(chosen["chunks"]),
     )
 
 
 def dense_bits_space(problem: DenseBitsProblem, target: Target) -> Space:
-    """What may be decided: popcount and tile, the order of the loops, how the sums run."""
+    """What may be decided: popcount and tile, the order of the loops, how the sums run, threads."""
     return _space(problem, target, _choices(problem, target))
 
 
@@ -159,11 +171,13 @@ def _space(problem: DenseBitsProblem, target: Target, choices: Sequence[Choice])
     weight_bytes = vectors * popcount.lanes * words * problem.planes.weights * 4
     stay = weight_bytes > target.l2_bytes // 2
     divided = splits_and_unrolls(choices, (words,), most_splits=1)
+    work_s = max(problem.batch, 1) * choices[0].cost / target.clock_hz
     return Space(
         (
             tile_decision(choices),
             Decision("order", ("weights", "data") if stay else ("data", "weights")),
             Decision("unroll", tuple(unroll for _, unroll in divided)),
+            chunks("tiles" if work_s >= 2 * SMALLEST_PARALLEL_S else "none"),
         )
     )
 

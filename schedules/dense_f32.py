@@ -85,7 +85,8 @@ def dense_f32_space(problem: DenseF32Problem, target: Target) -> Space:
     rows, columns = problem.rows, problem.columns
     tiles = [tiles_f32(rows, columns, lanes, target) for lanes in lane_choices(target)]
     macs = tiles[0][0].computed(rows, columns) * problem.depth
-    return space_f32(tiles, [problem.depth], worth_parallel(macs, target))
+    sizes = [(rows, columns)] * len(tiles)
+    return space_f32(tiles, sizes, [problem.depth], worth_parallel(macs, target))
 
 
 def pack_weights(weights: NDArray[np.float32], plan: DenseF32Plan) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from qcompile.errors import InvalidInput
 VERSION = 2
 MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
 SHOWN = 8  # choices in a message
+MISJUDGED = 1.5  # about how much longer it takes to share what is too small, or the reverse
 PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with
 ORDERS = ("data", "weights")  # what stays in cache while all of the other passes by
 CHUNKS = ("none", "outer", "tiles")  # what threads share: the outer loops, or the tiles inside, too
@@ -56,10 +57,9 @@ class Space:
         """How many combinations there are."""
         return prod(len(decision.choices) for decision in self.decisions)
 
-    @property
-    def for_one_thread(self) -> "Space":
-        """The space without decisions that make no difference to one thread."""
-        return Space(tuple(each for each in self.decisions if not each.for_threads))
+    def for_threads(self, threads: int) -> "Space":
+        """The decisions that make a difference to so many threads: to one, not all do."""
+        return Space(tuple(d for d in self.decisions if threads > 1 or not d.for_threads))
 
     def has(self, decisions: Decisions) -> bool:
         """Whether these are all decisions of the space, and choices that it has."""
@@ -101,8 +101,11 @@ def from_json(text: str, plan: Callable[..., Any], problem: Callable[..., Any]) 
 
 
 def chunks(default: str) -> Decision:
-    """Which loops are the chunks that threads take."""
-    return Decision("chunks", first(default, CHUNKS), for_threads=True)
+    """Which loops are the chunks that threads take; the default tells whether it is worth it."""
+    choices = first(default, CHUNKS)
+    alone = CHUNKS[0]
+    costs = tuple(1.0 if (c == alone) == (default == alone) else MISJUDGED for c in choices)
+    return Decision("chunks", choices, for_threads=True, costs=costs)
 
 
 def first(default: Any, choices: Iterable[Any]) -> tuple[Any, ...]:

@@ -37,6 +37,8 @@ FMA_LATENCY = 4  # cycles, Zen 2 to 5 and Intel since Skylake: fewer chains than
 VECTOR_LOAD = 2  # cost of a vector, from the second-level cache, to a number from the first
 Problem = TypeVar("Problem")
 LONG_VECTOR_BYTES = 64  # of which some processors compute halves as fast
+SHORT_COST = 0.75  # of such a half, to a whole vector: half as much there, elsewhere as much
+LOAD_SHARE = 0.1  # of the cost of loads that is not hidden behind the products
 PARALLEL_WORK_S = 20e-6  # a parallel loop costs about 2 us, ten times less
 
 
@@ -104,39 +106,50 @@ def tiles_f32(
     vectors that hold the columns.
     """
     blocks = ceil(columns / lanes)
-
-    def cost(tile: Tile) -> tuple[int, int]:
-        work = max(
-            tile.rows * tile.vectors,
-            tile.rows + tile.vectors,
-            FMAS_PER_CYCLE * FMA_LATENCY,
-        )
-        tiles = ceil(rows / tile.rows) * ceil(blocks / tile.vectors)
-        return tiles * work, tiles * (tile.rows + VECTOR_LOAD * tile.vectors)
-
     candidates = [
         Tile(height, width, lanes)
         for width in range(1, min(blocks, target.vector_registers // 2) + 1)
         for height in range(1, min(rows, target.vector_registers) + 1)
         if height * width + width + 1 <= target.vector_registers and not (whole and blocks % width)
     ]
-    return sorted(candidates, key=cost)
+    return sorted(candidates, key=lambda tile: _slots(tile, rows, columns))
 
 
-def space_f32(tiles: Sequence[Sequence[Tile]], depths: Sequence[int], parallel: bool) -> Space:
+def _slots(tile: Tile, rows: int, columns: int) -> tuple[int, int]:
+    """Issue slots, and the cost of loads, of one reduction step of all outputs."""
+    work = max(tile.rows * tile.vectors, tile.rows + tile.vectors, FMAS_PER_CYCLE * FMA_LATENCY)
+    tiles = ceil(rows / tile.rows) * ceil(ceil(columns / tile.lanes) / tile.vectors)
+    return tiles * work, tiles * (tile.rows + VECTOR_LOAD * tile.vectors)
+
+
+def space_f32(
+    tiles: Sequence[Sequence[Tile]],
+    sizes: Sequence[tuple[int, int]],
+    depths: Sequence[int],
+    parallel: bool,
+) -> Space:
     """What may be decided: the tile, the order of the loops, how the sums run, threads.
 
-    tiles: those of each length of vectors, the fastest first. depths: of the innermost loop of the
-    reduction. None of it changes the order in which one sum is added up.
+    tiles: those of each length of vectors, the fastest first; sizes: the rows and columns that they
+    cover. depths: of the innermost loop of the reduction. None of it changes the order in which one
+    sum is added up.
     """
     chosen = [tile for each in tiles for tile in each[:MOST_TILES]]
+    costs = []
+    for each, (rows, columns) in zip(tiles, sizes, strict=True):
+        for tile in each[:MOST_TILES]:
+            work, loads = _slots(tile, rows, columns)
+            short = 1.0 if tile.lanes == tiles[0][0].lanes else SHORT_COST
+            costs.append(short * (work + LOAD_SHARE * loads))
     depth = gcd(*depths)
     unroll = divisors(depth, MOST_UNROLLED)
     if 1 < depth < MOST_UNROLLED:
         unroll = sorted({*unroll, depth})
     return Space(
         (
-            Decision("tile", tuple((t.rows, t.vectors, t.lanes) for t in chosen)),
+            Decision(
+                "tile", tuple((t.rows, t.vectors, t.lanes) for t in chosen), costs=tuple(costs)
+            ),
             Decision("order", first("weights", ORDERS)),
             Decision("unroll", tuple(unroll)),
             chunks("tiles" if parallel else "none"),

@@ -107,6 +107,7 @@ def tune_answer(found: TuneResult) -> dict[str, Any]:
         "curve": [asdict(point) for point in found.curve],
         "limits": dict(found.limits),
         "earlier": found.earlier,
+        "threads": found.threads,
         "head_start": None if found.head_start is None else asdict(found.head_start),
         "failures": [{"task": task, **asdict(failure)} for task, failure in found.failures],
         "skipped": asdict(found.skipped),

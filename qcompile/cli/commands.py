@@ -27,6 +27,7 @@ from qcompile.cli.show_devices import show_device, show_devices
 from qcompile.cli.show_layers import agreement_verdict, show_layers
 from qcompile.cli.show_model import show_model_bench
 from qcompile.cli.show_quantize import show_quantization
+from qcompile.cli.show_search import SearchLines, show_co_design, show_search
 from qcompile.cli.show_sim import show_sim_bench, sim_answer
 from qcompile.cli.show_tune import show_tune
 from qcompile.cli.show_tuned import show_tuned
@@ -82,6 +83,9 @@ def compile_(arguments: argparse.Namespace) -> None:
             shapes=dict(arguments.shape),
             quantized_io=arguments.quantized_io,
             scales=arguments.scales,
+            threads=arguments.threads,
+            bits=arguments.bits,
+            calibration=arguments.calibration,
             records=arguments.records,
             variants=arguments.variants,
             dump_ir=arguments.dump_ir,
@@ -193,6 +197,7 @@ def tune(arguments: argparse.Namespace) -> None:
                 arguments.records,
                 trials=arguments.trials,
                 devices=arguments.devices,
+                threads=arguments.threads,
                 seed=arguments.seed,
                 batch=arguments.batch,
                 shapes=dict(arguments.shape),
@@ -212,6 +217,7 @@ def _tell_tuning(arguments: argparse.Namespace, found: TuneResult) -> None:
     if arguments.json != "-":
         words = ["qcompile", "compile", arguments.model, "--target", arguments.target]
         words += ["--records", arguments.records, "-o", "build"]
+        words += ["--threads", str(found.threads)] if found.threads > 1 else []
         show_tune(found, shlex.join(words))
     _write_json(arguments.json, tune_answer(found))
     if arguments.plots:
@@ -230,6 +236,7 @@ def quantize(arguments: argparse.Namespace) -> None:
         rounding=arguments.rounding,
         equalize=arguments.equalize,
         equal_adds=arguments.equal_adds,
+        fine_tune=arguments.fine_tune,
     )
     with progress() as report:
         found = quantize(
@@ -244,6 +251,53 @@ def quantize(arguments: argparse.Namespace) -> None:
             progress=report,
         )
     show_quantization(found)
+
+
+def search(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.search import search_bits
+    from qcompile.search.loop.searching import expect_reached
+
+    if arguments.accelerator:
+        _search_accelerator(arguments)
+        return
+    lines = SearchLines()
+    found = search_bits(
+        arguments.model,
+        arguments.on,
+        arguments.data,
+        arguments.output,
+        calibration=arguments.calibration,
+        records=arguments.records,
+        bits=arguments.bits,
+        budget_ms=arguments.budget_ms,
+        budget_kib=arguments.budget_kib,
+        max_drop=arguments.max_drop,
+        fine_tune=arguments.fine_tune,
+        plots=arguments.plots,
+        seed=arguments.seed,
+        watcher=lines,
+    )
+    show_search(found)
+    expect_reached(found)
+
+
+def _search_accelerator(arguments: argparse.Namespace) -> None:
+    from qcompile.commands.search import search_accelerator
+    from qcompile.search.loop.co_design import expect_designed
+
+    made = search_accelerator(
+        arguments.model,
+        arguments.on[0],
+        arguments.data,
+        arguments.output,
+        calibration=arguments.calibration,
+        bits=arguments.bits,
+        budget_ms=arguments.budget_ms,
+        max_drop=arguments.max_drop,
+        watcher=SearchLines(),
+    )
+    show_co_design(made)
+    expect_designed(made)
 
 
 def targets(arguments: argparse.Namespace) -> None:
@@ -289,6 +343,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "bench": bench,
     "tune": tune,
     "quantize": quantize,
+    "search": search,
     "targets": targets,
     "devices": devices,
     "demo": demo,

@@ -11,6 +11,8 @@ A compiler for quantized neural networks: ONNX in, a standalone C library out.
   4. measure it, against others            qcompile bench build --against onnxruntime \\
                                              --model model.onnx
   5. make it faster on its device          qcompile tune model.onnx --target host --records records
+  6. let the device choose the widths      qcompile search float.onnx --on host \\
+                                             --data test.npz -o found
 """
 
 EPILOG = """\
@@ -54,7 +56,10 @@ examples:
   qcompile compile model.onnx --target host -o shifted --scales power-of-two
       the integers of a VTA accelerator, which shifts and does not multiply; compare the accuracy of
       this bundle and of the one with exact scales. report.json says what each layer's weights lost
-
+  qcompile compile float.onnx --target host -o build --bits bits.json --calibration images.npz
+      a float model, quantized on the way; bits.json is {"layers": {"conv2": {"w": 4, "a": 8}}},
+      layers that it does not name get 8. `quantize` does the same with more choices, and keeps
+      the quantized model
   qcompile compile model.onnx --target vta-pynq -o board
       an FPGA board: VTA gets the layers that it can compute sooner, board/vta/ their programs;
       `run` and `bench` simulate it with --device sim
@@ -62,7 +67,8 @@ examples:
 Tuning records say which decisions made a kernel fast. They count where the problem and the
 target's instructions are theirs; those of DB come before those that ship with qcompile, measured
 times before modelled ones. What has no record, or none that beats the default, is compiled as
-without. report.json says for each layer what it got and why.
+without. report.json says for each layer what it got and why. Only records of as many threads as
+--threads says count; those of `tune` are of one unless it was told otherwise.
 
 DIR holds include/NAME.h, lib/libNAME.a, lib/libNAME.so, bin/NAME_bench, an example src/main.c,
 manifest.json and report.json. It is replaced as a whole, or left as it was.

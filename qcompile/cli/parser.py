@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from qcompile import __version__
 from qcompile.cli.help_quantize import QUANTIZE
+from qcompile.cli.help_search import SEARCH
 from qcompile.cli.help_texts import (
     BENCH,
     CHECK,
@@ -18,10 +19,10 @@ from qcompile.cli.help_texts import (
     TARGETS,
 )
 from qcompile.cli.help_tune import TUNE
-from qcompile.cli.values import peers, positive, seed, shape, width
+from qcompile.cli.values import amount, peers, positive, seed, shape, width, widths
 from qcompile.scales import SCALES
 from qcompile.tuning import TRIALS
-from qcompile.widths import MOST_BITS, RANGES, ROUNDINGS
+from qcompile.widths import FINE_TUNE_STEPS, MOST_BITS, RANGES, ROUNDINGS
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
 
@@ -39,6 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_bench(commands)
     _add_tune(commands)
     _add_quantize(commands)
+    _add_search(commands)
     targets = _add(commands, "targets", "list targets, or show one", TARGETS)
     targets.add_argument("target", nargs="?", metavar="T", help="a name, `host`, or a TOML file")
     devices = _add(commands, "devices", "list devices, or show one and what ails it", DEVICES)
@@ -49,10 +51,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "bench":
         _expect_model(parser, arguments)
+    if arguments.command == "compile" and (arguments.bits is None) != (
+        arguments.calibration is None
+    ):
+        parser.error("--bits and --calibration go together: widths are fitted to samples")
     if arguments.command == "quantize" and arguments.bits is not None:
         for name in ("weights", "activations"):
             if getattr(arguments, name) is not None:
                 parser.error(f"--bits tells all widths; --{name} is for doing without it")
+    if arguments.command == "search" and arguments.accelerator:
+        for name in ("records", "budget_kib", "fine_tune", "plots"):
+            if getattr(arguments, name):
+                parser.error(f"--{name.replace('_', '-')} and --accelerator do not go together")
+        if len(arguments.on) > 1:
+            parser.error("--accelerator is for one board: give --on once")
     names = [name for name, _ in getattr(arguments, "shape", [])]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         parser.error(f"--shape gives {', '.join(twice)} twice")
@@ -114,6 +126,19 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="strip the outer quantizers: the application passes integer codes",
     )
     _add_scales(compile_)
+    compile_.add_argument(
+        "--threads",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="that it will run on: those of `run` and `bench`, and of the records; default: 1",
+    )
+    compile_.add_argument(
+        "--bits", metavar="FILE", help="quantize a float model to these widths by layer, as JSON"
+    )
+    compile_.add_argument(
+        "--calibration", metavar="NPZ", help="inputs to fit the widths of --bits to"
+    )
     compile_.add_argument(
         "--records", metavar="DB", help="a folder of tuning records (*.jsonl) to choose kernels by"
     )
@@ -218,6 +243,13 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="local, ssh://…, adb:…, rpc://… (see `devices`), model:TARGET; may be repeated; sim "
         "for VTA; default: here",
     )
+    tune.add_argument(
+        "--threads",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="that kernels run on; with several, what they share is tuned, too; default: 1",
+    )
     tune.add_argument("--seed", metavar="S", type=seed, default=0, help="of what is random")
     _add_shapes(tune)
     tune.add_argument(
@@ -234,7 +266,10 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     quantize.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
     quantize.add_argument("-o", dest="output", metavar="FILE", required=True, help="what is made")
     quantize.add_argument(
-        "--calibration", metavar="NPZ", required=True, help="inputs to fit to; labels are ignored"
+        "--calibration",
+        metavar="NPZ",
+        help="inputs to fit to; labels are ignored; default: distilled from the statistics of the "
+        "model's BatchNormalization nodes",
     )
     quantize.add_argument("--bits", metavar="FILE", help="widths by layer, as JSON")
     for name, what in (("weights", "weights"), ("activations", "layers' inputs")):
@@ -274,7 +309,64 @@ def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action="store_true",
         help="one scale for both operands of an addition, for hardware that adds codes as they are",
     )
+    quantize.add_argument(
+        "--fine-tune",
+        metavar="STEPS",
+        type=positive,
+        nargs="?",
+        const=FINE_TUNE_STEPS,
+        default=0,
+        help="then train against the float model on the same inputs; default where no number is "
+        f"given: {FINE_TUNE_STEPS}",
+    )
     _add_shape(quantize)
+
+
+def _add_search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    does = "choose bit widths by what they take on devices"
+    search = _add(commands, "search", does, SEARCH + SAMPLES)
+    search.add_argument("model", metavar="MODEL", help="a float32 ONNX file")
+    search.add_argument(
+        "--on",
+        metavar="TARGET[=DEVICE]",
+        action="append",
+        required=True,
+        help="a target, and the device that measures it (default: here for host, sim for VTA, "
+        "model:TARGET for others); may be repeated",
+    )
+    search.add_argument("--data", metavar="NPZ", required=True, help="labelled samples")
+    search.add_argument(
+        "--calibration",
+        metavar="NPZ",
+        help="inputs to quantize by; default: some of --data, without their labels",
+    )
+    search.add_argument("-o", dest="output", metavar="DIR", required=True, help="what is found")
+    search.add_argument("--records", metavar="DB", help="a folder of records of `tune`")
+    search.add_argument(
+        "--bits", metavar="B,B,...", type=widths, default=(8, 4, 2), help="default: 8,4,2"
+    )
+    search.add_argument("--budget-ms", metavar="X", type=amount, help="of one inference")
+    search.add_argument("--budget-kib", metavar="X", type=amount, help="of all weights, packed")
+    search.add_argument(
+        "--max-drop",
+        metavar="P",
+        type=amount,
+        help="of accuracy against float32, in points; default: 1, or any where --budget-ms or "
+        "--budget-kib is given",
+    )
+    search.add_argument(
+        "--fine-tune",
+        metavar="COMMAND",
+        help="run on each assignment of the front as COMMAND BITS_JSON OUTPUT_ONNX: trains it "
+        "further and writes a quantized model",
+    )
+    search.add_argument(
+        "--accelerator",
+        action="store_true",
+        help="also choose VTA's configuration, within what the FPGA of the board in --on holds",
+    )
+    search.add_argument("--plots", action="store_true", help="draw into DIR; needs matplotlib")
+    search.add_argument("--seed", metavar="S", type=seed, default=0, help="of what is random")
 
 
 def _expect_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

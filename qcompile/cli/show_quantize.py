@@ -26,4 +26,15 @@ def show_quantization(found: Quantization) -> None:
     print_table(["layer", "operator", ">w bits", ">a bits", ">weights", ">noise"], rows)
     sizes = f"{kibibytes(found.weight_bytes)} of weights (float32: {kibibytes(found.float_bytes)})"
     print(f"\n{sizes}; {found.samples:,} samples, {found.seconds:.1f} s")
+    if found.distilled is not None:
+        before, after = found.distilled.noise_loss, found.distilled.loss
+        print(
+            "no calibration data: these samples were distilled from BatchNormalization statistics "
+            f"(distance of noise {before:.4g}, of the samples {after:.4g})"
+        )
+    if (told := found.fine_tuning) is not None:
+        verdict = "fine-tuned" if told.kept else "fine-tuning brought nothing and was left out"
+        print(
+            f"{verdict}: loss {told.before:.4f} before, {told.after:.4f} after {told.steps:,} steps"
+        )
     print(printable(f"wrote {found.path} ({found.dialect})"))

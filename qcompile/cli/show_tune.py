@@ -60,7 +60,8 @@ def _show_totals(found: TuneResult) -> None:
         print("every candidate there is has been measured")
     if found.limits:
         rates = ", ".join(f"{name} {count(rate)}" for name, rate in found.limits.items())
-        unit = "VTA's GEMM unit" if VTA in found.limits else "a core"
+        cores = "a core" if found.threads == 1 else f"{found.threads} cores"
+        unit = "VTA's GEMM unit" if VTA in found.limits else cores
         print(f"arithmetic limit of {unit}, products a second: {rates}")
     _show_head_start(found)
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def show_tuned(found: TunedKernels) -> None:
     """How many kernels are tuned, where records were given or had a say."""
-    if found.records is None and not (found.tuned or found.unknown_decisions):
+    if found.records is None and not (
+        found.tuned or found.unknown_decisions or found.other_threads
+    ):
         return
     source = "shipped records" if found.records is None else f"records {found.records}"
     parts = [f"tuned {found.tuned} of {found.kernels} kernels ({source})"]
@@ -27,6 +29,11 @@ def show_tuned(found: TunedKernels) -> None:
         print(
             f"unknown decisions: {found.unknown_decisions} of these kernels have records whose "
             "decisions this version does not know (report.json names their layers)"
+        )
+    if found.other_threads:
+        print(
+            f"other threads: {found.other_threads} of these kernels have records, but none for "
+            f"--threads {found.threads}"
         )
     if found.skipped:
         print(printable(found.skipped))

@@ -20,6 +20,22 @@ def width(text: str) -> int:
     return int(text)
 
 
+def widths(text: str) -> tuple[int, ...]:
+    """Numbers of bits, separated by commas."""
+    return tuple(width(each) for each in text.split(","))
+
+
+def amount(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
 def seed(text: str) -> int:
     """A number from 0 on."""
     if not (text.isascii() and text.isdigit() and len(text) <= 9):

@@ -96,6 +96,7 @@ class TunedKernels:
 
     tuned: of `kernels` that could be; modelled, shipped: of these, by a model's times, and by
     records that ship. unknown_decisions: kernels whose records this version does not understand.
+    other_threads: kernels whose records are of another number than `threads`, the bundle's.
     records: the user's folder; skipped: what of it was not read, in words.
     """
 
@@ -104,6 +105,8 @@ class TunedKernels:
     modelled: int
     shipped: int
     unknown_decisions: int
+    threads: int
+    other_threads: int
     records: str | None
     skipped: str
 
@@ -125,6 +128,8 @@ def tuned_kernels(folder: Path) -> TunedKernels:
             modelled=total("modelled"),
             shipped=total("shipped"),
             unknown_decisions=total("unknown_decisions"),
+            threads=networks[0]["threads"],
+            other_threads=total("other_threads"),
             records=networks[0]["records"],
             skipped=str(networks[0]["skipped"]),
         )

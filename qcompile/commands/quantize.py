@@ -13,17 +13,25 @@ from qcompile.files import expect_writable, write_whole
 
 if TYPE_CHECKING:
     from qcompile.quantizer import QuantizedLayer, QuantizeOptions
+    from qcompile.quantizer.distillation import Distilled
+    from qcompile.quantizer.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was written to `path`: "QDQ" where all widths are 8, else "QONNX"."""
+    """What was written to `path`: "QDQ" where all widths are 8, else "QONNX".
+
+    `distilled`: the calibration data where they were made from the network itself.
+    `fine_tuning`: its steps, and the losses before and after, where it was asked for.
+    """
 
     path: Path
     dialect: str
     layers: tuple[QuantizedLayer, ...]
     samples: int
     seconds: float
+    distilled: Distilled | None = None
+    fine_tuning: FineTuning | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -39,7 +47,7 @@ class Quantization:
 def quantize(
     model: str | Path,
     output: str | Path,
-    calibration: str | Path | Mapping[str, Array],
+    calibration: str | Path | Mapping[str, Array] | None = None,
     *,
     weights: int | None = None,
     activations: int | None = None,
@@ -51,10 +59,11 @@ def quantize(
     """Quantize the float ONNX file `model` into the file `output`; what was done to each layer.
 
     `calibration`: inputs without labels, as a file (.npz or .npy) or arrays by name; see
-    qcompile.arrays. `weights` and `activations` are the widths of all layers but the first and the
-    last, `bits` (a bits.json or its content) those of single layers; `options` say the rest, and
-    these three override its widths. `shapes` fill dimensions that the model leaves open. Raises
-    QCompileError; `output` is then as it was.
+    qcompile.arrays. Without it data are distilled from the statistics of BatchNormalization nodes,
+    where the model still has them. `weights` and `activations` are the widths of all layers but the
+    first and the last, `bits` (a bits.json or its content) those of single layers; `options` say
+    the rest, and these three override its widths. `shapes` fill dimensions that the model leaves
+    open. Raises QCompileError; `output` is then as it was.
     """
     from qcompile.errors import InvalidInput
     from qcompile.quantizer import QuantizeOptions, Widths, bits_of, quantize_network, read_bits
@@ -74,4 +83,5 @@ def quantize(
         options = replace(options, widths=widths)
     found = quantize_network(model, calibration, options, shapes=shapes, progress=progress)
     write_whole(output, found.model.SerializeToString())
-    return Quantization(Path(output), found.dialect, found.layers, found.samples, found.seconds)
+    facts = found.dialect, found.layers, found.samples, found.seconds
+    return Quantization(Path(output), *facts, found.distilled, found.fine_tuning)

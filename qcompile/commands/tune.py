@@ -10,6 +10,7 @@ from qcompile.devices import LOCAL
 from qcompile.devices.opening import SIM
 from qcompile.errors import InvalidInput
 from qcompile.targets import Target, VtaTarget, host_architecture, host_features, load_target
+from qcompile.threads import expect_threads
 from qcompile.tuning import TRIALS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def tune(
     *,
     trials: int = TRIALS,
     devices: Sequence[str] | None = None,
+    threads: int = 1,
     seed: int = 0,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -33,6 +35,7 @@ def tune(
     The folder `records` gets every measurement at once, and what it holds is not measured again.
     `devices` measure side by side and must be of one kind (see `open_device`, and "model:TARGET");
     by default this machine, or the simulator for boards with VTA, which nothing else measures.
+    Kernels run on `threads` threads, and the records count for bundles compiled for as many.
     `batch` and `shapes` fill dimensions that the model leaves open. `watcher` is told how it goes.
     Raises QCompileError before anything is measured. A device that is lost later ends the tuning:
     `interrupted` of the result says so. Ctrl-C raises TuningInterrupted, a KeyboardInterrupt with
@@ -40,6 +43,7 @@ def tune(
     """
     if trials < 1:
         raise InvalidInput(f"trials is {trials}; at least 1 is needed")
+    expect_threads(threads)
     if seed < 0:
         raise InvalidInput(f"seed is {seed}; at least 0 is needed")
     if devices is not None and not devices:
@@ -47,6 +51,8 @@ def tune(
     target = load_target(target) if isinstance(target, str) else target
     if isinstance(target, VtaTarget):
         _expect_simulator(target, devices)
+        if threads > 1:
+            raise InvalidInput(f"threads is {threads}: {target.name} simulates one VTA, with 1")
         from qcompile.tuning.vta_tune import tune_network_for_vta
 
         return tune_network_for_vta(
@@ -75,6 +81,7 @@ def tune(
         Path(records),
         trials=trials,
         devices=devices,
+        threads=threads,
         seed=seed,
         batch=batch,
         shapes=shapes,

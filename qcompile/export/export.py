@@ -45,6 +45,7 @@ def export_bundle(
     name: str,
     target: Target,
     output: str | Path,
+    threads: int = 1,
     variants: Mapping[str, tvm.IRModule] | None = None,
     report: Mapping[str, Any] | None = None,
     certificate: Mapping[str, Any] | None = None,
@@ -57,9 +58,9 @@ def export_bundle(
     mod: `main` with calls of scheduled PrimFuncs, reshapes and constants; `variants` are more such
     modules, by name, that share its weights; `accelerator` computes the segments that `mod` calls.
     The bundle's name is `name` as a C identifier; `progress` is told what happens; `jobs` kernels
-    are compiled at a time. Raises Unsupported for another `main`, InvalidInput for a variant whose
-    name is none in C, BundleError when `output` holds something else than a bundle, ToolchainError
-    when the C compiler fails.
+    are compiled at a time; `threads` are those that its users begin with. Raises Unsupported for
+    another `main`, InvalidInput for a variant whose name is none in C, BundleError when `output`
+    holds something else than a bundle, ToolchainError when the C compiler fails.
     """
     start = time.monotonic()
     say = progress or (lambda text: None)
@@ -81,7 +82,7 @@ def export_bundle(
         say("linking")
         link(Toolchain(target.architecture, place, say), content, folder.absolute())
         manifest = make_manifest(
-            list(modules.values()), content.networks, name, target, len(content.weights)
+            list(modules.values()), content.networks, name, target, len(content.weights), threads
         )
         library = f"lib/lib{name}.so"
         checked = [library]

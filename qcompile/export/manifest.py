@@ -22,6 +22,7 @@ def make_manifest(
     name: str,
     target: Target,
     weight_bytes: int,
+    threads: int,
 ) -> dict[str, Any]:
     """The manifest of compiled modules, but for the checksums of its files.
 
@@ -40,7 +41,7 @@ def make_manifest(
         "outputs": first["outputs"],
         "workspace_bytes": max(network.plan.workspace_bytes for network in networks),
         "weight_bytes": weight_bytes,
-        "threads": 1,
+        "threads": threads,
         "layers": first["layers"],
         "float_ops": first["float_ops"],
         "arena": first["arena"],

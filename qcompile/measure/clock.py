@@ -6,7 +6,7 @@ Other programs share the machine, so a time is the least of many short bursts.
 import ctypes
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from tvm import tirx
 
 from qcompile.export.lower import lower
 from qcompile.export.objects import write_object
-from qcompile.export.phases import Kernel, split_phases
+from qcompile.export.phases import Kernel, Operand, Phase, split_phases
 from qcompile.export.toolchain import Toolchain
 from qcompile.targets import Target
 
@@ -92,16 +92,46 @@ def _repeat(name: str, kernel: Kernel) -> str:
 
 def phase_calls(kernel: Kernel) -> tuple[list[str], list[str]]:
     """C prototypes and calls of the phases of a kernel, on the operands a[0], a[1], ..."""
-    counts = {"parameter": _parameters(kernel), "scratch": len(kernel.scratch_bytes), "thread": 0}
-    first = {"parameter": 0, "scratch": counts["parameter"]}
-    first["thread"] = first["scratch"] + counts["scratch"]
-    prototypes, calls = [], []
-    for phase in kernel.phases:
-        types = ["void *"] * len(phase.operands) + ["int", "int"]
-        arguments = [f"a[{first[o.kind] + o.index}]" for o in phase.operands]
-        prototypes.append(f"int {phase.symbol}({', '.join(types)});")
-        calls.append(f"{phase.symbol}({', '.join([*arguments, '0', str(phase.extent)])});")
-    return prototypes, calls
+    first = {"parameter": 0, "scratch": _parameters(kernel)}
+    first["thread"] = first["scratch"] + len(kernel.scratch_bytes)
+    calls = [
+        f"{_call(phase, lambda o: f'a[{first[o.kind] + o.index}]', '0', str(phase.extent))};"
+        for phase in kernel.phases
+    ]
+    return _prototypes(kernel), calls
+
+
+def shared_calls(kernel: Kernel) -> tuple[list[str], list[str]]:
+    """The same for threads that share iterations: a call is an expression, of `begin` to `end`.
+
+    Operands a[0], a[1], ... are parameters and what threads share; a thread's own are in `scratch`.
+    """
+    parameters, offsets = _parameters(kernel), thread_offsets(kernel)
+
+    def place(operand: Operand) -> str:
+        if operand.kind == "thread":
+            return f"scratch + {offsets[operand.index]}"
+        return f"a[{operand.index + (parameters if operand.kind == 'scratch' else 0)}]"
+
+    return _prototypes(kernel), [_call(phase, place, "begin", "end") for phase in kernel.phases]
+
+
+def thread_offsets(kernel: Kernel) -> list[int]:
+    """Where each buffer of a thread's own begins in its memory, and, last, the size of that."""
+    aligned = [-(-size // ALIGNMENT) * ALIGNMENT for size in kernel.thread_bytes]
+    return [sum(aligned[:k]) for k in range(len(aligned) + 1)]
+
+
+def _prototypes(kernel: Kernel) -> list[str]:
+    types = [["void *"] * len(phase.operands) + ["int", "int"] for phase in kernel.phases]
+    return [
+        f"int {phase.symbol}({', '.join(own)});"
+        for phase, own in zip(kernel.phases, types, strict=True)
+    ]
+
+
+def _call(phase: Phase, place: Callable[[Operand], str], begin: str, end: str) -> str:
+    return f"{phase.symbol}({', '.join([*map(place, phase.operands), begin, end])})"
 
 
 def operand_bytes(function: tirx.PrimFunc, kernel: Kernel) -> list[int]:

@@ -8,7 +8,7 @@ import onnx
 
 from qcompile.quantizer.grid import Array
 from qcompile.quantizer.operators import attributes_of
-from qcompile.quantizer.windows import Windows, columns
+from qcompile.quantizer.windows import Windows, columns, from_columns
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -40,6 +40,12 @@ class Layer:
         if self.node.op_type != "Conv":
             return np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)[None]
         return columns(x, self._windows(x), self.groups)
+
+    def from_columns(self, found: Array, x: Array) -> Array:
+        """The sum over each value's places in `columns(x)`, in the shape of x: their adjoint."""
+        if self.node.op_type != "Conv":
+            return np.ascontiguousarray(found[0].T).reshape(x.shape)
+        return from_columns(found, self._windows(x), x.shape)
 
     def product(self, found: Array) -> Array:
         """W @ columns + bias: (O, positions)."""

@@ -36,6 +36,9 @@ class QuantizeOptions:
     `correct_bias`: biases take up the mean error. `equalize`: channels between two layers are
     scaled to like ranges where that changes no result. `equal_adds`: both operands of an addition
     have 8 bits and one scale, instead of the widths and scales that cost the least accuracy.
+    `fine_tune`: so many steps of training against the float network follow, on the calibration
+    data, without labels; 0: none. `vary_images`: in these, inputs of (N, C, H, W) are mirrored and
+    moved a little at random.
     """
 
     widths: Widths = field(default_factory=Widths)
@@ -48,6 +51,8 @@ class QuantizeOptions:
     correct_bias: bool = True
     equalize: bool = False
     equal_adds: bool = False
+    fine_tune: int = 0
+    vary_images: bool = True
 
     def __post_init__(self) -> None:
         if self.first_last is not None:
@@ -58,6 +63,8 @@ class QuantizeOptions:
         ):
             if value not in known:
                 raise InvalidInput(f"{name} is {value!r}; known are {', '.join(known)}")
+        if type(self.fine_tune) is not int or self.fine_tune < 0:
+            raise InvalidInput(f"fine_tune is {self.fine_tune!r}; whole numbers from 0 on work")
         if not 50 <= self.percentile <= 100:
             raise InvalidInput(f"percentile is {self.percentile}; it lies from 50 to 100")
         if self.channels_per_scale is not None and self.channels_per_scale < 1:

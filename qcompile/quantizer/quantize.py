@@ -9,9 +9,12 @@ import onnx
 
 from qcompile.arrays import Array
 from qcompile.commands.progress import Progress, silent
+from qcompile.quantizer.backward import expect_all_differentiable
 from qcompile.quantizer.bits import resolve
 from qcompile.quantizer.calibrate import Calibrated, calibrate
+from qcompile.quantizer.distillation import Distilled, distil
 from qcompile.quantizer.equalize import equalize
+from qcompile.quantizer.fine_tuning import FineTuning, fine_tune
 from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import Network, load_network
 from qcompile.quantizer.options import QuantizeOptions, Widths
@@ -34,7 +37,11 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """`model` as ONNX, `network`, `places` and `calibrated` for simulating it (simulate.py)."""
+    """`model` as ONNX, `network`, `places` and `calibrated` for simulating it (simulate.py).
+
+    `distilled`: the calibration data where they were made from the network itself.
+    `fine_tuning`: what it did, where it was asked for.
+    """
 
     model: onnx.ModelProto
     dialect: str
@@ -44,26 +51,41 @@ class QuantizedNetwork:
     network: Network
     places: Places
     calibrated: Calibrated
+    distilled: Distilled | None = None
+    fine_tuning: FineTuning | None = None
 
 
 def quantize_network(
     model: str | Path | onnx.ModelProto,
-    calibration: str | Path | Mapping[str, Array],
+    calibration: str | Path | Mapping[str, Array] | None,
     options: QuantizeOptions | None = None,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress = silent,
 ) -> QuantizedNetwork:
-    """The float `model` quantized after training, without labels. Raises QCompileError."""
+    """The float `model` quantized without labels. Raises QCompileError.
+
+    Without calibration data they are distilled from BatchNormalization statistics.
+    """
     options, start = options or QuantizeOptions(), time.perf_counter()
     progress("reading")
-    network = fold(load_network(model))
+    loaded, distilled = load_network(model), None
+    if calibration is None:
+        distilled = distil(loaded, shapes=shapes, progress=progress)
+        calibration = distilled.inputs
+    network = fold(loaded)
     names = [layer.name for layer in network.layers.values()]
     widths = resolve(names, first_and_last(network), options)
     data = read_calibration(network, calibration, shapes)
     network = equalize(network) if options.equalize else network
     places = place(network, widths, options.equal_adds)
+    if options.fine_tune:
+        expect_all_differentiable(network)
     found = calibrate(network, places, widths, data.batches, options, progress)
+    told = None
+    if options.fine_tune:
+        steps, images = options.fine_tune, options.vary_images
+        found, told = fine_tune(network, places, found, data, steps, images, progress)
     return QuantizedNetwork(
         model=write_model(network, places, found),
         dialect=dialect(found),
@@ -73,6 +95,8 @@ def quantize_network(
         network=network,
         places=places,
         calibrated=found,
+        distilled=distilled,
+        fine_tuning=told,
     )
 
 

@@ -1,6 +1,6 @@
 """Calibration data, cut into the batches that a network takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,33 @@ BATCH = 50  # samples at a time where the model leaves it open: columns stay nea
 
 @dataclass(frozen=True)
 class Calibration:
-    """Each input as one array for each batch; how many samples they hold."""
+    """Each input as one array for each batch; how many samples they hold.
+
+    `fixed`: the samples of a batch where the model or the caller fixes it; None where samples may
+    be regrouped.
+    """
 
     batches: dict[str, list[Array]]
     samples: int
+    fixed: int | None = None
+
+    def shuffled(self, rows: int, rng: np.random.Generator) -> Iterator[dict[str, Array]]:
+        """Batches without end, each sample once in a round: of `rows` samples, or as fixed."""
+        count = len(next(iter(self.batches.values())))
+        while True:
+            if self.fixed is not None:
+                for k in rng.permutation(count):
+                    yield {name: chunks[k] for name, chunks in self.batches.items()}
+            else:
+                order = rng.permutation(self.samples)
+                for start in range(0, max(self.samples - rows + 1, 1), rows):
+                    yield self._gathered(order[start : start + rows])
+
+    def _gathered(self, samples: Array) -> dict[str, Array]:
+        return {
+            name: np.stack([chunks[k // BATCH][k % BATCH] for k in samples])
+            for name, chunks in self.batches.items()
+        }
 
 
 def read_calibration(
@@ -37,31 +60,45 @@ def read_calibration(
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Calibration:
     """The samples, cut. Raises InvalidInput where they do not fit."""
-    graph = network.model.graph
-    fixed = static_shapes(graph, None, shapes or {})
-    specs = [
-        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
-        for v in network.inputs
-    ]
-    if isinstance(calibration, Mapping):
-        samples = take_samples(calibration, specs)
-    else:
-        samples = read_samples(calibration, specs)
+    samples = read_network_samples(network, calibration, shapes)
+    batch = None if _regroupable(network, shapes) else batch_size(_specs(network, shapes)) or 1
+    return Calibration(cut(network, samples, shapes), samples.count, batch)
+
+
+def read_network_samples(
+    network: Network,
+    data: str | Path | Mapping[str, Array],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Samples:
+    """The samples, with labels where there are any. Raises InvalidInput where they do not fit."""
+    specs = _specs(network, shapes)
+    samples = take_samples(data, specs) if isinstance(data, Mapping) else read_samples(data, specs)
     for name, array in samples.inputs.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"calibration of '{name}' holds values that are no finite numbers")
-    return Calibration(_batches(network, samples, specs, shapes or {}), samples.count)
+    return samples
 
 
-def _batches(
-    network: Network,
-    samples: Samples,
-    specs: Sequence[TensorSpec],
-    shapes: Mapping[str, Sequence[int]],
+def _specs(network: Network, shapes: Mapping[str, Sequence[int]] | None) -> list[TensorSpec]:
+    fixed = static_shapes(network.model.graph, None, shapes or {})
+    return [
+        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), fixed[v.name])
+        for v in network.inputs
+    ]
+
+
+def cut(
+    network: Network, samples: Samples, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, list[Array]]:
-    declared = [declared_shape(value).extents for value in network.inputs]
-    if not shapes and all(extents and isinstance(extents[0], str) for extents in declared):
+    """Each input as one array for each batch."""
+    if _regroupable(network, shapes):
         starts = range(0, samples.count, BATCH)
         return {n: [a[k : k + BATCH] for k in starts] for n, a in samples.inputs.items()}
-    runs = list(batches(samples, batch_size(specs)))
+    runs = list(batches(samples, batch_size(_specs(network, shapes))))
     return {name: [run[name] for run in runs] for name in samples.inputs}
+
+
+def _regroupable(network: Network, shapes: Mapping[str, Sequence[int]] | None) -> bool:
+    """Whether the model takes any number of samples at a time."""
+    declared = [declared_shape(value).extents for value in network.inputs]
+    return not shapes and all(extents and isinstance(extents[0], str) for extents in declared)

@@ -3,7 +3,7 @@
 x: (N, C, *spatial). Windows have a kernel, strides, dilations and pads as in ONNX.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -59,14 +59,40 @@ class Windows:
 
     def views(self, x: Array, fill: float) -> Iterator[Array]:
         """For each place in the kernel the values there in all windows: (N, C, *counts)."""
-        counts = self.counts(x.shape[2:])
+        places = self._places(x.shape[2:])
         if any(before or after for before, after in self.pads):
             x = np.pad(x, ((0, 0), (0, 0), *self.pads), constant_values=fill)
+        for place in places:
+            yield x[place]
+
+    def sums(self, pieces: Iterable[Array], shape: tuple[int, ...]) -> Array:
+        """(N, C, *spatial), each value the sum over its places in `views`: their adjoint."""
+        reach = [
+            extent + before + after
+            for extent, (before, after) in zip(shape[2:], self.pads, strict=True)
+        ]
+        total: Array | None = None
+        for place, piece in zip(self._places(shape[2:]), pieces, strict=True):
+            if total is None:
+                total = np.zeros((*shape[:2], *reach), piece.dtype)
+            total[place] += piece
+        assert total is not None
+        inner = [
+            slice(before, before + extent)
+            for extent, (before, _) in zip(shape[2:], self.pads, strict=True)
+        ]
+        return total[(slice(None), slice(None), *inner)]
+
+    def _places(self, spatial: tuple[int, ...]) -> list[tuple[slice, ...]]:
+        """Where each place in the kernel lies in padded data, over all windows."""
+        counts = self.counts(spatial)
+        found = []
         for place in product(*(range(k) for k in self.kernel)):
             starts = [p * d for p, d in zip(place, self.dilations, strict=True)]
             axes = zip(starts, counts, self.strides, strict=True)
             slices = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in axes]
-            yield x[(slice(None), slice(None), *slices)]
+            found.append((slice(None), slice(None), *slices))
+        return found
 
 
 def columns(x: Array, windows: Windows, groups: int) -> Array:
@@ -78,6 +104,14 @@ def columns(x: Array, windows: Windows, groups: int) -> Array:
     for place, view in enumerate(windows.views(x, 0.0)):
         found[:, place] = view.swapaxes(0, 1)
     return found.reshape(groups, channels // groups * places, samples * prod(counts))
+
+
+def from_columns(found: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
+    """(N, C, *spatial), each value the sum over its places in `columns`: their adjoint."""
+    samples, channels = shape[:2]
+    counts = windows.counts(shape[2:])
+    pieces = found.reshape(channels, prod(windows.kernel), samples, *counts).swapaxes(0, 1)
+    return windows.sums(pieces, (channels, samples, *shape[2:])).swapaxes(0, 1)
 
 
 def max_pool(x: Array, windows: Windows) -> Array:

@@ -1,10 +1,12 @@
 """Which decisions a kernel is compiled with, and on what grounds.
 
-Times compare only within one group: one workload, on one processor, with one number of threads. Of
-several groups that one decides in which most decisions were timed, of these the newest. As machines
-drift, each candidate is compared with the default kernel that was measured in turns with it: it has
-the median of its ratios, the least wins if it is below 1 by more than measurements spread. Where
-some were measured thoroughly, only these count: the fastest of many is also the luckiest.
+Only times with as many threads as the kernel is compiled for count: what is fastest for one may
+have too few parts for several. Times compare only within one group: one workload, on one processor.
+Of several groups that one decides in which most decisions were timed, of these the newest. As
+machines drift, each candidate is compared with the default kernel that was measured in turns with
+it: it has the median of its ratios, the least wins if it is below 1 by more than measurements
+spread. Where some were measured thoroughly, only these count: the fastest of many is also the
+luckiest.
 """
 
 import statistics
@@ -33,6 +35,7 @@ class Case(StrEnum):
     DEFAULT_FASTEST = "default: measured fastest"
     # What a compile finds beyond the records.
     UNKNOWN_DECISIONS = "default: its record has decisions that this version does not know"
+    OTHER_THREADS = "default: its records are of another number of threads"
     NOTHING_TO_DECIDE = "default: nothing to decide"
 
 
@@ -65,27 +68,35 @@ def choose(
     problem: Mapping[str, Any],
     epilogue: Sequence[str],
     target: Target | VtaTarget,
+    threads: int = 1,
 ) -> Choice:
     """The first that there is: real times before modelled ones, then earlier databases before
-    later ones, then records of this epilogue before those of others.
+    later ones, then records of this epilogue before those of others. Only those of so many
+    threads count.
     """
     workload = workload_of(operator, problem, epilogue)
+    others = False
     for modelled in (False, True):
         for records in databases:
             for found in (
-                best(records, workload, target, modelled),
-                best_of_problem(records, operator, problem, target, modelled),
+                best(records, workload, target, modelled, threads),
+                best_of_problem(records, operator, problem, target, modelled, threads),
             ):
-                if found.case != Case.NO_RECORD:
+                if found.case not in (Case.NO_RECORD, Case.OTHER_THREADS):
                     return found
-    return NOTHING
+                others = others or found.case == Case.OTHER_THREADS
+    return Choice(Case.OTHER_THREADS) if others else NOTHING
 
 
 def best(
-    records: Records, workload: str, target: Target | VtaTarget, modelled: bool = False
+    records: Records,
+    workload: str,
+    target: Target | VtaTarget,
+    modelled: bool = False,
+    threads: int = 1,
 ) -> Choice:
-    """TUNED, DEFAULT_FASTEST or NO_RECORD, by the times of this very workload."""
-    return _verdict(_timed(records.of(workload, target), modelled), Case.TUNED)
+    """TUNED, DEFAULT_FASTEST or none that counts, by the times of this very workload."""
+    return _verdict(_timed(records.of(workload, target), modelled), Case.TUNED, threads)
 
 
 def best_of_problem(
@@ -94,14 +105,15 @@ def best_of_problem(
     problem: Mapping[str, Any],
     target: Target | VtaTarget,
     modelled: bool = False,
+    threads: int = 1,
 ) -> Choice:
-    """OTHER_EPILOGUE, DEFAULT_FASTEST or NO_RECORD, by the times of this problem, any epilogue."""
+    """OTHER_EPILOGUE, DEFAULT_FASTEST or none, by the times of this problem, with any epilogue."""
     found = [
         record
         for workload in records.workloads(operator, problem)
         for record in records.of(workload, target)
     ]
-    return _verdict(_timed(found, modelled), Case.OTHER_EPILOGUE)
+    return _verdict(_timed(found, modelled), Case.OTHER_EPILOGUE, threads)
 
 
 def _timed(records: Sequence[Record], modelled: bool) -> list[Record]:
@@ -120,11 +132,12 @@ def _timed(records: Sequence[Record], modelled: bool) -> list[Record]:
     ]
 
 
-def _verdict(records: Sequence[Record], tuned: Case) -> Choice:
-    """What the deciding group says."""
-    if not records:
-        return NOTHING
-    group = _deciding(records)
+def _verdict(records: Sequence[Record], tuned: Case, threads: int) -> Choice:
+    """What the deciding group of those with so many threads says."""
+    own = [record for record in records if record.threads == threads]
+    if not own:
+        return Choice(Case.OTHER_THREADS) if records else NOTHING
+    group = _deciding(own)
     modelled = group[0].modelled
     default_s = _median(record.reference_s for record in group)
     defaults = {record.decisions_key for record in group if record.default}
@@ -141,9 +154,9 @@ def _verdict(records: Sequence[Record], tuned: Case) -> Choice:
 
 def _deciding(records: Iterable[Record]) -> list[Record]:
     """The group with most decisions; of several the newest."""
-    groups: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.workload, record.processor, record.threads].append(record)
+        groups[record.workload, record.processor].append(record)
 
     def weight(group: list[Record]) -> tuple[int, str]:
         decisions = {record.decisions_key for record in group}

@@ -1,5 +1,6 @@
 /* A program that checks and times candidates. Follows their table in one C file: candidates[], of
-   them CANDIDATES, the reference first; WORK_BYTES that they write; MOST_OPERANDS of one of them.
+   them CANDIDATES, the reference first; WORK_BYTES that they write; MOST_OPERANDS of one of them. They
+   run on the pool of THREADS threads that a network has, each with THREAD_BYTES of its own.
 
    usage: batch check OPERANDS LIMIT_S CANDIDATE...
           batch model OPERANDS LIMIT_S CANDIDATE...
@@ -28,7 +29,8 @@ struct state {
     double samples[MOST_SAMPLES]; /* nanoseconds of a call, ascending */
 };
 
-static unsigned char *given, *work, *expected; /* operands in the file, others, reference's output */
+static unsigned char *given, *written, *expected; /* operands in the file, others, reference's output */
+static unsigned char *scratch; /* of the calling thread */
 static uint64_t reference; /* the hash of its output */
 static int limit_s;
 
@@ -67,12 +69,6 @@ static void load(const char *path) {
     mprotect(given, bytes + 1, PROT_READ); /* what one candidate spoilt, others would answer for */
 }
 
-static int64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void begin(int number) {
     printf("run %d\n", number);
     fflush(stdout);
@@ -83,9 +79,21 @@ static void **operands_of(int number, void **pointers) {
     const struct candidate *candidate = &candidates[number];
     for (int k = 0; k < candidate->count; ++k) {
         const struct operand *operand = &candidate->operands[k];
-        pointers[k] = (operand->kind == GIVEN ? given : work) + operand->place;
+        pointers[k] = (operand->kind == GIVEN ? given : written) + operand->place;
     }
     return pointers;
+}
+
+static void run(const struct candidate *candidate, void **pointers) {
+    const struct call call = {NULL, pointers, NULL};
+    for (int k = 0; k < candidate->step_count; ++k) {
+        const struct step *step = &candidate->steps[k];
+        if (THREADS == 1 || step->extent == 1) {
+            step->run(&call, 0, step->extent, scratch);
+        } else {
+            share(&call, step, scratch);
+        }
+    }
 }
 
 /* FNV-1a's step, on words of 64 bits, whose high bits it would leave without effect on low ones. */
@@ -115,8 +123,8 @@ static int check(int number) {
     const struct candidate *candidate = &candidates[number];
     void *pointers[MOST_OPERANDS];
     begin(number);
-    memset(work, UNWRITTEN, WORK_BYTES);
-    candidate->run(operands_of(number, pointers));
+    memset(written, UNWRITTEN, WORK_BYTES);
+    run(candidate, operands_of(number, pointers));
     alarm(0);
     uint64_t sum = 0xcbf29ce484222325u;
     double difference = 0, largest = 0;
@@ -149,9 +157,9 @@ static void model(int number) {
     const struct candidate *candidate = &candidates[number];
     void *pointers[MOST_OPERANDS];
     operands_of(number, pointers);
-    candidate->run(pointers);
+    run(candidate, pointers);
     MARK(1 + number);
-    candidate->run(pointers);
+    run(candidate, pointers);
     MARK(0);
 }
 
@@ -170,7 +178,7 @@ static void take_sample(struct state *state, double burst_ns) {
     operands_of(state->number, pointers);
     begin(state->number);
     int64_t start = nanoseconds();
-    candidate->run(pointers);
+    run(candidate, pointers);
     double each = (double)(nanoseconds() - start);
     if (state->count > 0 && state->samples[0] < each) {
         each = state->samples[0];
@@ -178,7 +186,7 @@ static void take_sample(struct state *state, double burst_ns) {
     const long calls = each >= burst_ns ? 1 : (long)(burst_ns / (each < 1 ? 1 : each));
     start = nanoseconds();
     for (long k = 0; k < calls; ++k) {
-        candidate->run(pointers);
+        run(candidate, pointers);
     }
     const int64_t taken = nanoseconds() - start;
     alarm(0);
@@ -235,7 +243,11 @@ int main(int count, char **words) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     limit_s = atoi(words[3]);
     load(words[2]);
-    work = allocate(WORK_BYTES);
+    written = allocate(WORK_BYTES);
+    scratch = allocate(THREAD_BYTES);
+    if (!resize_pool(THREADS)) {
+        fail("its threads cannot be started", words[0]);
+    }
     expected = allocate(EXPECTED_BYTES);
     const int chosen = count > first ? count - first : 0;
     struct state *states = allocate(sizeof *states * (size_t)chosen);

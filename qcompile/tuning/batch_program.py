@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from qcompile.errors import ToolchainError
+from qcompile.export.runtime_files import runtime
 from qcompile.export.toolchain import Toolchain
 from qcompile.targets.architecture import Architecture
 from qcompile.tuning.batch import Batch, Candidate
@@ -22,7 +23,10 @@ STAGGER_BYTES = 17 * LINE_BYTES
 HEAD = """\
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +34,19 @@ HEAD = """\
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
+
+#define THREADS {threads}
+#define THREAD_BYTES {thread_bytes}
+#if defined(__x86_64__)
+#define RELAX "pause"
+#else
+#define RELAX "yield"
+#endif
+{pool}
 
 #define CANDIDATES {candidates}
 #define MOST_OPERANDS {most_operands}
@@ -46,17 +61,26 @@ struct operand {{
 }};
 
 struct candidate {{
-    void (*run)(void **);
+    const struct step *steps;
+    int step_count;
     const struct operand *operands;
     int count;
 }};
 """
 
+STEP = """\
+static int32_t step_{number}_{k}(const struct call *call, int32_t begin, int32_t end,
+    unsigned char *scratch) {{
+    void *const *a = call->outputs;
+    (void)a, (void)scratch;
+    return {call};
+}}
+"""
+
 CANDIDATE = """\
 {prototypes}
-static void run_{number}(void **a) {{
-    {calls}
-}}
+{functions}
+static const struct step steps_{number}[] = {{{steps}}};
 static const struct operand operands_{number}[] = {{{operands}}};
 """
 
@@ -70,13 +94,15 @@ class Program:
     failures: dict[int, Failure]
 
 
-def make_program(batch: Batch, numbers: Sequence[int], architecture: Architecture) -> Program:
-    """The program of the reference and the candidates of these numbers."""
+def make_program(
+    batch: Batch, numbers: Sequence[int], architecture: Architecture, threads: int = 1
+) -> Program:
+    """The program of the reference and the candidates of these numbers, on so many threads."""
     chosen = [0, *numbers]
     failures: dict[int, Failure] = {}
     while True:
         places, content = _stored([batch.all[number] for number in chosen])
-        source = _source(batch, dict(zip(chosen, places, strict=True)))
+        source = _source(batch, dict(zip(chosen, places, strict=True)), threads)
         try:
             return Program(_link(batch, chosen, source, architecture), content, failures)
         except ToolchainError as error:
@@ -128,16 +154,20 @@ def _stored(candidates: Sequence[Candidate]) -> tuple[list[list[int]], bytes]:
     return [[places[number, k] for k in own] for number, own in enumerate(operands)], bytes(file)
 
 
-def _source(batch: Batch, places: dict[int, list[int]]) -> str:
+def _source(batch: Batch, places: dict[int, list[int]], threads: int) -> str:
     """The C file of the program; `places`: of the given operands of the candidates in it."""
     tables, rows, work_bytes, most = [], [], 0, 0
     for number, given in places.items():
         operands, used = _operands(batch.all[number], given, batch.tolerance > 0)
         work_bytes, most = max(work_bytes, used), max(most, len(operands))
         tables.append(_table(number, batch.all[number].built, operands))
-        rows.append(f"    [{number}] = {{run_{number}, operands_{number}, {len(operands)}}},")
+        steps = f"steps_{number}, {len(batch.all[number].built.calls)}"
+        rows.append(f"    [{number}] = {{{steps}, operands_{number}, {len(operands)}}},")
     outputs = batch.reference.built.operand_bytes[len(batch.reference.operands) :]
     head = HEAD.format(
+        threads=threads,
+        thread_bytes=max(batch.all[number].built.thread_bytes for number in places),
+        pool=runtime("pool.c"),
         candidates=len(batch.all),
         most_operands=most,
         work_bytes=work_bytes,
@@ -168,10 +198,13 @@ def _operands(
 
 
 def _table(number: int, built: Built, operands: Sequence[tuple[str, int, int]]) -> str:
+    functions = [STEP.format(number=number, k=k, call=c) for k, c in enumerate(built.calls)]
+    steps = (f"{{step_{number}_{k}, {extent}}}" for k, extent in enumerate(built.extents))
     return CANDIDATE.format(
         number=number,
         prototypes="\n".join(built.prototypes),
-        calls="\n    ".join(built.calls),
+        functions="\n".join(functions),
+        steps=", ".join(steps),
         operands=", ".join(f"{{{kind}, {place}, {size}}}" for kind, place, size in operands),
     )
 

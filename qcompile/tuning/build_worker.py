@@ -58,7 +58,7 @@ def _build(job: Job, symbol: str, order: Order, prepare: Callable[..., Any]) -> 
     from qcompile.export.lower import lower, plain
     from qcompile.export.objects import write_object
     from qcompile.export.phases import split_phases
-    from qcompile.measure.clock import operand_bytes, phase_calls
+    from qcompile.measure.clock import operand_bytes, shared_calls, thread_offsets
     from qcompile.schedules import schedule
 
     target = order.target
@@ -72,16 +72,19 @@ def _build(job: Job, symbol: str, order: Order, prepare: Callable[..., Any]) -> 
     write_object(kernel.phases, llvm, path)
     content = path.read_bytes()
     path.unlink()
-    prototypes, calls = phase_calls(kernel)
+    prototypes, calls = shared_calls(kernel)
     sizes = operand_bytes(function, kernel)
-    parameters = len(sizes) - len(kernel.scratch_bytes) - len(kernel.thread_bytes)
+    shared = len(sizes) - len(kernel.thread_bytes)
+    parameters = shared - len(kernel.scratch_bytes)
     return Built(
         symbol=symbol,
         content=content,
         prototypes=tuple(prototypes),
         calls=tuple(calls),
-        operand_bytes=tuple(sizes),
+        extents=tuple(phase.extent for phase in kernel.phases),
+        operand_bytes=tuple(sizes[:shared]),
         dtypes=tuple(str(p.ty.dtype.dtype) for p in function.params[:parameters]),
+        thread_bytes=thread_offsets(kernel)[-1],
     )
 
 

@@ -60,9 +60,9 @@ def _seen(record: Record, target: Target) -> tuple[NDArray[np.float32], float] |
         target = replace(target, features=record.target.features)
         problem = tunable.problem(**{name: frozen(v) for name, v in record.problem.items()})
         decisions = {name: frozen(value) for name, value in record.decisions.items()}
-        space = tunable.space(problem, target).for_one_thread
+        space = tunable.space(problem, target).for_threads(record.threads)
         chosen = space.chosen(decisions)
-        features = features_of(record.operator, problem, space, chosen, target)
+        features = features_of(record.operator, problem, space, chosen, target, record.threads)
         return features, expected_score(space.decisions, choices_of(space.decisions, chosen))
     except UNKNOWN:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcompile.schedules.space import Space, frozen
+from qcompile.schedules.space import CHUNKS, Space, frozen
 from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import Target
 
@@ -21,14 +21,20 @@ FIELDS = (
     *("tile_rows", "tile_columns", "tile_vectors", "lanes", "depth", "together", "parts", "step"),
     *("split", "unroll", "weights_stay", "pixels_inside", "word_tiles", "vectors", "spare", "cost"),
     *("run", "flat", "groups", "multiplier", "turned", "offset", "data", "weights", "pairs"),
+    *("columns_stay", "pixels", "unrolled"),
 )
-PARTS = ("popcount", "planes", "tile", "dense")  # of plans: their fields count, too
+PARTS = ("popcount", "planes", "tile", "dense", "loops")  # of plans: their fields count, too
 
 
 def features_of(
-    operator: str, problem: Any, space: Space, decisions: Mapping[str, Any], target: Target
+    operator: str,
+    problem: Any,
+    space: Space,
+    decisions: Mapping[str, Any],
+    target: Target,
+    threads: int = 1,
 ) -> NDArray[np.float32]:
-    """The vector of one candidate, (n,) float32."""
+    """The vector of one candidate on so many threads, (n,) float32."""
     tunable = TUNABLES[operator]
     plan = tunable.planned(problem, target, decisions)
     fields = _fields(plan)
@@ -39,6 +45,7 @@ def features_of(
             *kinds,
             *(_log(fields.get(name, 0)) for name in FIELDS),
             *_ranks(space, decisions),
+            *_shared(plan, threads),
             *_tile(fields, target),
             *(_log(size) for size in (*shapes, 0, 0)[:2]),
             *_caches(shapes, target),
@@ -53,8 +60,7 @@ def features_of(
 def _fields(plan: Any) -> dict[str, Any]:
     """The numbers of a plan by name, with those of its parts."""
     found: dict[str, Any] = {}
-    for name in (*PARTS, ""):
-        part = plan if not name else getattr(plan, name, None)
+    for part in _parts(plan):
         for field in FIELDS:
             value = getattr(part, field, None)
             if isinstance(value, bool | int | float):
@@ -65,13 +71,24 @@ def _fields(plan: Any) -> dict[str, Any]:
     return found
 
 
+def _parts(plan: Any) -> list[Any]:
+    """Those of a plan, and then the plan."""
+    return [*(getattr(plan, name) for name in PARTS if hasattr(plan, name)), plan]
+
+
 def _ranks(space: Space, decisions: Mapping[str, Any]) -> list[float]:
-    """Where the tile stands among the choices, which are sorted by what they are thought to cost,
-    and how many decisions are the default."""
+    """Where the tile and what is unrolled stand among their choices, which are sorted by what they
+    are thought to cost, and how many decisions are not the default."""
     chosen = space.chosen(decisions)
     ranks = {d.name: d.choices.index(frozen(chosen[d.name])) for d in space.decisions}
-    tile = ranks.get("tile", 0)
-    return [float(tile), float(sum(rank > 0 for rank in ranks.values()))]
+    own = [float(ranks.get(name, 0)) for name in ("tile", "unroll")]
+    return [*own, float(sum(rank > 0 for rank in ranks.values()))]
+
+
+def _shared(plan: Any, threads: int) -> list[float]:
+    """How many threads share which loops; for one, plans that differ in these alone are equal."""
+    chunks = next((p.chunks for p in _parts(plan) if hasattr(p, "chunks")), CHUNKS[0])
+    return [_log(threads), float(CHUNKS.index(chunks)) if threads > 1 else 0.0]
 
 
 def _tile(fields: Mapping[str, Any], target: Target) -> list[float]:

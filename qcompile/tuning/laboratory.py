@@ -6,7 +6,7 @@ candidate took in the same batch: machines have faster and slower minutes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
@@ -121,10 +121,13 @@ class Laboratory(Trials):
         processor: str,
         trials: int,
         told: Told,
+        in_turns: bool = False,
     ) -> None:
+        """in_turns: nothing is built while something is measured, on the same cores."""
         super().__init__(
             tasks, ledger, device=device, processor=processor, trials=trials, told=told
         )
+        self.in_turns = in_turns
         self.kernels = tasks
         self.target = target
         self.builders = builders
@@ -176,6 +179,8 @@ class Laboratory(Trials):
                 written.set_exception(error)
 
         self.measurer.submit(batch).add_done_callback(write)
+        if self.in_turns:
+            wait([written])
         return written
 
     def _operands(self, task: int, decisions: Decisions) -> tuple[NDArray[Any], ...]:

@@ -69,22 +69,24 @@ class Measurer:
         names: Sequence[str],
         target: Target,
         *,
-        cores: Sequence[int] = (),
+        threads: int = 1,
+        cores: Sequence[Sequence[int]] = (),
         rounds: Rounds | None = None,
         open_board: Open = open_device,
     ) -> None:
         """Opens the devices; a name that is there twice is two boards.
 
-        `cores`: one for each local device, in order; they may use all by default. Raises
-        DeviceError, or ModelError, when one of the devices cannot be used.
+        `threads`: that candidates run on. `cores`: of each local device, in order; they may use all
+        by default. Raises DeviceError, or ModelError, when one of the devices cannot be used.
         """
         assert names
         self.target = target
+        self.threads = threads
         self.lost: list[str] = []
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._left = len(names)
-        trial = trial_of(target.architecture)
+        trial = trial_of(target.architecture, threads)
 
         def opened(name: str) -> Station:
             station = open_station(name, target, rounds or Rounds(), open_board)
@@ -156,11 +158,15 @@ class Measurer:
                 found.append(work)
 
     def _serve(
-        self, opened: Callable[[str], Station], name: str, core: int | None, ready: Future[None]
+        self,
+        opened: Callable[[str], Station],
+        name: str,
+        cores: Sequence[int] | None,
+        ready: Future[None],
     ) -> None:
         """What the thread of one device does."""
-        if core is not None:
-            os.sched_setaffinity(0, {core})  # of this thread, and of what it starts
+        if cores is not None:
+            os.sched_setaffinity(0, cores)  # of this thread, and of what it starts
         try:
             station = opened(name)
         except BaseException as error:
@@ -183,7 +189,8 @@ class Measurer:
             while work.parts:
                 part = work.parts[0]
                 if work.program is None:
-                    work.program = make_program(work.batch, part, self.target.architecture)
+                    architecture = self.target.architecture
+                    work.program = make_program(work.batch, part, architecture, self.threads)
                 work.take(station.measure(work.program, work.batch, part))
             work.finish()
         except DeviceLost:

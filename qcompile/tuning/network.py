@@ -18,11 +18,13 @@ def tasks_of(
     model: Path,
     target: Target,
     say: Callable[[str], None],
+    threads: int = 1,
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Task]:
-    """The kernels that `compile` would make, with more than one possible form, each once.
+    """The kernels that `compile` would make for so many threads, with more than one possible form,
+    each once.
 
     Raises QCompileError where the model cannot be compiled, InvalidInput where nothing can be
     decided.
@@ -35,7 +37,7 @@ def tasks_of(
     costs = costs_for(target, integer_form, say)
     say("kernels")
     fused = _run(integer_form, [*lower_passes(target, costs), *task_passes()])
-    tasks = [task for task in extract_tasks(fused, target) if task.space.size > 1]
+    tasks = [task for task in extract_tasks(fused, target, threads) if task.space.size > 1]
     if not tasks:
         raise InvalidInput(
             f"{model}: none of its kernels can be tuned; convolutions, products and pooling can"

@@ -56,12 +56,14 @@ class Point:
 class TuneResult:
     """What tuning found.
 
-    curve: after each batch. measured: candidates that were measured now; known: before. limits:
-    products a second of each kind, where it is known. earlier: measurements of other layers that
-    the cost model began with. interrupted: why not all trials were spent. lost: devices.
+    threads: that kernels run on. curve: after each batch. measured: candidates that were measured
+    now; known: before. limits: products a second of each kind on that many cores, where it is
+    known. earlier: measurements of other layers that the cost model began with. interrupted: why
+    not all trials were spent. lost: devices.
     """
 
     target: str
+    threads: int
     records: Path
     tasks: tuple[TaskState, ...]
     curve: tuple[Point, ...]

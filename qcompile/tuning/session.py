@@ -86,6 +86,7 @@ class Session:
         failures = tuple((self.tasks[k].name, failure) for k, failure in self.ledger.failures)
         return TuneResult(
             target=self.target.name,
+            threads=self.ledger.threads,
             records=self.ledger.database.folder,
             tasks=tuple(states),
             curve=tuple(self.standing.curve(states)),
@@ -124,7 +125,8 @@ class Session:
         operators = [task.operator for task in self.tasks]
         laboratory = self.laboratory
         assert isinstance(self.target, Target)
-        return measured_limits(operators, self.target, laboratory.builders, laboratory.measurer)
+        limits = measured_limits(operators, self.target, laboratory.builders, laboratory.measurer)
+        return {kind: rate * self.ledger.threads for kind, rate in limits.items()}
 
     def _model(self, seed: int) -> CostModel:
         """It knows what was measured of other layers, then of these tasks."""

@@ -34,6 +34,7 @@ class Task:
 
     function: fused and not scheduled, with default decisions. layers: that it computes, so often
     as it is called. constants: values of parameters, by their numbers, in the first of these.
+    threads: that it runs on; space: what is decided for them.
     """
 
     operator: str
@@ -43,6 +44,7 @@ class Task:
     space: Space
     layers: tuple[str, ...]
     constants: Mapping[int, NDArray[Any]]
+    threads: int = 1
 
     @property
     def tunable(self) -> Tunable:
@@ -79,7 +81,8 @@ class Task:
 
     def features(self, decisions: Mapping[str, Any], target: Target) -> NDArray[np.float32]:
         """What the cost model sees of a candidate."""
-        return features_of(self.operator, self.problem, self.space, decisions, target)
+        space, threads = self.space, self.threads
+        return features_of(self.operator, self.problem, space, decisions, target, threads)
 
     def expected(self, choices: Sequence[int]) -> float:
         """The score that the plans of kernels expect of a candidate."""
@@ -98,7 +101,7 @@ class Task:
         return tuple(places.get(k, _random(k, p)) for k, p in enumerate(inputs))
 
 
-def extract_tasks(fused: tvm.IRModule, target: Target) -> list[Task]:
+def extract_tasks(fused: tvm.IRModule, target: Target, threads: int = 1) -> list[Task]:
     """The tasks of a module of fused kernels, in the order of their calls; kernels that compute the
     same are one."""
     found: dict[str, tuple[tirx.PrimFunc, Anchor, list[str], tvm.ir.Call]] = {}
@@ -114,9 +117,10 @@ def extract_tasks(fused: tvm.IRModule, target: Target) -> list[Task]:
             anchor.problem,
             epilogue_of(function),
             function,
-            anchor.tunable.space(anchor.problem, target).for_one_thread,
+            anchor.tunable.space(anchor.problem, target).for_threads(threads),
             tuple(layers),
             _constants(call),
+            threads,
         )
         for function, anchor, layers, call in found.values()
     ]

@@ -25,7 +25,7 @@ int trial_p0(const unsigned char *x, unsigned char *y, int begin, int end) {
 """
 
 
-def trial_of(architecture: Architecture) -> tuple[Batch, Program]:
+def trial_of(architecture: Architecture, threads: int = 1) -> tuple[Batch, Program]:
     """A batch of one kernel in C, and its program."""
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
         Path(folder, "trial.c").write_text(SOURCE)
@@ -36,12 +36,13 @@ def trial_of(architecture: Architecture) -> tuple[Batch, Program]:
         symbol=SYMBOL,
         content=content,
         prototypes=("int trial_p0(void *, void *, int, int);",),
-        calls=(f"trial_p0(a[0], a[1], 0, {BYTES});",),
+        calls=("trial_p0(a[0], a[1], begin, end)",),
+        extents=(BYTES,),
         operand_bytes=(BYTES, BYTES),
         dtypes=("uint8", "uint8"),
     )
     batch = Batch(Candidate(built, (np.arange(BYTES, dtype="uint8"),)), ())
-    return batch, make_program(batch, [], architecture)
+    return batch, make_program(batch, [], architecture, threads)
 
 
 def expect_trial(station: Station, trial: tuple[Batch, Program]) -> Station:

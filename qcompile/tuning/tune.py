@@ -29,6 +29,7 @@ def tune_network(
     *,
     trials: int,
     devices: Sequence[str] = (LOCAL,),
+    threads: int = 1,
     seed: int = 0,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -36,13 +37,15 @@ def tune_network(
 ) -> TuneResult:
     """Measure up to `trials` new candidates of the model's kernels; the records get them all.
 
+    threads: that the kernels run on; what these share is decided, too, where there are several.
     Raises QCompileError before anything is measured; a device that is lost later ends the tuning
     early: `interrupted` says so. Ctrl-C raises TuningInterrupted. The same call goes on from there.
     """
     watcher = watcher or Silent()
     Database(records, VERSION).expect_writable()
     _expect_one_kind(devices)
-    tasks = tasks_of(model, target, watcher.say, batch=batch, shapes=shapes)
+    _expect_threads(devices, threads)
+    tasks = tasks_of(model, target, watcher.say, threads, batch=batch, shapes=shapes)
     return tune_tasks(
         tasks, target, records, trials=trials, devices=devices, seed=seed, watcher=watcher
     )
@@ -59,19 +62,26 @@ def tune_tasks(
     evenly: bool = False,
     watcher: Watcher | None = None,
 ) -> TuneResult:
-    """The same for kernels, each once. evenly: all count alike, not by their share of a network."""
+    """The same for kernels, each once, on the threads that they are for.
+
+    evenly: all count alike, not by their share of a network.
+    """
     watcher = watcher or Silent()
     _expect_one_kind(devices)
+    (threads,) = {task.threads for task in tasks}
     modelled = devices[0].startswith(MODEL)
-    ledger = Ledger(tasks, target, Database(records, VERSION), modelled=modelled)
+    database = Database(records, VERSION)
+    ledger = Ledger(tasks, target, database, modelled=modelled, threads=threads)
     session = Session(tasks, target, ledger, watcher, trials)
     try:
         with ExitStack() as stack:
-            cores = share_cores(sum(name == LOCAL for name in devices))
+            cores = share_cores(sum(name == LOCAL for name in devices), threads=threads)
             stack.enter_context(on_cores(cores.building))
             watcher.say("opening the devices")
-            processor = _processor(devices, target)
-            measurer = stack.enter_context(Measurer(devices, target, cores=cores.measuring))
+            processor = _processor(devices, target, threads)
+            measurer = stack.enter_context(
+                Measurer(devices, target, threads=threads, cores=cores.measuring)
+            )
             builders = stack.enter_context(Builders(target, len(cores.building), cores.building))
             laboratory = Laboratory(
                 tasks,
@@ -83,6 +93,7 @@ def tune_tasks(
                 processor=processor,
                 trials=trials,
                 told=session.told,
+                in_turns=threads > 1 and cores.shared,
             )
             limits = (
                 modelled_limits(load_processor(devices[0].removeprefix(MODEL)))
@@ -107,20 +118,29 @@ def _expect_one_kind(devices: Sequence[str]) -> None:
         raise InvalidInput(f"{', '.join(devices)}: boards and models do not measure the same")
 
 
-def _processor(devices: Sequence[str], target: Target) -> str:
+def _expect_threads(devices: Sequence[str], threads: int) -> None:
+    if threads > 1 and devices[0].startswith(MODEL):
+        raise InvalidInput(f"{devices[0]}: models one core: threads is {threads}, and can be 1")
+
+
+def _processor(devices: Sequence[str], target: Target, threads: int) -> str:
     """What measures: the name of the processor, or of the modelled core.
 
-    Raises InvalidInput unless it is the same for all: times of others would be another device's.
+    Raises InvalidInput unless it is the same for all: times of others would be another device's;
+    and where one has fewer cores than threads.
     """
-    found = {name: _processor_of(name, target) for name in dict.fromkeys(devices)}
+    found = {name: _processor_of(name, target, threads) for name in dict.fromkeys(devices)}
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} is {processor}" for name, processor in found.items())
         raise InvalidInput(f"devices that tune together must be of one kind: {told}")
     return found[devices[0]]
 
 
-def _processor_of(device: str, target: Target) -> str:
+def _processor_of(device: str, target: Target, threads: int) -> str:
     if device.startswith(MODEL):
         return f"model of {load_processor(device.removeprefix(MODEL)).llvm['mcpu']}"
     with open_device(device, target.architecture.name, str(target.llvm["mcpu"])) as opened:
-        return opened.processor().name or "unknown"
+        processor = opened.processor()
+    if processor.cores < threads:
+        raise InvalidInput(f"{device}: has {processor.cores} cores, and threads is {threads}")
+    return processor.name or "unknown"

@@ -34,16 +34,19 @@ class Job:
 class Built:
     """The object file of a candidate, and the C code that calls it.
 
-    prototypes, calls: of its phases, on the operands a[0], a[1], ...; operand_bytes: of the
-    parameters, then of the memory that it works in; dtypes: NumPy's names, of the parameters.
+    prototypes, calls: of its phases, as `shared_calls` has them; extents: iterations of each, of
+    which threads take parts. operand_bytes: of the parameters, then of the memory that threads
+    share; thread_bytes: of each thread's own. dtypes: NumPy's names, of the parameters.
     """
 
     symbol: str
     content: bytes
     prototypes: tuple[str, ...]
     calls: tuple[str, ...]
+    extents: tuple[int, ...]
     operand_bytes: tuple[int, ...]
     dtypes: tuple[str, ...]
+    thread_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import pytest
 import tvm
 from tvm import relax
 
+from qcompile.errors import Unsupported
 from qcompile.ops import conv2d, dense, threshold
 from qcompile.passes.choose_kernels import ChooseKernels
 from qcompile.pipeline import fuse_passes, lower_passes
 from qcompile.targets import host_features, load_target
 from qcompile.targets.costs import KERNELS, Costs, KernelCost
+from qcompile.tvm_errors import register_errors
 from tests.passes import references
 from tests.passes.modules import attribute, calls, dequantized, module
 
@@ -255,6 +257,23 @@ def test_the_cheaper_kernel_is_chosen():
         mod = ChooseKernels(load_target("znver4"), costs)(layer(BIPOLAR, signs))
         (call,) = calls(mod, "qcompile.conv2d")
         assert attribute(call, "kernel") == kernel
+
+
+@pytest.mark.parametrize("kernel", ["bits", "int8"])
+def test_a_kernel_that_is_asked_for_is_taken(kernel):
+    signs = np.where(np.arange(32 * 9 * 64) % 3, 1, -1).reshape(32, 3, 3, 64).astype("int8")
+    for costs in (BITS_ALWAYS, INT8_ALWAYS):
+        asked = ChooseKernels(load_target("znver4"), costs, {"layer": kernel, "other": "packed"})
+        (call,) = calls(asked(layer(BIPOLAR, signs)), "qcompile.conv2d")
+        assert attribute(call, "kernel") == kernel
+
+
+def test_a_kernel_that_cannot_run_a_layer_is_refused():
+    register_errors()
+    mod = layer(UINT4, np.arange(-60, 68).reshape(2, 1, 1, 64).astype("int8"))
+    asked = ChooseKernels(load_target("znver4"), BITS_ALWAYS, {"layer": "bits"})
+    with pytest.raises(Unsupported, match=r"'layer': it has no kernel 'bits': .* int8 would work"):
+        asked(mod)
 
 
 @pytest.mark.parametrize(

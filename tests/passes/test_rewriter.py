@@ -59,6 +59,23 @@ def test_a_taken_name_gets_a_number():
     assert "layer" in found
 
 
+def test_a_number_takes_no_name_of_another_layer():
+    class TwoEach(BindingRewriter):
+        def rewrite(self, call, name):
+            return relax.op.abs(self.emit(relax.op.negative(call.args[0]), name))
+
+    class Named(BindingRewriter):
+        def rewrite(self, call, name):
+            first = self.emit(relax.op.nn.relu(call.args[0]), "conv")
+            return self.emit(relax.op.exp(first), "conv_1")
+
+    mod = rewrite_functions(module(lambda emit, x: emit(relax.op.abs(x)), VECTOR), Named)
+    made = rewrite_functions(mod, TwoEach)
+    bindings = [b for block in made["main"].body.blocks for b in block.bindings]
+    operators = {str(b.var.name): operator_name(b.value) for b in bindings}
+    assert operators["conv"] == operators["conv_1"] == "relax.negative"
+
+
 def test_counts_readers():
     def body(emit, x):
         once, twice = emit(relax.op.abs(x)), emit(relax.op.exp(x))

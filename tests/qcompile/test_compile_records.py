@@ -14,10 +14,10 @@ import tvm_ffi
 from qcompile import compile, load
 from qcompile.cli import main
 from qcompile.commands.demo import IMAGES, NETWORKS
-from qcompile.commands.manifest import tuned_kernels
+from qcompile.commands.manifest import read_manifest, tuned_kernels
 from qcompile.commands.reference import load_reference
 from qcompile.compiler import compile_model, export_bundle
-from qcompile.errors import InvalidRecord
+from qcompile.errors import InvalidInput, InvalidRecord
 from qcompile.frontend import import_onnx
 from qcompile.passes.replan import replan
 from qcompile.pipeline import integer_form_passes, lower_passes, own_form_passes, task_passes
@@ -216,13 +216,32 @@ def as_floats(value):
     return float(value) if type(value) is int else value
 
 
-@pytest.mark.parametrize(
-    "change", [{"target": MeasuredTarget.of(OTHER)}, {"versions": Versions("1", 99, "1")}]
-)
-def test_records_of_others_do_not_count(tmp_path, tasks, change):
-    folder = write(tmp_path / "records", *(record_of(task, **change) for task in tasks))
+def test_records_of_others_do_not_count(tmp_path, tasks):
+    changes = {"target": MeasuredTarget.of(OTHER)}, {"versions": Versions("1", 99, "1")}
+    others = (record_of(task, **change) for task in tasks for change in changes)
+    folder = write(tmp_path / "records", *others)
     found = tunings(compiled(tmp_path / "bundle", folder))
     assert {each["case"] for each in found.values()} == {Case.NO_RECORD}
+
+
+def test_only_records_of_as_many_threads_count(tmp_path, tasks, capfd):
+    first, second, *_ = tasks
+    decided = last_choices(first) | {"chunks": "tiles"}
+    folder = write(
+        tmp_path / "records", record_of(first, threads=2, decisions=decided), record_of(second)
+    )
+    assert run_cli(tmp_path / "bundle", folder, "--threads", 2) == 0
+    assert "1 of these kernels have records, but none for --threads 2" in capfd.readouterr().out
+    found = tunings(tmp_path / "bundle")
+    assert found[first.layers[0]]["decisions"] == as_json(decided)
+    assert found[second.layers[0]]["case"] == Case.OTHER_THREADS
+    assert read_manifest(tmp_path / "bundle").threads == 2
+
+
+@pytest.mark.parametrize("threads", [0, 257])
+def test_a_number_of_threads_that_no_pool_has_is_refused(tmp_path, threads):
+    with pytest.raises(InvalidInput, match=f"threads is {threads}; 1 to 256 work"):
+        compiled(tmp_path / "bundle", threads=threads)
 
 
 def test_without_shipped_records_only_the_users_count(tmp_path, tasks, nothing_ships):
@@ -255,9 +274,10 @@ def test_modelled_and_shipped_records_are_said(tmp_path, tasks, nothing_ships, c
     assert "tuned" not in capfd.readouterr().out
 
 
-def run_cli(output, records=None):
+def run_cli(output, records=None, *options):
     given = [] if records is None else ["--records", records]
     arguments = ["compile", MODEL, "--target", TARGET.name, "-o", output, "--batch", 1, *given]
+    arguments += options
     return main([str(argument) for argument in arguments])
 
 

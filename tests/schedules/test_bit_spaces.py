@@ -65,22 +65,21 @@ def target(request):
 def samples(space, target):
     """The choices of each decision, the others by default or, for every second one, at random.
 
-    Where they are too many to run they are some, with the last.
+    Where they are too many to run they are some, with the last. What threads share is decided at
+    random in all of them.
     """
     rng = np.random.default_rng(0)
     found = []
-    for decision in space.decisions:
+    chunks = [d for d in space.decisions if d.for_threads]
+    for decision in space.for_threads(1).decisions:
         most = MOST_RUN[target.architecture.name]
         choices = list(decision.choices[1:])
         if len(choices) > most:
             places = sorted(rng.choice(len(choices) - 1, most - 1, replace=False))
             choices = [*(choices[k] for k in places), choices[-1]]
         for number, choice in enumerate(choices):
-            others = {
-                d.name: d.choices[rng.integers(len(d.choices))]
-                for d in space.decisions
-                if number % 2 and d != decision
-            }
+            drawn = chunks if number % 2 == 0 else [d for d in space.decisions if d != decision]
+            others = {d.name: d.choices[rng.integers(len(d.choices))] for d in drawn}
             found.append({**others, decision.name: choice})
     return found
 

@@ -1,11 +1,13 @@
-"""Which loops threads share changes nothing of what int8 kernels compute."""
+"""Which loops threads share changes nothing of what kernels on codes and bits compute."""
 
 import numpy as np
 import pytest
 import tvm_ffi
 from tvm import tirx
 
+from qcompile.schedules.conv2d_bits_plan import Conv2dBitsProblem
 from qcompile.schedules.conv2d_plan import Conv2dProblem
+from qcompile.schedules.dense_bits_plan import DenseBitsProblem
 from qcompile.schedules.dense_int8 import DenseProblem
 from qcompile.schedules.space import CHUNKS
 from qcompile.schedules.tunables import TUNABLES
@@ -13,10 +15,14 @@ from qcompile.targets import load_target
 from tests.schedules.kernels import runnable
 from tests.schedules.spaces import kernel, results
 
+BITS = ("xor", ((-2,),))
 CASES = [
     ("conv2d_int8", Conv2dProblem((1, 6, 20, 16), (40, 3, 3, 16)), 40),
     ("dense_int8", DenseProblem(37, 64, 100), 100),
     ("dense_int8", DenseProblem(37, 64, 100, batch=3), 0),
+    ("conv2d_bits", Conv2dBitsProblem((1, 6, 20, 64), (40, 3, 3, 64), *BITS), 40),
+    ("dense_bits", DenseBitsProblem(37, 96, 100, *BITS), 100),
+    ("dense_bits", DenseBitsProblem(37, 96, 100, *BITS, batch=3), 0),
 ]
 
 
@@ -51,6 +57,9 @@ LARGE = [
     ("conv2d_int8", Conv2dProblem((1, 6, 60, 16), (96, 3, 3, 16)), 96),
     ("dense_int8", DenseProblem(200, 64, 400), 400),
     ("dense_int8", DenseProblem(200, 64, 400, batch=3), 0),
+    ("conv2d_bits", Conv2dBitsProblem((1, 6, 60, 64), (96, 3, 3, 64), *BITS), 96),
+    ("dense_bits", DenseBitsProblem(200, 64, 400, *BITS), 400),
+    ("dense_bits", DenseBitsProblem(200, 64, 400, *BITS, batch=3), 0),
 ]
 
 

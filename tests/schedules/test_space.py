@@ -117,8 +117,9 @@ def test_has_only_whole_decisions():
 
 
 def test_one_thread_has_no_decisions_for_threads():
-    assert SPACE.for_one_thread.decisions == SPACE.decisions[:-1]
-    assert not SPACE.for_one_thread.has(DEFAULT)
+    assert SPACE.for_threads(1).decisions == SPACE.decisions[:-1]
+    assert not SPACE.for_threads(1).has(DEFAULT)
+    assert SPACE.for_threads(2) == SPACE
 
 
 @given(spaces())
@@ -129,8 +130,8 @@ def test_counts_its_combinations(space):
     names = [decision.name for decision in space.decisions]
     assert space.size == len(combinations)
     assert all(space.has(dict(zip(names, c, strict=True))) for c in combinations)
-    one = space.for_one_thread
-    assert one.for_one_thread == one
+    one = space.for_threads(1)
+    assert one.for_threads(1) == one.for_threads(2) == one
     assert [d for d in space.decisions if not d.for_threads] == list(one.decisions)
 
 

@@ -97,6 +97,7 @@ class Analysis:
 
 UNTUNED = {
     **dict.fromkeys(("kernels", "tuned", "modelled", "shipped", "unknown_decisions"), 0),
+    **{"threads": 1, "other_threads": 0},
     "records": None,
     "skipped": "",
 }

@@ -145,7 +145,7 @@ def test_hands_the_options_on(calls, tmp_path):
     [(model, target, options)] = calls
     assert (model, target, options.pop("progress")) == ("m.onnx", "znver4", None)
     expected = {"batch": 2, "shapes": {"x": (3,)}, "quantized_io": True, "dump_ir": None}
-    expected |= {"variants": None, "records": None, "scales": None}
+    expected |= {"variants": None, "records": None, "scales": None, "threads": 1}
     assert options == expected
     compile("m.onnx", "znver4", tmp_path / "other", scales="power-of-two")
     assert calls[1][2]["scales"] == "power-of-two"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -59,6 +60,8 @@ def counted(records):
 
 def test_the_whole_way(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "damaged.jsonl").write_text("{\nnonsense\n")
     options = ["--target", "host", "--records", "db", "--trials", "8", "--json", "found.json"]
     code, out, err = cli("tune", BUNDLED, *options)
     assert code == 0, err
@@ -69,6 +72,7 @@ def test_the_whole_way(cli, tmp_path, monkeypatch):
     found = json.loads((tmp_path / "found.json").read_text())
     tasks = sorted(found["tasks"], key=lambda task: -task["share"])
     assert [row.split()[0] for row in rows[: len(tasks)]] == [task["name"] for task in tasks]
+    assert "records skipped: 2 corrupted" in out
     assert "trials: 8 measured now" in rows and found["measured"] == 8
     assert found["limits"]["int8"] > 1e9 and 0 < tasks[0]["of_limit"] < 1.2
     assert (
@@ -78,40 +82,34 @@ def test_the_whole_way(cli, tmp_path, monkeypatch):
     assert f"qcompile compile {BUNDLED} --target host --records db -o build" in out
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_ctrl_c_prints_how_to_resume_and_leaves_nothing(tmp_path, count):
-    records = tmp_path / "db"
-    process = start(product(tmp_path), records)
-    until_measured(process, records, 5)
-    children = psutil.Process(process.pid).children(recursive=True)
-    for _ in range(count):  # as a terminal does: to all of them
-        os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130
-    if count == 1:  # the second one kills
-        assert "nothing measured is lost; the same command goes on from here" in out
-        assert err.endswith("qcompile: interrupted\n")
-    expect_gone(children)
-    assert all(json.loads(line) for line in read(records))
-
-
-def test_a_kill_loses_nothing_and_nothing_is_measured_twice(tmp_path):
-    model, records = product(tmp_path), tmp_path / "db"
-    process = start(model, records)
-    until_measured(process, records, 5)
-    children = psutil.Process(process.pid).children(recursive=True)
+def kill(process):
     (tune,) = psutil.Process(process.pid).children()
     tune.kill()
     process.kill()
-    process.communicate(timeout=PATIENCE_S)
-    expect_gone(children)
-    before = counted(records)
-    again = start(model, records, trials=6)
-    out, err = again.communicate(timeout=PATIENCE_S)
-    assert again.returncode == 0, err
-    assert "trials: 6 measured now; " in out and "known before" in out
-    after = counted(records)
-    assert set(after.values()) == {1} and before.keys() < after.keys()
+
+
+def interrupt(process, count):
+    for _ in range(count):  # as a terminal does: to all of them
+        os.killpg(process.pid, signal.SIGINT)
+
+
+def test_what_ends_it_loses_nothing_and_nothing_is_measured_twice(tmp_path):
+    """A kill, then Ctrl-C twice, which kills, then once, which prints how to resume."""
+    model, records = product(tmp_path), tmp_path / "db"
+    known = counted(records)
+    for end in (kill, partial(interrupt, count=2), partial(interrupt, count=1)):
+        process = start(model, records)
+        until_measured(process, records, len(known) + 5)
+        children = psutil.Process(process.pid).children(recursive=True)
+        end(process)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == (-signal.SIGKILL if end is kill else 130)
+        expect_gone(children)
+        before, known = known, counted(records)
+        assert set(known.values()) == {1} and before.keys() < known.keys()
+    assert "nothing measured is lost; the same command goes on from here" in out
+    assert " measured now; " in out and "known before" in out
+    assert err.endswith("qcompile: interrupted\n")
 
 
 def test_two_write_to_one_folder(tmp_path):
@@ -121,16 +119,6 @@ def test_two_write_to_one_folder(tmp_path):
     assert [process.returncode for process in both] == [0, 0], ends
     found = [json.loads(line) for line in read(records)]
     assert sum(not (r["default"] or r["thorough"]) for r in found) == 12
-
-
-def test_corrupted_lines_are_counted_and_said(cli, tmp_path):
-    records = tmp_path / "db"
-    records.mkdir()
-    (records / "records.jsonl").write_text("{\nnonsense\n")
-    options = ["--target", "host", "--records", records, "--trials", "1"]
-    code, out, err = cli("tune", product(tmp_path), *options)
-    assert code == 0, err
-    assert "records skipped: 2 corrupted" in out
 
 
 @pytest.mark.parametrize("trials", ["0", "-3", "many", "1.5"])

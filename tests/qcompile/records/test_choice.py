@@ -16,10 +16,11 @@ times = st.floats(1e-6, 1e-2)
 DEFAULT = timed(0, 3e-3, default=True)
 
 
-def chosen(*databases, record=RECORD, target=TARGET):
+def chosen(*databases, record=RECORD, target=TARGET, threads=1):
     """The choice for what `record` measured, among lists of records."""
     collections = [Records(records) for records in databases]
-    return choose(collections, record.operator, record.problem, record.epilogue, target)
+    wanted = record.operator, record.problem, record.epilogue
+    return choose(collections, *wanted, target, threads)
 
 
 def tile(choice: Choice):
@@ -130,13 +131,23 @@ def test_times_of_other_epilogues_do_not_mix():
     assert tile(chosen([second, *others])) == 1
 
 
-@pytest.mark.parametrize("change", [{"processor": "Intel Xeon"}, {"threads": 2}])
-def test_times_of_other_places_do_not_mix(change):
+def test_times_of_other_places_do_not_mix():
+    change = {"processor": "Intel Xeon"}
     fast = [timed(3, 1e-6, **change), timed(4, 2e-6, **change)]
     assert tile(chosen([*fast, timed(1, 2e-3), timed(2, 1e-3), DEFAULT])) == 2
     later = {**change, "time": "2026-12-01T00:00:00Z"}
     fast = [timed(3, 1e-6, **later), timed(4, 2e-6, **later)]
     assert tile(chosen([*fast, timed(1, 2e-3), timed(2, 1e-3)])) == 3
+
+
+def test_only_records_of_as_many_threads_count():
+    two = timed(1, 1e-6, threads=2)
+    assert chosen([two]) == Choice(Case.OTHER_THREADS)
+    assert tile(chosen([two, timed(2, 1e-3)])) == 2
+    assert tile(chosen([two, timed(2, 1e-3)], threads=2)) == 1
+    assert chosen([timed(2, 1e-3)], [], threads=2) == Choice(Case.OTHER_THREADS)
+    assert tile(chosen([timed(2, 1e-3)], [two], threads=2)) == 1
+    assert chosen([DEFAULT, two]).case == Case.DEFAULT_FASTEST
 
 
 def test_real_times_come_before_modelled_ones():

@@ -131,17 +131,22 @@ def _lives(process):
 
 
 @pytest.mark.parametrize(
-    ("usable", "local_devices", "building", "measuring"),
+    ("usable", "local_devices", "threads", "building", "measuring"),
     [
-        ((0, 1), 1, (0,), (1,)),
-        ((0, 1, 2, 3), 1, (0, 1, 2), (3,)),
-        ((4, 6, 7), 2, (4,), (7, 6)),
-        ((0, 1), 2, (0, 1), (1, 0)),
-        ((5,), 1, (5,), (5,)),
-        ((0, 1), 3, (0, 1), (1, 0, 1)),
-        ((0, 1), 0, (0, 1), ()),
+        ((0, 1), 1, 1, (0,), ((1,),)),
+        ((0, 1, 2, 3), 1, 1, (0, 1, 2), ((3,),)),
+        ((4, 6, 7), 2, 1, (4,), ((7,), (6,))),
+        ((0, 1), 2, 1, (0, 1), ((1,), (0,))),
+        ((5,), 1, 1, (5,), ((5,),)),
+        ((0, 1), 3, 1, (0, 1), ((1,), (0,), (1,))),
+        ((0, 1), 0, 1, (0, 1), ()),
+        ((0, 1, 2, 3), 1, 2, (0, 1), ((3, 2),)),
+        ((0, 1, 2, 3, 4), 2, 2, (0,), ((4, 3), (2, 1))),
+        ((0, 1), 1, 2, (0, 1), ((1, 0),)),
+        ((0, 1), 1, 4, (0, 1), ((1, 0),)),
     ],
 )
-def test_shares_cores(usable, local_devices, building, measuring):
-    found = share_cores(local_devices, usable)
+def test_shares_cores(usable, local_devices, threads, building, measuring):
+    found = share_cores(local_devices, usable, threads=threads)
     assert (found.building, found.measuring) == (building, measuring)
+    assert found.shared == bool(set(building) & {c for device in measuring for c in device})

@@ -88,7 +88,7 @@ def test_processors_and_threads_are_groups(tasks):
 
 def test_targets_have_features_of_their_own(tasks):
     problem = tasks[0].problem
-    space = tasks[0].tunable.space(problem, OTHER).for_one_thread
+    space = tasks[0].tunable.space(problem, OTHER).for_threads(1)
     elsewhere = replace(tasks[0], space=space)
     one, other = groups_of(
         record_of(tasks[0], (0, 0, 0), processor="one"),

@@ -37,6 +37,8 @@ from qcompile.tuning.worker_process import Built, Job
 
 QUICK = Rounds(burst_s=5e-5, least=3, spread=0.05, budget_s=0.05, limit_s=1)
 SCHEDULED_ALREADY = "qcompile.schedules:schedule"  # never called: the jobs decide nothing
+PARTS = "for (int k = begin; k < n; ++k) y[k] = x[k] + 1;"
+WHOLE = f"if (begin == 0 && n == 1024) {{ {GOOD} }}"
 FLOAT = "for (int k = 0; k < n; ++k) y[k] = x[k] / 3;"
 NEARLY = "for (int k = 0; k < n; ++k) y[k] = x[k] * (1.0f / 3);"
 FAR = "for (int k = 0; k < n; ++k) y[k] = x[k] / 3 + (k == 7 ? 0.5f : 0);"
@@ -85,6 +87,13 @@ def test_times_a_real_kernel():
         assert len(one.seconds) + one.dropped >= QUICK.least
         assert 0 < one.seconds_each < 1e-3  # of 61440 products
         assert min(one.seconds) <= one.seconds_each <= max(one.seconds)
+
+
+@pytest.mark.parametrize(("threads", "kind"), [(1, "timing"), (2, "wrong result")])
+def test_threads_share_the_iterations(tmp_path, threads, kind):
+    """The second candidate computes only where it gets all of them at once."""
+    batch = batch_in_c([PARTS, PARTS, WHOLE], local_target(), tmp_path)
+    assert kinds(outcomes_of(batch, threads=threads)) == ["timing", "timing", kind]
 
 
 @pytest.mark.parametrize("seed", range(2))

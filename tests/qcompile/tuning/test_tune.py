@@ -1,7 +1,9 @@
 """The Python function: what it refuses, what it finds, what it writes, how it ends."""
 
 import json
+import os
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -9,11 +11,14 @@ import pytest
 import qcompile
 from qcompile.devices.local import Local
 from qcompile.errors import DeviceLost, InvalidInput, OutputError
+from qcompile.records import Database
+from qcompile.schedules.space import VERSION
 from qcompile.targets import host_target
 from qcompile.tuning import session
+from qcompile.tuning.ledger import Ledger
 from qcompile.tuning.network import tasks_of
-from qcompile.tuning.result import TuningInterrupted
-from qcompile.tuning.tune import tune_tasks
+from qcompile.tuning.outcomes import Timing
+from qcompile.tuning.result import Silent, TuningInterrupted
 from tests.qcompile.tuning.small_models import pooling_free, product
 
 TARGET = "host"
@@ -63,18 +68,41 @@ def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
     assert sum(not thorough for *_, thorough in counts) == 1 + 6 + 3
 
 
-@pytest.mark.parametrize(("evenly", "weight"), [(False, lambda s: 3), (True, lambda s: 1 / s)])
+class Quick:
+    """A laboratory in which every kernel takes two seconds."""
+
+    batch, asked, lost = 8, 0, ()
+
+    def __init__(self, tasks):
+        self.default_s = [None] * len(tasks)
+
+    def measure(self, task, decisions, rounds=None):
+        self.default_s[task], done = 2.0, Future()
+        done.set_result([Timing((2.0,), 0, 0.0)])
+        return done
+
+
+@pytest.mark.parametrize(("evenly", "weight"), [(False, 3), (True, 1 / 2)])
 def test_tasks_count_by_their_calls_or_alike(tmp_path, monkeypatch, evenly, weight):
     target, asked = host_target(), []
     (task,) = tasks_of(product(tmp_path), target, lambda text: None)
-    task = replace(task, layers=("a", "b", "c"))
+    tasks = [replace(task, layers=("a", "b", "c"))]
     monkeypatch.setattr(session, "search", lambda tasks, weights, *others: asked.append(weights))
-    found = tune_tasks([task], target, tmp_path / "records", trials=1, evenly=evenly)
-    assert asked == [[weight(found.tasks[0].default_s)]]
+    ledger = Ledger(tasks, target, Database(tmp_path / "records", VERSION), modelled=False)
+    one = session.Session(tasks, target, ledger, Silent(), 1)
+    one.run(Quick(tasks), seed=0, limits={}, evenly=evenly)
+    assert asked == [[weight]]
+    found = one.result(None)
     assert found.measured == 0 and found.tasks[0].best is None
 
 
-def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
+@pytest.fixture
+def without_limits(monkeypatch):
+    """Nothing is asked of the limits, which take as long to measure as some candidates."""
+    monkeypatch.setattr(session, "measured_limits", lambda *arguments: {})
+
+
+def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch, without_limits):
     calls = []
 
     def shell(self, script):
@@ -93,15 +121,19 @@ def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch):
     assert found.tasks[0].default_s > 0
 
 
-def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch):
+def test_an_interrupt_carries_the_result_so_far(tmp_path, monkeypatch, without_limits):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session.Session, "_confirm", interrupted)
+    records, threads = tmp_path / "records", min(2, os.cpu_count())
     with pytest.raises(TuningInterrupted) as caught:
-        qcompile.tune(product(tmp_path), TARGET, tmp_path / "records", trials=3)
+        qcompile.tune(product(tmp_path), TARGET, records, trials=3, threads=threads)
     assert caught.value.result.measured == 3
     assert caught.value.result.interrupted == "interrupted"
+    assert caught.value.result.threads == threads
+    assert all(r["threads"] == threads for r in lines(records))
+    assert all(("chunks" in r["decisions"]) == (threads > 1) for r in lines(records))
 
 
 def test_a_failing_untuned_kernel_is_told(tmp_path, monkeypatch):
@@ -117,6 +149,9 @@ def test_a_failing_untuned_kernel_is_told(tmp_path, monkeypatch):
         ({"seed": -1}, "seed is -1"),
         ({"devices": []}, "no device"),
         ({"devices": ["local", "model:rpi4"]}, "boards and models"),
+        ({"threads": 0}, "threads is 0"),
+        ({"threads": 256}, "local: has [0-9]+ cores, and threads is 256"),
+        ({"threads": 2, "devices": ["model:rpi4"]}, "model:rpi4: models one core"),
     ],
 )
 def test_refuses_what_makes_no_sense(tmp_path, options, message):

@@ -74,7 +74,8 @@ def in_c(body, target, folder: Path, kind="unsigned char"):
         symbol=symbol,
         content=(folder / "kernel.o").read_bytes(),
         prototypes=(f"int {symbol}_p0(void *, void *, int, int);",),
-        calls=(f"{symbol}_p0(a[0], a[1], 0, {VALUES});",),
+        calls=(f"{symbol}_p0(a[0], a[1], begin, end)",),
+        extents=(VALUES,),
         operand_bytes=(operand.nbytes, operand.nbytes),
         dtypes=(str(operand.dtype),) * 2,
     )

@@ -1,0 +1,72 @@
+"""A device whose times are known: made of the layers' own, of hand-overs, and of surprises."""
+
+from itertools import pairwise, product
+
+import numpy as np
+
+from qcompile.search.latency.choice import Choice
+from qcompile.search.latency.measured import LayerSeconds, Measured
+from qcompile.search.latency.model import LatencyModel
+from qcompile.search.latency.neighbours import Neighbours
+from qcompile.search.latency.probes import probes
+
+NAMES = ("one", "two", "three", "four")
+CHOICES = (
+    Choice(8, 8, "conv2d_int8"),
+    Choice(4, 8, "conv2d_int8"),
+    Choice(4, 2, "conv2d_int8"),
+    Choice(4, 2, "conv2d_bits"),
+    Choice(2, 2, "conv2d_bits"),
+)
+BASE_S = 2e-6
+
+
+class Device:
+    """bits_factor: whole networks take that many times their bits kernels' seconds."""
+
+    def __init__(self, seed=0, names=NAMES, surprise_s=0.0, noise=0.0):
+        self.rng = np.random.default_rng(seed)
+        self.neighbours = Neighbours(names, tuple(pairwise(names)))
+        self.choices = dict.fromkeys(names, CHOICES)
+        self.own = {key: self.rng.uniform(1e-5, 1e-4) for key in product(names, CHOICES)}
+        forms = {(c.activations, c.kernel) for c in CHOICES}
+        kernels = {c.kernel for c in CHOICES}
+        edges = self.neighbours.edges
+        self.written, self.repacked = (
+            {key: self.rng.uniform(0, 1e-5) for key in product(edges, kernels, sorted(forms))}
+            for _ in range(2)
+        )
+        self.surprise_s = surprise_s
+        self.noise = noise
+
+    def measure(self, assignment, bits_factor=1.0):
+        per_layer = {}
+        for layer, choice in assignment.items():
+            own_s, prepare_s = self.own[layer, choice], 0.0
+            for reader in self.neighbours.readers(layer):
+                form = assignment[reader].activations, assignment[reader].kernel
+                own_s += self.written[(layer, reader), choice.kernel, form]
+                if choice.weights == 2 and assignment[reader].weights == 8:
+                    own_s += self.surprise_s
+            for maker in self.neighbours.makers(layer):
+                key = (maker, layer), assignment[maker].kernel
+                prepare_s += self.repacked[(*key, (choice.activations, choice.kernel))]
+            factor = bits_factor if choice.kernel.endswith("bits") else 1.0
+            factor *= 1 + self.noise * self.rng.standard_normal()
+            per_layer[layer] = LayerSeconds(factor * own_s, factor * prepare_s)
+        seconds = BASE_S + sum(each.seconds for each in per_layer.values())
+        return Measured(dict(assignment), seconds, 2 * self.noise * seconds, per_layer)
+
+    def uniform(self, choice):
+        return dict.fromkeys(self.neighbours.layers, choice)
+
+    def random(self):
+        return {n: each[self.rng.integers(len(each))] for n, each in self.choices.items()}
+
+    def survey(self, exact=True):
+        found = [self.measure(self.uniform(choice)) for choice in CHOICES]
+        mixed = probes(self.choices, self.neighbours, found, seed=0)
+        found += [self.measure(assignment) for assignment in mixed]
+        return LatencyModel(
+            "rpi4", "model:rpi4", exact, self.neighbours, self.choices, tuple(found)
+        )
