@@ -11,7 +11,7 @@ With --cache, a run that was killed goes on.
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from qcompile.search.accelerator.networks import FloatNetwork
 from qcompile.search.sensitivity import measure_sensitivity
 
 NETWORKS = ("fmnist_cnn_fp32",)
-BITS = (8, 4, 2)
+BITS = "8,4,2"
 CALIBRATION, SCORED = 500, 200
 COMPARED = 200
 MAX_DROP, REFINED = 0.01, 4
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", help="float networks of labelled.py")
     parser.add_argument("--shared", type=Path, required=True, help="the folder of models and data")
     parser.add_argument("--board", default="vta-ultra96", help="a target with VTA (vta-ultra96)")
+    parser.add_argument("--bits", default=BITS, help=f"widths of layers ({BITS})")
     parser.add_argument("--points", type=int, default=12, help="to simulate (12)")
     parser.add_argument("--samples", type=int, default=COMPARED, help=f"compared ({COMPARED})")
     add_options(parser)
@@ -63,7 +64,8 @@ def searched(network: Labelled, options: argparse.Namespace, folder: Path) -> tu
     images, classes = network.samples(options.shared)
     name = onnx.load(model).graph.input[0].name
     calibration = {name: calibration_images(network, options.shared)}
-    choices = widths_of(model)
+    bits = [int(each) for each in options.bits.split(",")]
+    choices = widths_of(model, bits)
     begin = time.perf_counter()
     found = co_search(
         model,
@@ -106,10 +108,10 @@ def calibration_images(network: Labelled, shared: Path) -> np.ndarray:
     return images.astype("float32") * np.float32(network.scale)
 
 
-def widths_of(model: Path) -> dict[str, list[Widths]]:
+def widths_of(model: Path, bits: Sequence[int]) -> dict[str, list[Widths]]:
     """Every pair of widths for every layer."""
     names = [layer.name for layer in load_network(model).layers.values()]
-    return {name: [Widths(w, a) for w in BITS for a in BITS] for name in names}
+    return {name: [Widths(w, a) for w in bits for a in bits] for name in names}
 
 
 def scores(

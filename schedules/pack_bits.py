@@ -56,7 +56,10 @@ def schedule_own_loops(sch: s_tir.Schedule, packed: SBlockRV, target: Target) ->
     word = _planes_inside(sch, packed, target)
     for codes in sch.get_producers(packed):
         sch.compute_at(codes, word, preserve_unit_loops=True)
-        sch.vectorize(sch.get_loops(codes)[-1])
+        lanes = sch.get_loops(codes)[-1]
+        # LLVM widens no instruction of a target to a full vector: it ends the process.
+        whole = int(sch.get(lanes).extent).bit_count() == 1
+        (sch.vectorize if whole else sch.unroll)(lanes)
 
 
 def packs_elements(sch: s_tir.Schedule, packed: SBlockRV) -> bool:

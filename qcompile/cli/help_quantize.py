@@ -24,8 +24,9 @@ need more samples than they have inputs.
 
 Without --calibration, 64 samples are made from the model itself (ZeroQ): noise that is changed
 until mean and deviation in front of each BatchNormalization are those that the node remembers. It
-takes a model whose BatchNormalization nodes are not folded yet, and serves 8 bits; samples of real
-data are better below.
+takes a model whose BatchNormalization nodes are not folded yet, and serves 8 bits, where weights
+are then rounded to the nearest (a refit to made inputs costs more); samples of real data are better
+below.
 
 --fine-tune needs no labels either: all weights, biases and scales move together, so that what the
 layers and the whole model give comes nearer to what the float model gives. Images (inputs of four

@@ -63,12 +63,12 @@ def costs_for(
 
 def cached(target: Target) -> Path:
     """The file of a machine's table."""
-    key = [target.source, target.features, metadata.version("qcompile"), _kernels()]
+    key = [target.source, target.features, metadata.version("qcompile"), kernels_checksum()]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return cache_root() / "costs" / f"{name}.toml"
 
 
-def _kernels() -> str:
+def kernels_checksum() -> str:
     """A checksum of everything that makes kernels."""
     checksum = hashlib.sha256()
     for folder in schedules.__path__:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -65,7 +65,8 @@ def quantize_network(
 ) -> QuantizedNetwork:
     """The float `model` quantized without labels. Raises QCompileError.
 
-    Without calibration data they are distilled from BatchNormalization statistics.
+    Without calibration data they are distilled from BatchNormalization statistics; where all
+    widths are 8, weights are then rounded to the nearest: a refit to made inputs costs more.
     """
     options, start = options or QuantizeOptions(), time.perf_counter()
     progress("reading")
@@ -76,6 +77,8 @@ def quantize_network(
     network = fold(loaded)
     names = [layer.name for layer in network.layers.values()]
     widths = resolve(names, first_and_last(network), options)
+    if distilled is not None and set(widths.values()) == {Widths()}:
+        options = replace(options, rounding="nearest")
     data = read_calibration(network, calibration, shapes)
     network = equalize(network) if options.equalize else network
     places = place(network, widths, options.equal_adds)

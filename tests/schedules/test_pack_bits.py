@@ -12,6 +12,7 @@ from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
 from qcompile.schedules.pack_bits import pack_bits
 from qcompile.schedules.pool2d_int8 import pool2d_int8
 from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_plan
+from qcompile.schedules.rounding import to_nearest
 from tests.schedules.bits import packed_words
 from tests.schedules.kernels import (
     ARM_TARGETS,
@@ -70,6 +71,27 @@ def test_quantizes_and_packs(shape, target):
 
     function = fused_function([(shape, "float32")], compute, lambda packed: packed, 1)
     codes = np.clip(np.rint(x), 0, 3).astype("uint8")
+    expected = packed_words([codes & 1, codes >> 1])
+    np.testing.assert_array_equal(run(build(function, target), [x], expected), expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 35])
+def test_quantizes_images_and_packs(channels, target):
+    """Channels that fill no vector, rounded by an instruction of the target."""
+    x = np.random.default_rng(0).normal(1, 1, (1, channels, 4, 4)).astype("float32")
+
+    def compute(values):
+        codes = te.compute(
+            (1, 4, 4, channels),
+            lambda n, i, j, c: to_nearest(
+                tirx.max(tirx.min(values(n, c, i, j) / tirx.const(0.75, "float32"), 3.0), 0.0)
+            ).astype("uint8"),
+            name="codes",
+        )
+        return pack_bits(codes, 2)
+
+    function = fused_function([(x.shape, "float32")], compute, lambda packed: packed, 1)
+    codes = np.clip(np.rint(x / np.float32(0.75)), 0, 3).astype("uint8").transpose(0, 2, 3, 1)
     expected = packed_words([codes & 1, codes >> 1])
     np.testing.assert_array_equal(run(build(function, target), [x], expected), expected)
 

@@ -19,7 +19,6 @@ from qcompile.compiler import compile_model
 from qcompile.errors import InvalidInput
 from qcompile.search.accelerator.design import Design
 from qcompile.search.accelerator.networks import (
-    BATCH,
     integer_form,
     lowering,
     processor_seconds,
@@ -92,15 +91,14 @@ def _crossing_bytes(division: Division) -> int:
 
 
 def top_1(model: onnx.ModelProto, scales: str, labelled: Mapping[str, Array]) -> float:
-    """The share of labelled samples that are right. Raises InvalidInput without labels."""
+    """The share of labelled samples that are right. Raises InvalidInput where none can be."""
     with tempfile.TemporaryDirectory() as folder:
         path, output = Path(folder) / "model.onnx", Path(folder) / "bundle"
         onnx.save(model, path)
-        compile_model(path, host_target(), output=output, batch=BATCH, scales=scales)
+        compile_model(path, host_target(), output=output, scales=scales)
         bundle = load(output)
         samples = take_samples(labelled, bundle.inputs)
-        if samples.labels is None:
-            raise InvalidInput("labelled data: no labels; an array `y` or `label` holds them")
+        assert samples.labels is not None
         scores = next(iter(bundle.run_batches(samples.inputs).values()))
     found = accuracy(scores, samples.labels)
     if found is None:

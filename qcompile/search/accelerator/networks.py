@@ -14,7 +14,6 @@ from qcompile.tuned import Sources
 from qcompile.tvm_errors import register_errors
 
 QUICK_SAMPLES = 50  # shapes and widths are what costs depend on, not on how numbers are rounded
-BATCH = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class FloatNetwork:
 def lowering(scales: str, *, records: bool = False) -> Lowering:
     """The way of `compile`. records: with the tuning records that ship."""
     register_errors()
-    return Lowering(BATCH, None, False, scales, Sources.read(None) if records else Sources(()))
+    return Lowering(None, None, False, scales, Sources.read(None) if records else Sources(()))
 
 
 def integer_form(model: onnx.ModelProto, lower: Lowering) -> IntegerForm:

@@ -6,8 +6,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from qcompile.arrays import Array
+from qcompile.arrays import Array, TensorSpec, take_samples
 from qcompile.errors import InvalidInput, UnknownTarget
+from qcompile.frontend.shapes import static_shapes
+from qcompile.frontend.tensors import io_dtype
 from qcompile.quantizer import Widths
 from qcompile.quantizer.network import load_network
 from qcompile.search.accelerator.costs import Sensitivities
@@ -92,6 +94,21 @@ def in_order(
                 )
         scores[name] = {one: float(given[one]) for one in own}
     return ordered, scores
+
+
+def expect_labelled(model: Path, labelled: Mapping[str, Array]) -> None:
+    """Raises InvalidInput where samples do not fit the model, or have no labels: before long work.
+
+    How many there are of each is compared, too.
+    """
+    network = load_network(model)
+    shapes = static_shapes(network.model.graph, None, {})
+    specs = [
+        TensorSpec(v.name, str(io_dtype(v.type.tensor_type.elem_type, v.name)), shapes[v.name])
+        for v in network.inputs
+    ]
+    if take_samples(labelled, specs).labels is None:
+        raise InvalidInput("labelled data: no labels; an array `y` or `label` holds them")
 
 
 def content_key(model: Path, *arrays: Mapping[str, Array] | None) -> str:

@@ -4,7 +4,6 @@ designs that fit -> least costs -> what may be best, by the planner's cycles of 
     -> whole programs simulated, estimates corrected, again -> accuracy -> the front
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
@@ -12,19 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from qcompile.arrays import Array
 from qcompile.commands.progress import Progress, silent
 from qcompile.errors import Unsupported
 from qcompile.files import make_folder
-from qcompile.quantizer import Widths
 from qcompile.search.accelerator.board_file import write_board
+from qcompile.search.accelerator.choosing import best_of, best_unlabelled
 from qcompile.search.accelerator.correction import Correction
 from qcompile.search.accelerator.costs import NetworkCosts, Sensitivities
 from qcompile.search.accelerator.cycles import LayerCycles
 from qcompile.search.accelerator.design import Design, area_of
-from qcompile.search.accelerator.evaluate import Simulated, simulated, top_1
 from qcompile.search.accelerator.front import front
 from qcompile.search.accelerator.joint import Joint, joint_front
 from qcompile.search.accelerator.networks import FloatNetwork
@@ -35,21 +32,21 @@ from qcompile.search.accelerator.request import (
     Choices,
     Limits,
     board_of,
-    content_key,
+    expect_labelled,
     in_order,
     part_of,
     space_of,
 )
 from qcompile.search.accelerator.space import Space, buildable, own_design
 from qcompile.search.accelerator.spread import spread
-from qcompile.search.accelerator.store import Store, key_of
+from qcompile.search.accelerator.store import Store
 from qcompile.search.accelerator.table import LayerTable
+from qcompile.search.accelerator.trials import Trials
 from qcompile.targets import VtaTarget
 
 MARGIN = 0.02  # estimates are corrected by factors that differ by less than this among designs
 AREA_STEP = 0.05  # of the part: designs that differ by less count as of equal area in estimates
 SHARES_OF_ROUNDS = (0.5, 0.25, 0.25)  # of the points
-KEPT_MODELS = 4  # quantized ones, for designs of equal widths
 
 
 def co_search(
@@ -98,15 +95,15 @@ class _Search:
         self.choices, self.sensitivities = in_order(model, choices, sensitivities)
         self.network = FloatNetwork(model, calibration)
         self.labelled, self.folder, self.progress = labelled, folder, progress
+        if labelled is not None:
+            expect_labelled(model, labelled)
         if folder is not None:
             make_folder(folder)
         self.layers = LayerCycles(Store(folder and folder / "layers.jsonl"))
-        self.results = Store(folder and folder / "points.jsonl")
-        self.key = content_key(model, calibration)
-        self.labels = content_key(model, calibration, labelled)
+        path = folder and folder / "points.jsonl"
+        self.trials = Trials(self.network, board, labelled, path)
         self.correction = Correction(board.clock_hz)
         self.failures: list[str] = []
-        self._models: OrderedDict[str, onnx.ModelProto] = OrderedDict()
 
     def run(self, space: Space | Mapping[str, Any] | None) -> CoSearch:
         found = buildable(space_of(space, self.board), self.board, self.part, self.limits.shares)
@@ -156,7 +153,7 @@ class _Search:
         """The board's own design at 8 bits."""
         self.progress("baseline")
         design, widths = own_design(self.board), dict.fromkeys(self.choices, EIGHT)
-        found = self._simulation(design, widths)
+        found = self.trials.simulated(design, widths)
         sensitivity = sum(scores.get(EIGHT, 0.0) for scores in self.sensitivities.values())
         area = area_of(design, self.part)
         return Point(design, area, widths, sensitivity, None, found, status="baseline")
@@ -202,7 +199,7 @@ class _Search:
         widths = {name: own[pick] for (name, own), pick in picks}
         sensitivity, cycles, _ = joint.points[k].tolist()
         try:
-            found = self._simulation(design, widths)
+            found = self.trials.simulated(design, widths)
         except Unsupported as error:
             self.failures.append(f"{design.name}: {error}")
             return None
@@ -215,21 +212,24 @@ class _Search:
     ) -> tuple[list[Point], int | None, str]:
         """The points with accuracies of those that may count, and which is the best."""
         if self.labelled is None:
-            return points, *self._best_unlabelled(points)
+            return points, *best_unlabelled(points, self.limits)
         for done, k in enumerate(needed := sorted({0, *unbeaten(points)})):
             self.progress("accuracy", done, len(needed))
-            points[k] = self._with_accuracy(points[k])
+            points[k] = self._right(points[k])
         for done in range(self.limits.refined):
             self.progress("refining", done, self.limits.refined)
             point = self._next(points, designs, joint)
             if point is None:
                 break
-            points.append(self._with_accuracy(point))
-        return points, *self._best(points)
+            points.append(self._right(point))
+        return points, *best_of(points, self.limits)
+
+    def _right(self, point: Point) -> Point:
+        return replace(point, accuracy=self.trials.accuracy(point.design, point.widths))
 
     def _next(self, points: list[Point], designs: tuple[Design, ...], joint: Joint) -> Point | None:
         """Of all that is predicted to be faster than the best, what promises most accuracy."""
-        best, _ = self._best(points)
+        best, _ = best_of(points, self.limits)
         fastest = points[0 if best is None else best].seconds
         known = {(point.design, tuple(point.widths.values())) for point in points}
         values = self._predicted(joint)
@@ -240,55 +240,3 @@ class _Search:
             if (designs[int(joint.design[k])], widths) not in known:
                 return self._point(designs, joint, int(k), float(values[k, 1]))
         return None
-
-    def _best(self, points: list[Point]) -> tuple[int | None, str]:
-        """The fastest within the drop and the budget, and what there is to say."""
-        least = (points[0].accuracy or 0.0) - self.limits.max_drop
-        fast = [k for k, point in enumerate(points) if self._in_time(point)]
-        kept = [k for k in fast if (points[k].accuracy or 0.0) >= least]
-        if kept:
-            return min(kept, key=lambda k: (points[k].seconds, points[k].area.share)), ""
-        best = max((points[k].accuracy or 0.0 for k in fast), default=None)
-        told = "none is so fast" if best is None else f"the best is {best:.2%}"
-        return None, f"no point within the budget is right for {least:.2%} or more; {told}"
-
-    def _best_unlabelled(self, points: list[Point]) -> tuple[int | None, str]:
-        """Without labels: the least sensitive within the budget, else not slower than now."""
-        limit = self.limits.budget_s or points[0].seconds
-        kept = [k for k, point in enumerate(points) if point.seconds <= limit]
-        if not kept:
-            fastest = min(point.seconds for point in points)
-            return None, f"no point within the budget; the fastest takes {1e3 * fastest:.4g} ms"
-        return min(kept, key=lambda k: (points[k].sensitivity, points[k].seconds)), ""
-
-    def _in_time(self, point: Point) -> bool:
-        return self.limits.budget_s is None or point.seconds <= self.limits.budget_s
-
-    def _simulation(self, design: Design, widths: Mapping[str, Widths]) -> Simulated:
-        facts = [self.board.name, self.board.clock_hz, self.board.host.name]
-        key = key_of("simulated", self.key, facts, design.to_json(), _told(widths))
-        if key not in self.results:
-            self.results[key] = simulated(self._model(widths), design, self.board).to_json()
-        return Simulated.from_json(self.results[key])
-
-    def _with_accuracy(self, point: Point) -> Point:
-        assert self.labelled is not None
-        key = key_of("top-1", self.labels, point.design.scales, _told(point.widths))
-        if key not in self.results:
-            model = self._model(point.widths)
-            self.results[key] = top_1(model, point.design.scales, self.labelled)
-        return replace(point, accuracy=self.results[key])
-
-    def _model(self, widths: Mapping[str, Widths]) -> onnx.ModelProto:
-        """The network quantized to these widths, as well as can be."""
-        key = str(_told(widths))
-        if key not in self._models:
-            self._models[key] = self.network.quantized(widths).model
-            while len(self._models) > KEPT_MODELS:
-                self._models.popitem(last=False)
-        self._models.move_to_end(key)
-        return self._models[key]
-
-
-def _told(widths: Mapping[str, Widths]) -> dict[str, list[int]]:
-    return {name: [one.weights, one.activations] for name, one in widths.items()}

@@ -79,23 +79,19 @@ def own_values(board: VtaTarget) -> dict[str, int | str]:
 
 
 def usual_space(board: VtaTarget) -> Space:
-    """Blocks, widths and buffers around the board's own.
+    """Blocks, widths and buffers around the board's own: a few hundred designs.
 
-    Ports up to the board's own: a processor has no wider one. Batches of 1: what a network of
-    larger batches gains is throughput, at the price of latency. Of INP and WGT, widths that codes
-    have; sums of 32 bits.
+    The port and the batch are the board's. A wider port the processor has not, and a narrower one
+    saves nothing to speak of; larger batches gain throughput at the price of latency. Of INP and
+    WGT, widths that codes have; sums of 32 bits.
     """
-    config = board.config
-    ports = [port for port in PORTS if port <= board.port_bytes]
     mapping = {
         "LOG_BLOCK": [3, 4, 5],
         "LOG_INP_WIDTH": [1, 2, 3],
         "LOG_WGT_WIDTH": [1, 2, 3],
         "LOG_INP_BUFF_SIZE": [13, 14, 15],
-        "LOG_WGT_BUFF_SIZE": [15, 16, 17, 18],
+        "LOG_WGT_BUFF_SIZE": [15, 17, 18],
         "LOG_ACC_BUFF_SIZE": [15, 16, 17],
-        "LOG_BATCH": [config.log_batch],
-        PORT: ports,
         SCALING: [POWER_OF_TWO, POWER_OF_TWO_4],
     }
     return Space.from_json(mapping, board)

@@ -7,6 +7,7 @@ from typing import Any
 
 from qcompile.devices import LOCAL, SIM, open_device
 from qcompile.errors import DeviceError, InvalidInput
+from qcompile.measure.host_costs import kernels_checksum
 from qcompile.records import MeasuredTarget
 from qcompile.schedules.space import VERSION
 from qcompile.search.latency.meters import exact_meter
@@ -50,6 +51,7 @@ def circumstances(
         "threads": threads,
         "records": hashlib.sha256("\n".join(kernels).encode()).hexdigest(),
         "versions": [metadata.version("qcompile"), VERSION, metadata.version("apache-tvm")],
+        "schedules": kernels_checksum(),
     }
 
 

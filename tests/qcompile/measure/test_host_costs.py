@@ -80,7 +80,7 @@ def test_a_damaged_table_is_measured_again(content, worker):
 def test_other_processors_instructions_and_kernels_have_tables_of_their_own(monkeypatch):
     files = {cached(HOST), cached(replace(HOST, source="another processor"))}
     files.add(cached(replace(HOST, features=HOST.features[:-1])))
-    monkeypatch.setattr(host_costs, "_kernels", lambda: "changed")
+    monkeypatch.setattr(host_costs, "kernels_checksum", lambda: "changed")
     assert len({*files, cached(HOST)}) == 4
 
 

@@ -10,7 +10,7 @@ import qcompile
 from qcompile.cli import main
 from qcompile.commands.reference import load_tensors
 from qcompile.errors import Unsupported
-from qcompile.quantizer import quantize_network
+from qcompile.quantizer import QuantizeOptions, Widths, quantize_network
 from qcompile.quantizer.distillation import distil
 from qcompile.quantizer.distillation.graph import StatisticsGraph
 from qcompile.quantizer.distillation.statistics import Statistics
@@ -121,7 +121,8 @@ def test_distilled_data_serve_8_bits(demo):
     assert graph.loss({"input": white})[0] > 10 * found.loss
     assert graph.loss(found.inputs)[0] == pytest.approx(found.loss, rel=1e-3)
 
-    model = quantize_network(path, found.inputs).model
+    options = QuantizeOptions(rounding="nearest")  # as without calibration data
+    model = quantize_network(path, found.inputs, options).model
     right = {}
     for name, each in (("float", onnx.load(path)), ("int8", model)):
         scores = load_tensors(each, name)({"input": images})[each.graph.output[0].name]
@@ -140,6 +141,17 @@ def test_quantize_distils_without_calibration(tmp_path, capfd):
     assert "these samples were distilled from BatchNormalization statistics" in said
     assert code == 0
     assert (tmp_path / "int8.onnx").exists()
+
+
+@pytest.mark.parametrize(("widths", "rounding"), [(8, "nearest"), (4, "hessian")])
+def test_weights_of_8_bits_are_not_refitted_to_distilled_data(widths, rounding):
+    graph, model = chain()
+    model = with_batch_normalization(model, graph.data())
+    made = quantize_network(model, None, QuantizeOptions(Widths(widths, 8)))
+    assert made.distilled is not None
+    options = QuantizeOptions(Widths(widths, 8), rounding=rounding)
+    same = quantize_network(model, made.distilled.inputs, options)
+    assert same.model == made.model
 
 
 def test_batches_are_those_of_the_model():

@@ -1,6 +1,7 @@
 """Whole co-searches of a small network: what they find, keep, and go on with after a kill."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ import qcompile
 from qcompile.compiler import analyze
 from qcompile.errors import InvalidInput, Unsupported
 from qcompile.quantizer import QuantizeOptions, Widths, quantize_network
-from qcompile.search.accelerator import Limits, co_search, running
+from qcompile.search.accelerator import Limits, co_search, trials
+from qcompile.search.accelerator.choosing import best_of, best_unlabelled
 from qcompile.targets import load_target
 
 # Two designs: of 8 bits, and of weights and codes of 4.
@@ -83,8 +85,8 @@ def test_goes_on_where_it_was(searched, tmp_path, monkeypatch):
         count.append(arguments)
         return simulated(*arguments)
 
-    simulated = running.simulated
-    monkeypatch.setattr(running, "simulated", counted)
+    simulated = trials.simulated
+    monkeypatch.setattr(trials, "simulated", counted)
     again = search(model, calibration, tmp_path)
     assert again.to_json() == found.to_json()
     assert len(count) == 2 and len(lines) > 3
@@ -98,22 +100,32 @@ def test_results_are_json(searched):
     assert 0 < best["area"]["share"] < 1 and best["ms"] > 0
 
 
-def test_a_budget_that_nothing_keeps_is_told(searched):
-    folder, model, calibration, _ = searched
-    found = search(model, calibration, folder / "out", limits=Limits(points=4, budget_s=1e-9))
-    assert found.best is None and "the fastest takes" in found.remark
+def test_the_best_keeps_budget_and_accuracy(searched):
+    points = searched[3].points
+    fastest = min(point.seconds for point in points)
+    found, told = best_unlabelled(points, Limits(budget_s=fastest / 2))
+    assert found is None and "the fastest takes" in told
+    found, told = best_unlabelled(points, Limits(budget_s=fastest))
+    assert points[found].seconds == fastest and not told
+
+    right = [replace(points[0], accuracy=0.9)]
+    right += [replace(point, accuracy=0.895 - 0.01 * (k % 2)) for k, point in enumerate(points)]
+    found, told = best_of(right, Limits(max_drop=0.01))
+    assert right[found].seconds == min(p.seconds for p in right if p.accuracy >= 0.89)
+    found, told = best_of([*right[1:], replace(right[0], accuracy=0.2)], Limits(max_drop=-0.1))
+    assert found is None and "the best is 89.50%" in told
 
 
 def test_designs_without_a_program_after_all_are_told(searched, monkeypatch):
     _, model, calibration, _ = searched
-    plain = running.simulated
+    plain = trials.simulated
 
     def refusing(model, design, board):
         if design.config.wgt_width == 4:
             raise Unsupported("no room")
         return plain(model, design, board)
 
-    monkeypatch.setattr(running, "simulated", refusing)
+    monkeypatch.setattr(trials, "simulated", refusing)
     again = search(model, calibration, None)
     assert again.failures and all("no room" in told for told in again.failures)
     assert all(point.design.config.wgt_width == 8 for point in again.points)
@@ -134,5 +146,13 @@ def test_accuracy_is_that_of_simulated_programs(searched, tmp_path):
     )
     (scores,) = qcompile.load(tmp_path / "board").run_batches({"x": labelled["x"]}).values()
     assert (scores.argmax(1) == labelled["y"]).mean() == best.accuracy
-    with pytest.raises(InvalidInput, match="no labels"):
-        search(model, calibration, None, labelled=calibration)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [(None, "no labels"), (np.arange(7), "same number of samples")]
+)
+def test_labels_are_looked_at_first(searched, labels, told):
+    _, model, calibration, _ = searched
+    labelled = calibration if labels is None else calibration | {"y": labels}
+    with pytest.raises(InvalidInput, match=told):
+        search(model, calibration, None, labelled=labelled)

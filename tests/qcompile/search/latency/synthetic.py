@@ -30,7 +30,7 @@ class Device:
         self.choices = dict.fromkeys(names, CHOICES)
         self.own = {key: self.rng.uniform(1e-5, 1e-4) for key in product(names, CHOICES)}
         forms = {(c.activations, c.kernel) for c in CHOICES}
-        kernels = {c.kernel for c in CHOICES}
+        kernels = sorted({c.kernel for c in CHOICES})
         edges = self.neighbours.edges
         self.written, self.repacked = (
             {key: self.rng.uniform(0, 1e-5) for key in product(edges, kernels, sorted(forms))}
