@@ -14,7 +14,7 @@ from qcompile.ops.contractions import CONV2D
 from qcompile.passes.facts import array_of
 from qcompile.passes.layers import geometry_of, layer_of, narrow, unsigned_bias
 from qcompile.passes.lower_dense import dense_int8_kernel
-from qcompile.passes.lowering import Lowering, packed, passes_of, small_or_any
+from qcompile.passes.lowering import Lowering, has_small_sums, packed, passes_of
 from qcompile.passes.prepared import prepared_codes, unsigned_zero
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
@@ -57,10 +57,10 @@ class _LowerConv2d(Lowering):
             zero=zero,
         )
 
-        result = small_or_any(call)
+        is_small = has_small_sums(call)
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
-            return conv2d_int8(x, w, b, plan, layer, result)
+            return conv2d_int8(x, w, b, plan, layer, is_small)
 
         operands = [self.reshaped(codes, plan.input_shape), packed(pack_weights(weights, plan))]
         return self.kernel(compute, [*operands, packed(bias)], "conv2d_int8", layer)

@@ -31,7 +31,7 @@ from qcompile.passes.choose_kernels import BITS, chosen
 from qcompile.passes.facts import array_of
 from qcompile.passes.kernel_costs import data_planes
 from qcompile.passes.layers import Geometry, geometry_of, layer_of
-from qcompile.passes.lowering import UNDECIDED, Decided, Lowering, packed, passes_of, small_or_any
+from qcompile.passes.lowering import UNDECIDED, Decided, Lowering, has_small_sums, packed, passes_of
 from qcompile.passes.packed import bordered_words, packed_codes
 from qcompile.passes.rewriter import operator_name, shape_of
 from qcompile.schedules.conv2d_bits import conv2d_bits, pack_weights
@@ -88,10 +88,10 @@ class _LowerConv2dBits(Lowering):
             bits = 1 - bits
             sums, unit = agreeing(sums, problem)
 
-        told = small_or_any(call)
+        is_small = has_small_sums(call)
 
         def compute(x: te.Tensor, w: te.Tensor, b: te.Tensor) -> te.Tensor:
-            return conv2d_bits(x, w, b, plan, layer, unit, told)
+            return conv2d_bits(x, w, b, plan, layer, unit, is_small)
 
         operands = [words, packed(pack_weights(bits, plan)), packed(sums)]
         result = self.kernel(compute, operands, "conv2d_bits", layer)

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import tvm
 from numpy.typing import NDArray
-from tvm import relax, te, tirx
+from tvm import relax, te
 from tvm.ir import IRModule
 
 from qcompile.bounds import bounded
 from qcompile.passes.declared_patterns import DECLARED, OUT_ELEMENTWISE_FUSABLE
 from qcompile.passes.facts import vector
 from qcompile.passes.rewriter import BindingRewriter, rewrite_functions, shape_of
-from qcompile.schedules.small_integers import LARGEST, small
+from qcompile.schedules.small_integers import LARGEST
 from qcompile.schedules.space import DEFAULT, Decisions
 from qcompile.targets import Target
 
@@ -93,11 +93,11 @@ def packed(array: NDArray[Any]) -> relax.Expr:
     return vector(array, str(array.dtype))
 
 
-def small_or_any(call: tvm.ir.Call) -> Callable[[tirx.Expr], tirx.Expr]:
-    """What says of the sums of a contraction that they are small, where they are."""
+def has_small_sums(call: tvm.ir.Call) -> bool:
+    """Whether the sums of a contraction are small, whatever the codes (`small_integers`)."""
     found = bounded(call, None)
     assert found is not None
-    return small if np.abs(found[1]).max() <= LARGEST else lambda value: value
+    return bool(np.abs(found[1]).max() <= LARGEST)
 
 
 def matrix_shape(value: relax.Expr) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from tvm import s_tir, te, tirx
 
 from qcompile.errors import Unsupported
 from qcompile.schedules.notes import without_notes
-from qcompile.schedules.space import PROBLEM, Decisions, frozen
+from qcompile.schedules.space import OPTIONS, PROBLEM, Decisions, frozen
 from qcompile.schedules.tunables import TUNABLES, Tunable
 from qcompile.targets import Target
 
@@ -33,6 +33,7 @@ class Anchor:
     plan: Any
     layer: str
     name: str  # of the block
+    options: Mapping[str, Any]  # of the computation, beside its plan
 
     @property
     def tunable(self) -> Tunable:
@@ -52,7 +53,8 @@ def anchor_of(function: tirx.PrimFunc) -> Anchor | None:
         plan = tunable.plan(str(notes["qcompile.plan"]))
         layer = str(notes["qcompile.layer"])
         name = str(block.name_hint)
-        found.append(Anchor(operator, tunable.problem(**fields), plan, layer, name))
+        options = json.loads(str(notes.get(OPTIONS, "{}")))
+        found.append(Anchor(operator, tunable.problem(**fields), plan, layer, name, options))
     return found[0] if len(found) == 1 else None
 
 
@@ -115,7 +117,9 @@ class _Grafted:
             te.placeholder(shape, _dtype(buffer), name)
             for shape, buffer, name in zip(shapes, old, names, strict=True)
         ]
-        result = self.anchor.tunable.compute(plan, tensors, self.anchor.layer)
+        result = self.anchor.tunable.compute(
+            plan, tensors, self.anchor.layer, **self.anchor.options
+        )
         made = te.create_prim_func([*tensors, result], index_dtype_override=INDEX)
         fresh = made.body.block
         kept = {}

@@ -8,7 +8,7 @@ at a new word. bias: (O,), or (row classes, column classes, O) where padding sta
 has no code: outputs that see it have a bias of their own (`Conv2dBitsPlan.classes`).
 """
 
-from collections.abc import Callable
+import json
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from qcompile.schedules.bit_product import combined, pack_planes, popcount_sum
 from qcompile.schedules.conv2d_bits_plan import Conv2dBitsPlan
 from qcompile.schedules.elementwise import schedule_elementwise
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.space import PROBLEM, to_json
+from qcompile.schedules.small_integers import told
+from qcompile.schedules.space import OPTIONS, PROBLEM, to_json
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -63,11 +64,11 @@ def conv2d_bits(
     plan: Conv2dBitsPlan,
     layer: str,
     unit: int = 1,
-    result: Callable[[tirx.Expr], tirx.Expr] = lambda value: value,
+    is_small: bool = False,
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, both uint32.
 
-    unit: what all coefficients are divided by; result: says something of the value that it returns.
+    unit: what all coefficients are divided by; is_small: whether the result is (`small_integers`).
 
     The result is (N, OH, OW, O), of the type of bias: int32, or float32 with coefficients that are
     no integers.
@@ -89,6 +90,7 @@ def conv2d_bits(
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
         PROBLEM: to_json(plan.problem),
+        OPTIONS: json.dumps({"unit": unit, "is_small": is_small}),
     }
     columns = round_up(plan.out_width, plan.tile_columns)
     vectors = plan.groups * plan.group_vectors
@@ -103,7 +105,8 @@ def conv2d_bits(
             position = o // size * (plan.group_vectors * lanes) + o % size
         own = bias[o] if bias.ndim == 1 else bias[(*_classes(plan, i, j), o)]
         v, lane = position // lanes, position % lanes
-        return result(combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane], unit))
+        total = combined(planes, own, lambda pair: sums[n, i, pair(j), v, lane], unit)
+        return told(total, is_small)
 
     shape = plan.batch, plan.out_height, plan.out_width, plan.out_channels
     return te.compute(shape, biased, name="biased")

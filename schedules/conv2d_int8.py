@@ -9,7 +9,7 @@ for the offset of the dot product. There is no im2col: the bytes of a pixel are
 contiguous, and `depth` of them are broadcast straight from x.
 """
 
-from collections.abc import Callable
+import json
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from qcompile.schedules.conv2d_plan import Conv2dPlan
 from qcompile.schedules.dot import factor
 from qcompile.schedules.dot_loops import DotLoops
 from qcompile.schedules.epilogue import inline_epilogue, pack_at, vectorize_epilogue
-from qcompile.schedules.space import PROBLEM, to_json
+from qcompile.schedules.small_integers import told
+from qcompile.schedules.space import OPTIONS, PROBLEM, to_json
 from qcompile.schedules.tile import round_up
 from qcompile.targets import Target
 
@@ -59,11 +60,11 @@ def conv2d_int8(
     bias: te.Tensor,
     plan: Conv2dPlan,
     layer: str,
-    result: Callable[[tirx.Expr], tirx.Expr] = lambda value: value,
+    is_small: bool = False,
 ) -> te.Tensor:
     """What is computed. x: `plan.input_shape`, w: `plan.weight_shape`, bias: (O,) int32.
 
-    result: says something of the value that it returns.
+    is_small: whether the result is, always (`small_integers`).
 
     The result is (N, OH, OW, O) int32.
     """
@@ -88,12 +89,13 @@ def conv2d_int8(
         "qcompile.layer": layer,
         "qcompile.plan": plan.to_json(),
         PROBLEM: to_json(plan.problem),
+        OPTIONS: json.dumps({"is_small": is_small}),
     }
     shape = plan.batch, plan.out_height, columns, outputs
     sums = te.compute(shape, product, name="sums", attrs=attrs)
     return te.compute(
         (plan.batch, plan.out_height, plan.out_width, plan.out_channels),
-        lambda n, i, j, o: result(sums[n, i, j, o] + bias[o]),
+        lambda n, i, j, o: told(sums[n, i, j, o] + bias[o], is_small),
         name="biased",
     )
 

@@ -39,6 +39,11 @@ def small(value: tirx.Expr) -> tirx.Expr:
     return tirx.call_intrin("int32", tvm.ir.Op.get(SMALL), value)
 
 
+def told(value: tirx.Expr, is_small: bool) -> tirx.Expr:
+    """`value`, which says that it is small where it is."""
+    return small(value) if is_small else value
+
+
 def add_instead_of_converting(body: Any) -> Any:
     """`body` with small integers made float32 by additions."""
 

@@ -20,6 +20,7 @@ MOST_UNROLLED = 4  # steps of a reduction: more only make the code longer
 SHOWN = 8  # choices in a message
 MISJUDGED = 1.5  # about how much longer it takes to share what is too small, or the reverse
 PROBLEM = "qcompile.problem"  # annotation of the block that a schedule begins with
+OPTIONS = "qcompile.options"  # the same: keywords of the computation, in JSON, whatever is decided
 ORDERS = ("data", "weights")  # what stays in cache while all of the other passes by
 CHUNKS = ("none", "outer", "tiles")  # what threads share: the outer loops, or the tiles inside, too
 

@@ -54,7 +54,7 @@ class Tunable:
     """One kind of kernel.
 
     problem, plan: dataclasses, the latter with `from_json`. space and planned: what may be decided,
-    and the plan with these decisions. compute: what is computed, as (plan, operands, layer).
+    and the plan with these decisions. compute: as (plan, operands, layer, **options).
     shapes: those of the first operands, which depend on the plan. operands: random values of these,
     the same for every plan of a problem but for the order in memory; what a plan does not tell of
     is arbitrary. followed: whether a block of the kernel's own follows the one of the sums.
@@ -64,15 +64,17 @@ class Tunable:
     plan: Callable[[str], Any]
     space: Callable[[Any, Target], Space]
     planned: Callable[[Any, Target, Decisions], Any]
-    compute: Callable[[Any, Sequence[te.Tensor], str], te.Tensor]
+    compute: Callable[..., te.Tensor]
     shapes: Callable[[Any], tuple[tuple[int, ...], ...]]
     operands: Callable[[Any, np.random.Generator], Arrays]
     followed: Callable[[Any], bool] = lambda plan: True
 
 
-def _conv2d_int8(plan: Conv2dPlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
+def _conv2d_int8(
+    plan: Conv2dPlan, operands: Sequence[te.Tensor], layer: str, **options: bool
+) -> te.Tensor:
     x, w, bias = operands
-    return conv2d_int8.conv2d_int8(x, w, bias, plan, layer)
+    return conv2d_int8.conv2d_int8(x, w, bias, plan, layer, **options)
 
 
 def _dense_int8(plan: dense_int8.DensePlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
@@ -83,9 +85,11 @@ def _dense_int8(plan: dense_int8.DensePlan, operands: Sequence[te.Tensor], layer
     return dense_int8.dense_int8(x, w, bias, plan, layer)
 
 
-def _conv2d_bits(plan: Conv2dBitsPlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
+def _conv2d_bits(
+    plan: Conv2dBitsPlan, operands: Sequence[te.Tensor], layer: str, **options: Any
+) -> te.Tensor:
     x, w, bias = operands
-    return conv2d_bits.conv2d_bits(x, w, bias, plan, layer)
+    return conv2d_bits.conv2d_bits(x, w, bias, plan, layer, **options)
 
 
 def _dense_bits(plan: DenseBitsPlan, operands: Sequence[te.Tensor], layer: str) -> te.Tensor:
