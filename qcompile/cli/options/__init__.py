@@ -1,0 +1,1 @@
+"""What each command takes; one file for commands that belong together."""
