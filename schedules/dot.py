@@ -20,7 +20,8 @@ class Dot:
     It keeps `held` registers for each vector of `b` that is in use, and `spare` more must be free.
     `slots` tells how long it takes, beside the other dot products of its target. Costs are in
     units of the sequence itself: to bring `depth` bytes of `a`, or a vector of `b`, into
-    registers. `in_flight` of them hide their latency.
+    registers; `far_cost` is what a vector of `b` costs more that comes from the second cache.
+    `in_flight` of them hide their latency.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Dot:
     parts: int = 1
     rows: int = 1
     slots: float = 1.0
+    far_cost: float = 0.35
 
     def at_once(self, steps: int) -> int:
         """How many of so many steps, in whole groups, it takes at once."""

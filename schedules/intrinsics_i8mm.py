@@ -14,9 +14,11 @@ from qcompile.schedules.dot import Dot
 
 LANES, DEPTH, ROWS = 4, 8, 2
 
+# A unit is two instructions and a vector of weights 32 bytes, as many as the second cache brings in
+# their time: with four rows it waits behind the products of the vector before.
 USMMLA = Dot(
     "qcompile.dot_usmmla", LANES, DEPTH, 0, 1, 7, 0.3, 0.1, in_flight=8,
-    together=2, unit=8, rows=ROWS,
+    together=2, unit=8, rows=ROWS, far_cost=0.1,
 )  # fmt: skip
 
 

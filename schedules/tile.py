@@ -11,8 +11,6 @@ from math import ceil
 from qcompile.schedules.dot import Dot
 from qcompile.targets import Target
 
-# What loading a vector of weights costs more when they come from the second cache.
-FAR_LOAD = 0.35
 # Vectors of weights are as many streams from memory; hardware follows about so many.
 MAX_STREAMS = 8
 # What a tile costs besides its steps, and the epilogue of one vector.
@@ -55,7 +53,7 @@ def image_tiles(shapes: Iterable[Tile], height: int, width: int) -> Iterator[tup
 def tile_cost(tile: Tile, steps: int, dot: Dot, target: Target) -> float:
     """About how long one tile takes for a reduction of `steps`."""
     panel_bytes = steps * tile.vectors * dot.lanes * dot.depth
-    b_cost = dot.b_cost + (FAR_LOAD if panel_bytes > target.l1d_bytes // 2 else 0)
+    b_cost = dot.b_cost + (dot.far_cost if panel_bytes > target.l1d_bytes // 2 else 0)
     # Processors load as often as they multiply.
     dots = max(tile.rows * tile.vectors, dot.in_flight, tile.rows + tile.vectors)
     step = dots + dot.a_cost * tile.rows + b_cost * tile.vectors

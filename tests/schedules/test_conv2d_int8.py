@@ -196,6 +196,15 @@ def test_leaves_small_kernels_to_one_thread():
     assert not plan.parallel
 
 
+def test_products_of_matrices_hide_loads_from_the_second_cache():
+    target = load_target("neoverse-n2")
+    shapes = (1, 14, 14, 256), (512, 3, 3, 256)
+    plan = plan_conv2d(*shapes, target, pads=(1, 1, 1, 1), strides=(2, 2))
+    panel_bytes = plan.tile_vectors * plan.lanes * 3 * 3 * 256
+    assert (plan.tile_columns, plan.tile_vectors) == (4, 4)
+    assert panel_bytes > target.l1d_bytes // 2
+
+
 def test_plan_survives_json():
     plan = plan_conv2d((1, 9, 13, 6), (24, 3, 3, 6), load_target("znver4"))
     assert Conv2dPlan.from_json(plan.to_json()) == plan
