@@ -7,7 +7,6 @@ calibration images are training images. With --cache a search that was stopped g
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,6 @@ def main() -> None:
         for name in options.networks or NETWORKS:
             data, calibration = samples(options.shared, folder, name)
             for place in options.on.split(","):
-                start = time.monotonic()
                 found = qcompile.search_bits(
                     LABELLED[name].model(options.shared),
                     place,
@@ -45,8 +43,7 @@ def main() -> None:
                     calibration=calibration,
                     watcher=SearchLines(),
                 )
-                minutes = (time.monotonic() - start) / 60
-                searches.append(summary(name, found, found.devices[0], minutes))
+                searches.append(summary(name, found, found.devices[0]))
                 fronts += front_rows(name, found.devices[0])
     tables = [Table("Searches", SEARCHES, searches), Table("Fronts", FRONT, fronts)]
     finish(Report("search", tables, [REMARK]), options)
@@ -59,9 +56,7 @@ REMARK = (
 )
 
 
-def summary(
-    name: str, found: SearchResult, each: DeviceResult, minutes: float
-) -> list[str | int | float]:
+def summary(name: str, found: SearchResult, each: DeviceResult) -> list[str | int | float]:
     """The row of one search."""
     device, chosen = each.where.name, each.best
     assert chosen is not None
@@ -70,7 +65,7 @@ def summary(
     allowed = [point.name for point in front([*uniform, *each.front], device)]
     errors = [100 * one.error for one in each.rounds if one.error is not None]
     return [
-        *(name, device, round(minutes, 1), len(found.points), len(each.rounds)),
+        *(name, device, round(found.seconds / 60, 1), len(found.points), len(each.rounds)),
         *((round(errors[0], 2), round(errors[-1], 2)) if errors else ("", "")),
         *(chosen.name, 1e3 * time_of(chosen, device), 1e3 * time_of(int8, device)),
         *(round(100 * accuracy_of(point, device), 2) for point in (chosen, int8)),

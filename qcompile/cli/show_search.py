@@ -14,15 +14,24 @@ if TYPE_CHECKING:
     from qcompile.search.loop.results import DeviceResult, SearchResult
 
 
+PLAIN_S = 5.0  # between two lines of one stage
+
+
 class SearchLines:
     """Prints what a search does, line by line, with the minutes since it began."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
 
     def say(self, text: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+        self._told = time.monotonic()
+        minutes, seconds = divmod(int(self._told - self._start), 60)
         print(f"{minutes:3d}:{seconds:02d}  {printable(text)}", file=sys.stderr, flush=True)
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        """Say it where nothing was said for a while."""
+        if time.monotonic() - self._told >= PLAIN_S:
+            self.say(f"{stage} ({done} of {total})" if total else stage)
 
     def point(self, point: Point, device: str) -> None:
         found = point.on[device]

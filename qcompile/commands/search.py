@@ -24,6 +24,9 @@ class Quiet:
     def say(self, text: str) -> None:
         pass
 
+    def step(self, stage: str, done: int, total: int) -> None:
+        pass
+
     def point(self, point: object, device: str) -> None:
         pass
 

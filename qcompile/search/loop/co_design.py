@@ -46,7 +46,7 @@ def co_design(request: Request, watcher: Watcher) -> CoDesign:
     store = open_store(material)
     if material.borrowed:
         write_whole(request.output / "calibration.npz", npz_bytes(material.calibration))
-    scores, _ = measure_scores(material, store, watcher.say)
+    scores, _ = measure_scores(material, store, watcher)
     drop = DROP_POINTS if request.max_drop is None else request.max_drop
     found = co_search(
         request.model,
@@ -57,9 +57,7 @@ def co_design(request: Request, watcher: Watcher) -> CoDesign:
         {**material.labelled.inputs, "y": material.labels},
         limits=Limits(max_drop=drop / 100, budget_s=request.budget_s),
         folder=store.path("accelerator"),
-        progress=lambda stage, done=0, total=0: watcher.say(
-            f"{stage} {done}/{total}" if total else stage
-        ),
+        progress=lambda stage, done=0, total=0: watcher.step(stage, done, total),
     )
     made = CoDesign(material, found, request.output)
     _write(made, store.path("accelerator") / "best.toml")

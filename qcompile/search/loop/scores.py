@@ -1,10 +1,9 @@
 """Sensitivities of a search: what the solver adds up, and how far the kinds of scores agree."""
 
-from collections.abc import Callable
-
 from qcompile.search.loop.material import Material
 from qcompile.search.loop.store import Store
 from qcompile.search.loop.sweep import Sensitivity
+from qcompile.search.loop.watcher import Watcher
 from qcompile.search.sensitivity import Sensitivities, measure_sensitivity
 
 RANKED = "block"  # of all kinds it ranks assignments most like their true accuracy
@@ -12,7 +11,7 @@ KINDS = (RANKED, "kl", "hutchinson")
 
 
 def measure_scores(
-    material: Material, store: Store, say: Callable[[str], None]
+    material: Material, store: Store, watcher: Watcher
 ) -> tuple[Sensitivity, list[str]]:
     """The score of each layer and widths, and lines about all kinds of scores."""
     found = measure_sensitivity(
@@ -22,7 +21,7 @@ def measure_scores(
         kinds=KINDS,
         folder=store.path("sensitivity"),
         seed=material.request.seed,
-        progress=lambda stage, done=0, total=0: say(f"{stage} {done}/{total}" if total else stage),
+        progress=lambda stage, done=0, total=0: watcher.step(stage, done, total),
     )
     scores = {
         layer: {widths: score.value for widths, score in by_widths.items()}

@@ -11,6 +11,7 @@ from qcompile.search.loop.fine_tuning import FineTune, tune_front
 from qcompile.search.loop.front import best, front, most_accurate, serving_all
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import read_material
+from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
 from qcompile.search.loop.request import DROP_POINTS, Request
 from qcompile.search.loop.results import (
@@ -28,6 +29,8 @@ from qcompile.search.loop.sweep import Sensitivity
 from qcompile.search.loop.watcher import Watcher
 from qcompile.search.loop.workshop import Workshop
 
+SECONDS = "seconds"
+
 
 class Search:
     """One search; `run` does it all, or goes on where a killed one stopped."""
@@ -38,9 +41,11 @@ class Search:
         self.material = read_material(request)
         self.store = open_store(self.material)
         self.workshop = Workshop(self.material, self.store)
-        self.ledger = Ledger(self.material, self.workshop, watcher.point)
+        self.ledger = Ledger(self.material, self.workshop, self._point)
+        self._before_s = float((self.store.read(SECONDS) or {SECONDS: 0.0})[SECONDS])
+        self._start = time.monotonic()
         self.stations = [
-            Station(self.material, where, self.store, watcher.say) for where in request.places
+            Station(self.material, where, self.store, watcher) for where in request.places
         ]
 
     def run(self, fine_tune: FineTune | None = None, plots: bool = False) -> SearchResult:
@@ -51,19 +56,26 @@ class Search:
             return self._run(fine_tune, plots)
 
     def _run(self, fine_tune: FineTune | None, plots: bool) -> SearchResult:
-        start = time.monotonic()
         self._keep_calibration()
         self.watcher.say(f"accuracy of {self.request.model.name} on {self._samples()}")
         accuracy = self.workshop.float_accuracy()
         self.watcher.say(f"float32: {100 * accuracy:.2f} %; sensitivities of the layers")
-        scores, agreement = measure_scores(self.material, self.store, self.watcher.say)
+        scores, agreement = measure_scores(self.material, self.store, self.watcher)
         rounds = {s.where.name: self._on_device(s, scores) for s in self.stations}
         if fine_tune is not None:
             tune_front(self.ledger, self.stations, fine_tune, self.watcher.say)
         self._everywhere()
-        found = self._result(rounds, time.monotonic() - start)
+        found = self._result(rounds, self._seconds())
         self._write(found, scores, agreement, plots)
         return found
+
+    def _point(self, point: Point, device: str) -> None:
+        """Tell of a point, and keep how long the search has taken, killed runs included."""
+        self.store.write(SECONDS, {SECONDS: self._seconds()})
+        self.watcher.point(point, device)
+
+    def _seconds(self) -> float:
+        return self._before_s + time.monotonic() - self._start
 
     def _samples(self) -> str:
         return f"{self.material.labelled.count:,} samples"

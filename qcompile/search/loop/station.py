@@ -1,7 +1,7 @@
 """One device: networks are compiled for it and measured there, and its latency model learns."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from qcompile.search.latency import (
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.loop.request import Where
 from qcompile.search.loop.store import Store
+from qcompile.search.loop.watcher import Watcher
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.resources import device, resources
 
@@ -40,9 +41,7 @@ class Taken:
 class Station:
     """A device with its laboratory; `close` it."""
 
-    def __init__(
-        self, material: Material, where: Where, store: Store, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, material: Material, where: Where, store: Store, watcher: Watcher) -> None:
         self.material = material
         self.where = where
         self.store = store
@@ -56,7 +55,9 @@ class Station:
             device=where.device,
             records=records if records is not None else store.path(f"records/{where.folder}"),
             seed=material.request.seed,
-            progress=lambda stage, done=0, total=0: say(f"{where.name}: {stage} {done}/{total}"),
+            progress=lambda stage, done=0, total=0: watcher.step(
+                f"{where.name}: {stage}", done, total
+            ),
         )
         self._model: LatencyModel | None = None
 

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import qcompile
 from qcompile.cli import main
-from qcompile.errors import FineTuningFailed, InvalidInput, OutputError
+from qcompile.errors import DeviceLost, FineTuningFailed, InvalidInput, OutputError
+from qcompile.search.latency import LatencyLaboratory
 from qcompile.search.loop import workshop
 from qcompile.search.loop.searching import expect_reached
 
@@ -108,6 +109,25 @@ def test_a_search_goes_on_without_doing_anything_twice(asked, answer, monkeypatc
     monkeypatch.setattr(workshop, "quantize_network", again)
     found = qcompile.search_bits(*asked, bits=(8, 2), max_drop=99)
     assert qcompile.search.loop.results.to_json(found)["points"] == answer["points"]
+
+
+def test_a_device_that_is_lost_loses_nothing(asked, answer, monkeypatch):
+    """What was measured before it disappeared is there when the search goes on."""
+    times = asked[3] / "work" / "times" / "host"
+    held = (times / "w2a2.json").read_text()
+    (times / "w2a2.json").unlink()
+
+    def lost(*args):
+        raise DeviceLost("host: does not answer any more")
+
+    monkeypatch.setattr(LatencyLaboratory, "measure", lost)
+    with pytest.raises(DeviceLost, match="does not answer"):
+        qcompile.search_bits(*asked, bits=(8, 2), max_drop=99)
+    monkeypatch.undo()
+    assert sorted(p["name"] for p in answer["points"] if p["bits"]) == sorted(
+        [*(p.stem for p in times.iterdir() if p.stem != "float32"), "w2a2"]
+    )
+    (times / "w2a2.json").write_text(held)
 
 
 def test_the_command_that_makes_a_point_again_makes_it(asked, answer, tmp_path, monkeypatch):
