@@ -17,7 +17,8 @@ of weights and of its input; 8 is always among them. The layers' times are measu
 for each pair; an exact solver chooses the least harmful widths for a number of budgets of time;
 the networks are compiled and measured as a whole; what they took corrects the times, and the solver
 chooses again, until nothing new is predicted to be worth it. Accuracy is measured on the labelled
-samples of --data for every network that was tried.
+samples of --data for every network that was tried. With --accelerator all layers may take all
+widths, and times are simulated.
 
 DIR holds pareto.json (all that was tried, with the command that makes it again), report.md, and
 best/: model.onnx, bits.json and the compiled bundle. A search that was stopped goes on when the

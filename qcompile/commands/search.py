@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qcompile.errors import InvalidInput
 
@@ -85,20 +85,24 @@ def search_accelerator(
     bits: Sequence[int] = BITS,
     budget_ms: float | None = None,
     max_drop: float | None = None,
+    space: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
 ) -> CoDesign:
     """The bit widths of `model` and the VTA configuration of a board, chosen together.
 
     `board`: one with VTA, whose part's DSP, LUT and BRAM limit the configuration. The rest is as
     for `search_bits`; `max_drop` is of the accuracy of the board's own configuration at 8 bits.
-    best/ also has board.toml, a target that `compile` takes. Raises QCompileError.
+    All layers may take all widths here, the first and the last too: fewer bits make the whole
+    accelerator smaller. `space`: values of the configuration's fields to choose from, in the form
+    of qcompile.search.accelerator.space, by default those around the board's own. best/ also has
+    board.toml, a target that `compile` takes. Raises QCompileError.
     """
     from qcompile.search.loop.co_design import co_design
 
     request = _request(
         model, board, data, output, calibration, None, bits, budget_ms, None, max_drop, 0
     )
-    return co_design(request, watcher or Quiet())
+    return co_design(request, watcher or Quiet(), space)
 
 
 def _request(

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ class CoDesign:
     output: Path
 
 
-def co_design(request: Request, watcher: Watcher) -> CoDesign:
+def co_design(
+    request: Request, watcher: Watcher, space: Mapping[str, Any] | None = None
+) -> CoDesign:
     """Designs and widths of which none is better in accuracy, time and area; written.
 
     Raises QCompileError; what is done by then is kept, and the same request goes on.
@@ -42,7 +45,7 @@ def co_design(request: Request, watcher: Watcher) -> CoDesign:
         raise InvalidInput("a co-search is for one board with VTA: --on vta-ultra96 would work")
     if request.budget_bytes is not None:
         raise InvalidInput("a co-search has budgets of time alone: leave budget_kib out")
-    material = read_material(request)
+    material = read_material(request, free_ends=True)
     store = open_store(material)
     if material.borrowed:
         write_whole(request.output / "calibration.npz", npz_bytes(material.calibration))
@@ -55,6 +58,7 @@ def co_design(request: Request, watcher: Watcher) -> CoDesign:
         scores,
         material.calibration,
         {**material.labelled.inputs, "y": material.labels},
+        space=space,
         limits=Limits(max_drop=drop / 100, budget_s=request.budget_s),
         folder=store.path("accelerator"),
         progress=lambda stage, done=0, total=0: watcher.step(stage, done, total),

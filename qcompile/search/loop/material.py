@@ -76,8 +76,11 @@ class Material:
         return [names for names in readers.values() if len(names) > 1]
 
 
-def read_material(request: Request) -> Material:
-    """The model and the data of a request. Raises QCompileError where they do not fit."""
+def read_material(request: Request, *, free_ends: bool = False) -> Material:
+    """The model and the data of a request. Raises QCompileError where they do not fit.
+
+    free_ends: the first and the last layers may take all widths, too, instead of 8 bits alone.
+    """
     network = fold(load_network(request.model))
     labelled = read_samples(request.data, _specs(network))
     if labelled.labels is None:
@@ -94,7 +97,7 @@ def read_material(request: Request) -> Material:
         calibration = {n: a[:CALIBRATION_SAMPLES] for n, a in labelled.inputs.items()}
     layers = _layers(network, {name: array[:1] for name, array in calibration.items()})
     pairs = [Widths(w, a) for w in request.bits for a in request.bits]
-    ends = first_and_last(network)
+    ends = set() if free_ends else first_and_last(network)
     choices = {
         layer.name: (Widths(MOST_BITS, MOST_BITS),) if layer.name in ends else tuple(pairs)
         for layer in layers
