@@ -52,7 +52,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Workshop:
-    """options: of the quantizer; those that only accuracy needs are left out."""
+    """options: of the quantizer; those that only accuracy needs are left out for processors."""
 
     model: Path
     target: Target | VtaTarget
@@ -63,9 +63,9 @@ class Workshop:
 
     def build(self, asked: Asked, folder: Path) -> Built:
         """The network that is asked for, as a bundle in the folder. Raises QCompileError."""
-        options = replace(
-            self.options, bits=dict(asked.widths), rounding="nearest", correct_bias=False
-        )
+        options = replace(self.options, bits=dict(asked.widths))
+        if not isinstance(self.target, VtaTarget):  # whose instructions depend on the numbers
+            options = replace(options, rounding="nearest", correct_bias=False)
         quantized = quantize_network(self.model, self.calibration, options, shapes=self.shapes)
         file, bundle = folder / "network.onnx", folder / "bundle"
         file.write_bytes(quantized.model.SerializeToString())

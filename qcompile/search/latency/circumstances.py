@@ -1,13 +1,18 @@
 """What the times of a network depend on besides its widths and kernels."""
 
 import hashlib
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from qcompile.arrays import Array
 from qcompile.devices import LOCAL, SIM, open_device
 from qcompile.errors import DeviceError, InvalidInput
 from qcompile.measure.host_costs import kernels_checksum
+from qcompile.quantizer import QuantizeOptions
 from qcompile.records import MeasuredTarget
 from qcompile.schedules.space import VERSION
 from qcompile.search.latency.meters import exact_meter
@@ -53,6 +58,15 @@ def circumstances(
         "versions": [metadata.version("qcompile"), VERSION, metadata.version("apache-tvm")],
         "schedules": kernels_checksum(),
     }
+
+
+def digest(calibration: Mapping[str, Array], options: QuantizeOptions) -> str:
+    """A hash of what the numbers of a quantized network depend on."""
+    found = hashlib.sha256(repr(options).encode())
+    for name in sorted(calibration):
+        found.update(f"{name} {calibration[name].shape}".encode())
+        found.update(np.ascontiguousarray(calibration[name]).tobytes())
+    return found.hexdigest()
 
 
 def _processor(target: Target | VtaTarget, device: str) -> str:

@@ -18,7 +18,7 @@ from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import load_network
 from qcompile.search.latency.building import Asked, Workshop
 from qcompile.search.latency.choice import Assignment, Choice
-from qcompile.search.latency.circumstances import circumstances, expect_device, usual_device
+from qcompile.search.latency.circumstances import circumstances, digest, expect_device, usual_device
 from qcompile.search.latency.kept import Kept
 from qcompile.search.latency.measured import Measured, Reading, measured
 from qcompile.search.latency.meters import Clock, Meter, exact_meter
@@ -49,7 +49,8 @@ class LatencyLaboratory:
         progress: Progress = silent,
     ) -> None:
         """device: of `open_device`, or "model:TARGET"; by default this machine, or the simulator
-        for a board with VTA. calibration: a few samples. records: the folder of `tune`, whose
+        for a board with VTA. calibration: a few samples; for VTA, whose instructions depend on the
+        numbers, all that the network is quantized by. records: the folder of `tune`, whose
         kernels are used, and which gets what is measured. Raises QCompileError.
         """
         self.target = load_target(target) if isinstance(target, str) else target
@@ -64,9 +65,10 @@ class LatencyLaboratory:
         self.workshop = Workshop(
             Path(model), self.target, calibration, options or QuantizeOptions(), folder, shapes
         )
-        self.kept = Kept(
-            folder, circumstances(Path(model), self.target, self.device, threads, folder)
-        )
+        facts = circumstances(Path(model), self.target, self.device, threads, folder)
+        if isinstance(self.target, VtaTarget):
+            facts["numbers"] = digest(calibration, self.workshop.options)
+        self.kept = Kept(folder, facts)
         self._meter = exact_meter(self.device)
         self.exact = self._meter is not None
         self._folder = Path(tempfile.mkdtemp(prefix="qcompile-latency-"))

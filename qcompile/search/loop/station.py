@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qcompile.arrays import Array
 from qcompile.compiler import compile_model
 from qcompile.devices import LOCAL
 from qcompile.scales import usual_scales
@@ -27,7 +28,7 @@ from qcompile.search.loop.watcher import Watcher
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.resources import device, resources
 
-QUICK_SAMPLES = 16  # of the calibration: times do not depend on values
+QUICK_SAMPLES = 16  # of the calibration: times of processors do not depend on values
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Station:
             material.request.model,
             material.choices,
             where.target,
-            {name: array[:QUICK_SAMPLES] for name, array in material.calibration.items()},
+            _samples(material, where),
             device=where.device,
             records=records if records is not None else store.path(f"records/{where.folder}"),
             seed=material.request.seed,
@@ -146,6 +147,11 @@ class Station:
         """Remove what was built; times and models stay."""
         self._laboratory.close()
         shutil.rmtree(self.store.path(f"bundles/{self.where.folder}"), ignore_errors=True)
+
+
+def _samples(material: Material, where: Where) -> dict[str, Array]:
+    count = None if isinstance(where.target, VtaTarget) else QUICK_SAMPLES
+    return {name: array[:count] for name, array in material.calibration.items()}
 
 
 def _told(found: Sequence[LayerSpeed]) -> str:
