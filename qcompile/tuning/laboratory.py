@@ -58,6 +58,7 @@ class Trials(ABC):
         self.told = told
         self.asked = 0
         self.default_s: list[float | None] = [None] * len(tasks)
+        self._measurements: list[Measurement] = []
 
     @property
     def lost(self) -> Sequence[str]:
@@ -76,7 +77,14 @@ class Trials(ABC):
         new = new[: self.trials - self.asked]
         self.asked += len(new)
         future = self.measure(task, new) if new else None
-        return Measurement(self, task, decisions, future)
+        measurement = Measurement(self, task, decisions, future)
+        self._measurements.append(measurement)
+        return measurement
+
+    def finish(self) -> None:
+        """Wait for the candidates that are still being measured. Raises DeviceLost."""
+        for measurement in self._measurements:
+            measurement.result()
 
     @abstractmethod
     def measure(

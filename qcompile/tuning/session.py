@@ -76,6 +76,7 @@ class Session:
         ]
         settings = SearchSettings(batch=laboratory.batch, seed=seed)
         search(self.tasks, weights, laboratory, self.target, settings, model)
+        laboratory.finish()
         self._confirm()
 
     def result(self, interrupted: str | None) -> TuneResult:

@@ -1,5 +1,7 @@
 """Models of one operator."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -7,21 +9,26 @@ from onnx import TensorProto, helper, numpy_helper
 ROWS, DEPTH, COLUMNS = 4, 32, 10
 
 
-def product(folder):
-    """An int8 product of a matrix with constant weights."""
-    weights = np.random.default_rng(0).integers(-127, 128, (DEPTH, COLUMNS), "int8")
+def product(folder, depths=(DEPTH,)):
+    """Int8 products of a matrix with constant weights, one after the other, of these depths."""
+    rng = np.random.default_rng(0)
     constants = {
-        **{"w": weights, "w_scale": np.float32(0.05), "w_zero": np.int8(0)},
+        **{"w_scale": np.float32(0.05), "w_zero": np.int8(0)},
         **{"x_scale": np.float32(0.1), "zero": np.uint8(3), "y_scale": np.float32(2)},
     }
     nodes = [
-        helper.make_node("QuantizeLinear", ["x", "x_scale", "zero"], ["xq"]),
-        helper.make_node("DequantizeLinear", ["xq", "x_scale", "zero"], ["xd"]),
-        helper.make_node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["wd"]),
-        helper.make_node("MatMul", ["xd", "wd"], ["m"], name="product"),
-        helper.make_node("QuantizeLinear", ["m", "y_scale", "zero"], ["yq"]),
-        helper.make_node("DequantizeLinear", ["yq", "y_scale", "zero"], ["y"]),
+        helper.make_node("QuantizeLinear", ["x", "x_scale", "zero"], ["q0"]),
+        helper.make_node("DequantizeLinear", ["q0", "x_scale", "zero"], ["x0"]),
     ]
+    for k, (depth, columns) in enumerate(pairwise([*depths, COLUMNS])):
+        constants[f"w{k}"] = rng.integers(-127, 128, (depth, columns), "int8")
+        last = "y" if k == len(depths) - 1 else f"x{k + 1}"
+        nodes += [
+            helper.make_node("DequantizeLinear", [f"w{k}", "w_scale", "w_zero"], [f"d{k}"]),
+            helper.make_node("MatMul", [f"x{k}", f"d{k}"], [f"m{k}"], name=f"product{k}"),
+            helper.make_node("QuantizeLinear", [f"m{k}", "y_scale", "zero"], [f"q{k + 1}"]),
+            helper.make_node("DequantizeLinear", [f"q{k + 1}", "y_scale", "zero"], [last]),
+        ]
     tensors = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
     return _saved(folder / "product.onnx", nodes, tensors, COLUMNS)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
@@ -81,6 +82,9 @@ class Quick:
         done.set_result([Timing((2.0,), 0, 0.0)])
         return done
 
+    def finish(self):
+        pass
+
 
 @pytest.mark.parametrize(("evenly", "weight"), [(False, 3), (True, 1 / 2)])
 def test_tasks_count_by_their_calls_or_alike(tmp_path, monkeypatch, evenly, weight):
@@ -100,6 +104,22 @@ def test_tasks_count_by_their_calls_or_alike(tmp_path, monkeypatch, evenly, weig
 def without_limits(monkeypatch):
     """Nothing is asked of the limits, which take as long to measure as some candidates."""
     monkeypatch.setattr(session, "measured_limits", lambda *arguments: {})
+
+
+def test_what_is_still_measured_when_the_trials_are_spent_counts(
+    tmp_path, monkeypatch, without_limits
+):
+    """MetaSchedule asks for candidates of the next task before those of the last are measured."""
+
+    def shell(self, script):
+        time.sleep(0.3)
+        return original(self, script)
+
+    original = Local.shell
+    monkeypatch.setattr(Local, "shell", shell)
+    monkeypatch.setattr(session, "FINALISTS", 0)  # nothing else is waited for
+    found = qcompile.tune(product(tmp_path, (32, 48, 20)), TARGET, tmp_path / "records", trials=10)
+    assert len(found.tasks) == 3 and found.measured == 10
 
 
 def test_a_lost_device_ends_it_with_the_result_so_far(tmp_path, monkeypatch, without_limits):
