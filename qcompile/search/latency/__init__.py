@@ -26,12 +26,11 @@ from qcompile.search.latency.building import kernels_of
 from qcompile.search.latency.choice import Assignment, Choice
 from qcompile.search.latency.laboratory import LatencyLaboratory
 from qcompile.search.latency.measured import LayerSeconds, Measured
-from qcompile.search.latency.model import AGREES_EXACT, LatencyModel, Round
+from qcompile.search.latency.model import LatencyModel, Round
 from qcompile.search.latency.solver_costs import SolverCosts, solver_costs
 from qcompile.search.latency.speeds import LayerSpeed, speeds
 
 __all__ = [
-    "AGREES_EXACT",
     "Assignment",
     "Choice",
     "LatencyLaboratory",

@@ -73,22 +73,11 @@ class LatencyModel:
         that were not measured.
         """
         self._expect_known(assignment)
-        known = self._times(assignment)
+        measured = [*(self.survey if self.exact else ()), *(each.measured for each in self.rounds)]
+        known = [each.seconds for each in measured if each.assignment == assignment]
         if not known:
             return self.fitted.predict(assignment)
         return known[-1] if self.exact else fmean(known)
-
-    def knows(self, assignment: Assignment) -> bool:
-        """Whether `predict` tells a measurement."""
-        return bool(self._times(assignment))
-
-    def _times(self, assignment: Assignment) -> list[float]:
-        measured = [*(self.survey if self.exact else ()), *(each.measured for each in self.rounds)]
-        return [each.seconds for each in measured if each.assignment == assignment]
-
-    def surveyed(self, measured: Measured) -> "LatencyModel":
-        """The model whose survey has one more network."""
-        return replace(self, survey=(*self.survey, measured))
 
     def correct(self, measured: Measured) -> "LatencyModel":
         """The model that knows one more network, and what this one said of it."""

@@ -49,22 +49,12 @@ def _device(found: SearchResult, each: DeviceResult) -> list[str]:
     ]
     tried = [p for p in found.points if where.name in p.on]
     lines += [_row(found, each, point) for point in sorted(tried, key=lambda p: _order(p, each))]
-    return [*lines, "", *_rounds(each)]
-
-
-def _rounds(each: DeviceResult) -> list[str]:
-    """Of each round the largest errors of predictions."""
-    lines = [
-        "| round | measured in passing | error of the last of these % | tried | error % "
-        "| after the correction % |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    lines += ["", "| round | tried | largest error of predictions % | after the correction % |"]
+    lines += ["| ---: | ---: | ---: | ---: |"]
+    lines += [
+        f"| {one.number} | {one.tried} | {_percent(one.error)} | {_percent(one.fitted_error)} |"
+        for one in each.rounds
     ]
-    for one in each.rounds:
-        errors = (_percent(e) for e in (one.look_error, one.error, one.fitted_error))
-        of_looks, of_tried, left = errors
-        lines.append(
-            f"| {one.number} | {one.looks or ''} | {of_looks} | {one.tried} | {of_tried} | {left} |"
-        )
     return lines
 
 

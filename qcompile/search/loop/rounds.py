@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from qcompile.errors import DeviceLost, QCompileError, Unsupported
 from qcompile.quantizer import Widths
-from qcompile.search.latency import AGREES_EXACT
 from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import Assignment, Material
 from qcompile.search.loop.points import OnDevice, Point
@@ -14,21 +13,16 @@ from qcompile.search.loop.station import Station
 from qcompile.search.loop.sweep import Sensitivity, problem_of, sweep, total
 
 MOST_ROUNDS = 5
-MOST_PASSES = 6  # of looks before a round
 
 
 @dataclass(frozen=True)
 class Round:
     """What one round tried, and how far its predictions were off: the largest, as a share.
 
-    fitted_error: what is left of it once the model is corrected by the round. looks: networks that
-    were measured in passing before it; look_error: how far the predictions for the last of them
-    that the solver proposed together were off.
+    fitted_error: what is left of it once the model is corrected by the round.
     """
 
     number: int
-    looks: int
-    look_error: float | None
     tried: int
     error: float | None
     fitted_error: float | None
@@ -65,41 +59,17 @@ class Rounds:
             self._try(name, dict(bits), total(self.sensitivity, bits), 0)
         self._fit()
         for number in range(1, MOST_ROUNDS + 1):
-            looks = self._look(number)
-            new = self._proposed()
+            costs = self.station.costs()
+            problem = problem_of(self.material, self.sensitivity, costs)
+            found = sweep(problem, costs.base_s, self.material.request.limits)
+            new = [each for each in found if not self._known(each[0])]
             if not new:
                 break
             self._announce(f"round {number}", len(new))
             tried = [self._try(None, bits, score, number) for bits, score in new]
             self._fit()
-            self.done.append(self._round(number, looks, tried))
+            self.done.append(self._round(number, tried))
         return self.done
-
-    def _proposed(self) -> list[tuple[dict[str, Widths], float]]:
-        """Assignments that the solver finds best for some budget and that were not tried."""
-        costs = self.station.costs()
-        problem = problem_of(self.material, self.sensitivity, costs)
-        found = sweep(problem, costs.base_s, self.material.request.limits)
-        return [each for each in found if not self._known(each[0])]
-
-    def _look(self, number: int) -> list[list[float]]:
-        """Measure what is proposed in passing, on exact devices, until predictions hold.
-
-        The solver finds what the latency model is too hopeful about; without this, rounds would be
-        spent on it. Of each pass, how far the predictions were off, as shares.
-        """
-        passes: list[list[float]] = []
-        while len(passes) < MOST_PASSES:
-            errors = [self.station.look(bits) for bits, _ in self._proposed()]
-            passes.append([abs(error) for error in errors if error is not None])
-            if not passes[-1]:
-                return passes[:-1]
-            told = f"{len(passes[-1])} networks measured in passing"
-            off = f"predictions off by up to {100 * max(passes[-1]):.2f} %"
-            self._say(f"{self.device}: before round {number}: {told}, {off}")
-            if max(passes[-1]) <= AGREES_EXACT:
-                break
-        return passes
 
     def _announce(self, what: str, count: int) -> None:
         told = f"{self.device}: {what}: {count} to quantize, compile and measure"
@@ -132,19 +102,12 @@ class Rounds:
                 fitted = replace(found, fitted_s=self.station.predict(point.bits))
                 self.ledger.put(point.name, self.device, fitted)
 
-    def _round(self, number: int, looks: list[list[float]], names: list[str]) -> Round:
+    def _round(self, number: int, names: list[str]) -> Round:
         found = [self.ledger.point(name).on[self.device] for name in names]
         measured = [each for each in found if each.measured_s is not None]
         fitted = [abs((x.fitted_s or 0.0) / x.measured_s - 1) for x in measured if x.measured_s]
         errors = [abs(each.error) for each in measured if each.error is not None]
-        return Round(
-            number,
-            sum(map(len, looks)),
-            max(looks[-1]) if looks else None,
-            len(names),
-            max(errors, default=None),
-            max(fitted, default=None),
-        )
+        return Round(number, len(names), max(errors, default=None), max(fitted, default=None))
 
 
 def measured_on(station: Station, ledger: Ledger, point: Point) -> OnDevice:

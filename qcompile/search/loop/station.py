@@ -76,19 +76,6 @@ class Station:
         """The seconds of an assignment with the kernels that suit it best."""
         return self.model.predict(self.model.with_kernels(bits))
 
-    def look(self, bits: Assignment) -> float | None:
-        """How far off the prediction for a network was that is measured in passing, as a share.
-
-        The latency model knows it from now on. None where nothing is gained by it: on devices with
-        a clock, and for a network that is known.
-        """
-        chosen = self.model.with_kernels(bits)
-        if not self.model.exact or self.model.knows(chosen):
-            return None
-        predicted, found = self.model.predict(chosen), self._laboratory.measure(chosen)
-        self._model = self.model.surveyed(found)
-        return predicted / found.seconds - 1
-
     def measure(self, name: str, bits: Assignment | None, file: Path) -> Taken:
         """The network in `file`, compiled for this device and measured there, once.
 

@@ -92,10 +92,7 @@ def test_hand_overs_that_depend_on_the_choice_are_surveyed_on_exact_devices():
 
 def test_an_exact_device_is_believed_in_its_survey(device):
     model, found = device.survey(), device.measure(device.random())
-    assert not model.knows(found.assignment)
     for exact in (True, False):
-        one = replace(model, exact=exact)
-        assert one.predict(found.assignment) != found.seconds
-        surveyed = one.surveyed(found)
-        assert surveyed.knows(found.assignment) == exact and surveyed.rounds == ()
-        assert (surveyed.predict(found.assignment) == found.seconds) == exact
+        assert model.predict(found.assignment) != found.seconds
+        known = replace(model, exact=exact, survey=(*model.survey, found))
+        assert (known.predict(found.assignment) == found.seconds) == exact
