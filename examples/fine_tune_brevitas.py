@@ -1,6 +1,6 @@
 """Retrain a network at given bit widths with PyTorch and Brevitas: a fine-tuning hook for a search.
 
-    pip install torch brevitas
+    pip install torch brevitas onnxoptimizer onnxscript
     qcompile search demo/fp32.onnx --on host --data test.npz -o found \\
         --fine-tune "python examples/fine_tune_brevitas.py train.npz"
 
@@ -17,7 +17,9 @@ Brevitas has other quantizers for one bit.
 
 import json
 import sys
+import tempfile
 from importlib.resources import files
+from pathlib import Path
 
 import brevitas.nn as qnn
 import numpy as np
@@ -108,8 +110,10 @@ def train(network, data):
 def write(network, output):
     """As QONNX, the layers named as in the float model: the search finds them by these names."""
     network.eval()
-    export_qonnx(network, args=torch.zeros(1, 1, 28, 28), export_path=output)
-    model = onnx.load(output)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = str(Path(folder) / "exported.onnx")  # its constants are a file beside it
+        export_qonnx(network, args=torch.zeros(1, 1, 28, 28), export_path=exported)
+        model = onnx.load(exported)
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
     for node, name in zip(layers, LAYERS, strict=True):
         node.name = name
