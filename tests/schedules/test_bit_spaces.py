@@ -22,7 +22,7 @@ from qcompile.targets import host_features, load_target
 from tests.schedules import bit_convolution, bit_products, test_dense_packed
 from tests.schedules.bits import Width, packed_words, weighted_sum
 from tests.schedules.convolution import Case
-from tests.schedules.covering import every_choice
+from tests.schedules.covering import shared_choices, untaken
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -38,7 +38,6 @@ from tests.schedules.packing import packed_codes, packed_reference, thresholds_o
 
 W1A1, W1A2, W2A2 = Width("xor", 1, 1), Width("xor", 2, 1), Width("and", 2, 2)
 NARROW = Width("and", 1, 1)
-RUNS = {"x86_64": 2, "aarch64": 1, "armv7": 1}  # kernels of a problem: emulators take longer
 
 CONVOLUTIONS = [
     (Case((1, 4, 14, 64), 64), W1A1),
@@ -63,13 +62,6 @@ def target(request):
     return runnable(int8_target(request.param))
 
 
-def samples(operator, problem, target):
-    """Some combinations of decisions: others for every problem and target."""
-    number = PROBLEMS.index((operator, problem)) * len(RUN_ON) + RUN_ON.index(target.name)
-    count = RUNS[target.architecture.name]
-    return list(every_choice(TUNABLES[operator].space(problem, target), 2 * number, count))
-
-
 def conv2d_problem(case, width):
     shape = case.outputs, *case.kernel, case.data[3] // case.groups
     geometry = case.pads, case.strides, case.dilation, case.groups
@@ -88,7 +80,7 @@ def test_convolves(case, width, target):
     codes, values, bias, scale = bit_convolution.operands(case, width, 1)
     sums = bit_convolution.convolve(codes, values, case, width, 0) + bias
     expected = requantized_reference(sums, scale)
-    for decisions in samples("conv2d_bits", problem, target):
+    for decisions in shared_choices(*SAMPLES)["conv2d_bits", problem, target.name]:
         plan = conv2d_bits_plan(problem, target, decisions)
         function = bit_convolution.kernel(plan, requantized, [(scale.shape, "float32")])
         x = bit_convolution.prepared(codes, case, width, plan, 0, np.random.default_rng(1))
@@ -119,7 +111,8 @@ def test_convolves_with_a_bias_for_each_class_and_packs(target):
     codes, values, _, _ = bit_convolution.operands(case, width, 1)
     counts = bit_convolution.convolve(codes, values, case, width, 0)
     rng = np.random.default_rng(1)
-    for decisions in every_choice(conv2d_bits_space(problem, target), 1, 1):
+    (found,) = shared_choices((("conv2d_bits", problem),), (target.name,), 1).values()
+    for decisions in found:
         plan = conv2d_bits_plan(problem, target, decisions)
         bias = rng.integers(-50, 50, (*plan.class_counts, case.outputs), "int32")
         sums = counts + bias[np.ix_(*plan.classes())]
@@ -138,7 +131,7 @@ def test_multiplies(shape, width, target):
     problem = dense_problem(shape, width)
     codes, values, bias, scale = bit_products.operands(width, shape, 1)
     expected = requantized_reference(weighted_sum(width, codes, values) + bias, scale)
-    for decisions in samples("dense_bits", problem, target):
+    for decisions in shared_choices(*SAMPLES)["dense_bits", problem, target.name]:
         plan = dense_bits_plan(problem, target, decisions)
         function = bit_products.kernel(plan, requantized, [(scale.shape, "float32")])
         arrays = [*bit_products.arrays_of(width, codes, values, plan), bias, scale]
@@ -154,7 +147,7 @@ def test_multiplies_batches(shape, width, target):
     sums = [weighted_sum(width, codes, values) for codes, values in operands]
     expected = (np.stack(sums) + START).astype("int32")
     x = np.stack([packed_words(width.data_planes(codes)) for codes, _ in operands])
-    for decisions in samples("dense_bits", problem, target):
+    for decisions in shared_choices(*SAMPLES)["dense_bits", problem, target.name]:
         plan = dense_bits_plan(problem, target, decisions)
         w = np.stack([columns_of(width.weight_planes(values), plan) for _, values in operands])
         inputs = [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32")]
@@ -178,7 +171,7 @@ def columns_of(planes, plan):
 @pytest.mark.parametrize("shape", PACKED, ids=str)
 def test_unpacks_weights(shape, target):
     problem = DensePackedProblem(*shape)
-    for decisions in samples("dense_packed", problem, target):
+    for decisions in shared_choices(*SAMPLES)["dense_packed", problem, target.name]:
         plan = dense_packed_plan(problem, target, decisions)
         x, w, bias, scale = test_dense_packed.operands(plan, problem.depth, 1)
         expected = requantized_reference(test_dense_packed.product(x, w, bias), scale)
@@ -195,7 +188,7 @@ PROBLEMS = [
     *(("dense_packed", DensePackedProblem(*shape)) for shape in PACKED),
 ]
 NAMES = ["x86-64-v3", "skylake-avx512", "znver4", "rpi3", "rpi4", "rpi5", "armv7-a9"]
-RUN_ON = [*INT8_TARGETS, "rpi4", "armv7-a9", "host"]
+SAMPLES = tuple(PROBLEMS), (*INT8_TARGETS, "rpi4", "armv7-a9"), 2
 
 
 @pytest.mark.parametrize(("operator", "problem"), PROBLEMS, ids=str)
@@ -223,29 +216,26 @@ def test_operands_of_a_tuner_mean_the_same_for_every_plan(operator, problem):
 
     expected = output({})
     assert len(np.unique(expected)) > 1
-    for decisions in samples(operator, problem, target)[:1]:
+    for decisions in shared_choices(tuple(PROBLEMS), ("host",), 1)[operator, problem, "host"]:
         np.testing.assert_array_equal(output(decisions), expected, err_msg=str(decisions))
 
 
 def test_takes_every_choice():
-    """Of all decisions but tiles, of which there are too many."""
+    """Of all decisions; of tiles, which are too many, every form on every target."""
+    assert {name for _, name, _ in untaken(*SAMPLES)} <= {"tile"}
     known, taken = set(), set()
-    for operator, problem in PROBLEMS:
-        for name in (*INT8_TARGETS, "rpi4", "armv7-a9"):
-            target = int8_target(name)
-            for decision in TUNABLES[operator].space(problem, target).decisions[1:]:
-                known |= {(operator, decision.name, choice) for choice in decision.choices}
-            for decisions in samples(operator, problem, target):
-                taken |= {(operator, *decision) for decision in decisions.items()}
-    assert known <= taken
+    for (operator, problem, name), found in shared_choices(*SAMPLES).items():
+        tile = TUNABLES[operator].space(problem, int8_target(name)).decisions[0]
+        known |= {(operator, name, choice[0]) for choice in tile.choices}
+        taken |= {(operator, name, decisions["tile"][0]) for decisions in found}
+    assert taken == known
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("operator", "problem"), PROBLEMS, ids=str)
 def test_plans_survive_json(operator, problem, name):
     target, tunable = load_target(name), TUNABLES[operator]
-    space = tunable.space(problem, target)
-    for decisions in every_choice(space, 0, 6):
+    for decisions in shared_choices(tuple(PROBLEMS), tuple(NAMES), 4)[operator, problem, name]:
         plan = tunable.planned(problem, target, decisions)
         assert tunable.plan(plan.to_json()) == plan
 
