@@ -24,7 +24,8 @@ def on_targets(
     found = []
     for number, case in enumerate(cases):
         for k in range(each):
-            target = targets[(number + k * len(targets) // each) % len(targets)]
+            first = number + number // len(targets)  # the same targets for no period of cases
+            target = targets[(first + k * len(targets) // each) % len(targets)]
             if isinstance(target, str):
                 target = pytest.param(target)
             values = *(case if several else [case]), *target.values
