@@ -16,7 +16,6 @@ from qcompile.targets import load_target
 from tests.schedules.covering import on_targets
 from tests.schedules.kernels import ARM_TARGETS, build, compiled, fused_function, run, runnable
 
-
 TARGETS = ["x86-64-v3", "znver4", *ARM_TARGETS]
 SHAPES = [(1, 7, 7, 64), (3, 5), (1, 1, 1, 1000), (1, 56, 56, 24)]
 TYPES = ["uint8", "int8"]
