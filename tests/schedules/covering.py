@@ -75,4 +75,5 @@ def untaken(
 
 
 def choices(key: tuple[str, Any, str], space: Space) -> list[tuple[str, str, Any]]:
+    """(operator, decision, choice) of the space."""
     return [(key[0], d.name, choice) for d in space.decisions for choice in d.choices]
