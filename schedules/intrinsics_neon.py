@@ -40,7 +40,8 @@ def register_add_parts(target: Target) -> str:
     """The name of the addition of four partial sums for each of four sums, made known to TVM."""
     bits = 32 if target.architecture.name == "armv7" else 64
     name = f"qcompile.add_parts_{bits}"
-    TensorIntrin.register(name, *add_parts(pairs_32 if bits == 32 else pairs_64), override=True)
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        TensorIntrin.register(name, *add_parts(pairs_32 if bits == 32 else pairs_64))
     return name
 
 

@@ -51,15 +51,17 @@ def lane_dot_of(target: Target) -> LaneDot:
 def register_lane_dot(dot: LaneDot) -> str:
     """The name under which `Schedule.tensorize` now finds the dot product."""
     name = f"qcompile.lane_dot_{dot.lanes}_{dot.depth}"
-    sequence = {4: vnni, 2: multiply_add, 1: multiply}[dot.depth](dot)
-    TensorIntrin.register(name, meaning(dot), sequence, override=True)
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        sequence = {4: vnni, 2: multiply_add, 1: multiply}[dot.depth](dot)
+        TensorIntrin.register(name, meaning(dot), sequence)
     return name
 
 
 def register_interleave(dot: LaneDot, apart: int, turned: bool) -> str:
     """The name of the interleaving of rows (turned: columns) so far apart, made known to TVM."""
     name = f"qcompile.interleave_{dot.lanes}_{dot.depth}_{apart}{'_turned' if turned else ''}"
-    TensorIntrin.register(name, *interleave(dot, apart, turned), override=True)
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        TensorIntrin.register(name, *interleave(dot, apart, turned))
     return name
 
 

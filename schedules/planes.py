@@ -45,7 +45,8 @@ def interleave_planes(
 def register_interleave(planes: int, pixels: int) -> str:
     """The name under which `Schedule.tensorize` now finds the interleaving."""
     name = f"qcompile.interleave_planes_{planes}_{pixels}"
-    TensorIntrin.register(name, *interleave(planes, pixels), override=True)
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        TensorIntrin.register(name, *interleave(planes, pixels))
     return name
 
 

@@ -4,7 +4,8 @@
     library(*tensors)        # what tvm.compile's would do; the last tensor is written
 
 The program reads every parameter from a file, right before memory that no one may read, and writes
-the last one to a file. `-cpu` has the instructions of the target and no later ones.
+the last one to a file. Sizes and extents are in a file too, so that kernels of as many parameters
+share their `main`. `-cpu` has the instructions of the target and no later ones.
 """
 
 import math
@@ -35,6 +36,8 @@ PROCESSORS = {
     "armv7-a9": "cortex-a9",
 }
 
+MAINS: dict[tuple[str, str], bytes] = {}  # object files by architecture and text
+
 PROGRAM = """\
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -54,19 +57,25 @@ static unsigned char *guarded(size_t bytes) {{
     return start + pages * page - (bytes + 63) / 64 * 64;
 }}
 
+/* The bytes of the parameters and of own buffers, and the iterations of the phases. */
+static struct {{ uint64_t sizes[{parameters}], own[{own} + 1], extents[{phases}]; }} numbers;
+
 int main(int count, char **names) {{
-    static const size_t sizes[] = {{{sizes}}}, own[] = {{{own}}};
-    void *p[sizeof sizes / sizeof *sizes], *t[sizeof own / sizeof *own];
+    const uint64_t *sizes = numbers.sizes, *own = numbers.own;
+    void *p[{parameters}], *t[{own} + 1];
     FILE *file;
+    if (!(file = fopen("numbers", "rb"))) return 7;
+    if (fread(&numbers, sizeof numbers, 1, file) != 1) return 8;
+    fclose(file);
     for (int k = 0; k < count - 1; k++) {{
         p[k] = guarded(sizes[k]);
         if (!p[k] || !(file = fopen(names[k + 1], "rb"))) return 1;
         if (fread(p[k], 1, sizes[k], file) != sizes[k]) return 2;
         fclose(file);
     }}
-    for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+    for (size_t k = 0; k < {own}; k++)
         if (!(t[k] = guarded(own[k]))) return 3;
-    (void)t;
+    (void)t, (void)own;
 {calls}
     if (!(file = fopen(names[count - 1], "wb"))) return 4;
     if (fwrite(p[count - 2], 1, sizes[count - 2], file) != sizes[count - 2]) return 5;
@@ -107,9 +116,16 @@ def link(func: tirx.PrimFunc, target: Target, work: Path) -> None:
     kernel = split_phases(lower(func, target.tvm_target()), "kernel")
     write_object(kernel.phases, target.tvm_target(), work / "kernel.o")
     sizes = [parameter_bytes(parameter) for parameter in func.params]
-    (work / "main.c").write_text(program(kernel, sizes))
+    own = [*kernel.scratch_bytes, *kernel.thread_bytes, 0]
+    extents = [phase.extent for phase in kernel.phases]
+    np.array([*sizes, *own, *extents], "uint64").tofile(work / "numbers")
     tools = Toolchain(target.architecture, work, lambda _: None)
-    tools.compile_program("main.c", "main.o")
+    text = program(kernel, len(sizes))
+    if (target.architecture.name, text) not in MAINS:
+        (work / "main.c").write_text(text)
+        tools.compile_program("main.c", "main.o")
+        MAINS[target.architecture.name, text] = (work / "main.o").read_bytes()
+    (work / "main.o").write_bytes(MAINS[target.architecture.name, text])
     tools.link_program(["main.o", "kernel.o"], "kernel")
 
 
@@ -118,7 +134,7 @@ def parameter_bytes(parameter: tirx.Var) -> int:
     return elements * np.dtype(str(parameter.ty.dtype.dtype)).itemsize
 
 
-def program(kernel: Kernel, sizes: list[int]) -> str:
+def program(kernel: Kernel, parameters: int) -> str:
     """The C file that runs the phases of the kernel, each of them whole, in order."""
     scratch = len(kernel.scratch_bytes)
     place = {"parameter": "p[{}]", "scratch": "t[{}]", "thread": "t[{}]"}
@@ -128,14 +144,15 @@ def program(kernel: Kernel, sizes: list[int]) -> str:
         return place[operand.kind].format(number)
 
     declarations, calls = [], []
-    for phase in kernel.phases:
+    for number, phase in enumerate(kernel.phases):
         types = ["void *"] * len(phase.operands) + ["int32_t"] * 2
         declarations.append(f"int32_t {phase.symbol}({', '.join(types)});")
-        arguments = [*map(pointer, phase.operands), "0", str(phase.extent)]
+        arguments = [*map(pointer, phase.operands), "0", f"(int32_t)numbers.extents[{number}]"]
         calls.append(f"    {phase.symbol}({', '.join(arguments)});")
     return PROGRAM.format(
         declarations="\n".join(declarations),
-        sizes=", ".join(map(str, sizes)),
-        own=", ".join(map(str, [*kernel.scratch_bytes, *kernel.thread_bytes, 1])),
+        parameters=parameters,
+        own=scratch + len(kernel.thread_bytes),
+        phases=len(kernel.phases),
         calls="\n".join(calls),
     )

@@ -20,11 +20,8 @@ from tests.schedules.emulated import emulated
 RANDOM = 4  # combinations besides those that have every choice once
 
 
-def combinations(space: Space, seed: int, most: int | None = None) -> Iterator[Decisions]:
-    """The default, combinations that have every choice of each decision, and random ones.
-
-    most: how many of them, at random.
-    """
+def combinations(space: Space, seed: int, most: int) -> Iterator[Decisions]:
+    """The default, and so many, at random, of random ones and of those that have every choice."""
     rng = np.random.default_rng(seed)
     orders = {d.name: rng.permutation(len(d.choices)) for d in space.decisions}
     count = max(map(len, orders.values()))
@@ -32,8 +29,7 @@ def combinations(space: Space, seed: int, most: int | None = None) -> Iterator[D
     places += [
         {name: rng.integers(len(order)) for name, order in orders.items()} for _ in range(RANDOM)
     ]
-    if most is not None:
-        places = [places[k] for k in rng.permutation(len(places))[:most]]
+    places = [places[k] for k in rng.permutation(len(places))[:most]]
     yield {}
     for place in places:
         yield {d.name: d.choices[place[d.name]] for d in space.decisions}

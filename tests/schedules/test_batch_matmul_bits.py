@@ -12,6 +12,7 @@ from qcompile.schedules.batch_matmul_bits import (
 )
 from qcompile.schedules.dense_bits_plan import plan_dense_bits
 from tests.schedules.bits import Width, packed_words, weighted_sum
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -27,7 +28,10 @@ SHAPES = [(2, 16, 64, 32), (3, 13, 33, 21), (1, 128, 768, 128), (4, 1, 40, 7)]
 WIDTHS = [Width("xor", 1, 1), Width("and", 2, 2), Width("xor", 2, 1)]
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
+TARGETS = [*INT8_TARGETS, *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
@@ -38,13 +42,14 @@ def operands(width, shape):
     return width.data(rng, (batch, rows, depth)), width.weights(rng, (batch, columns, depth))
 
 
-@pytest.mark.parametrize(
+@on_targets(
+    3,
+    TARGETS,
     ("shape", "width"),
     [
         *((shape, WIDTHS[0]) for shape in SHAPES),
         *((SHAPES[k], width) for k in (1, 3) for width in WIDTHS[1:]),
     ],
-    ids=str,
 )
 def test_multiplies(shape, width, target):
     batch, rows, depth, columns = shape
@@ -72,7 +77,7 @@ def test_multiplies(shape, width, target):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@on_targets(3, TARGETS, "shape", SHAPES)
 def test_packs_columns_of_codes(shape, target):
     batch, rows, depth, columns = shape
     width = Width("and", 2, 2)
@@ -98,7 +103,7 @@ def test_sums_the_bits(target):
     np.testing.assert_array_equal(run(build(function, target), [words], expected), expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@on_targets(3, TARGETS, "shape", SHAPES)
 def test_sums_the_bits_of_columns(shape, target):
     batch, rows, depth, columns = shape
     plan = plan_dense_bits(rows, depth, columns, Width("and", 2, 2).planes, target, batch=batch)

@@ -1,5 +1,7 @@
 """Products of run-time matrices against NumPy, exactly."""
 
+import itertools
+
 import numpy as np
 import pytest
 from tvm import te
@@ -11,6 +13,7 @@ from qcompile.schedules.batch_matmul_int8 import (
     row_sums,
 )
 from qcompile.schedules.dense_int8 import plan_dense
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     EMULATED_TARGETS,
     INT8_TARGETS,
@@ -28,7 +31,10 @@ SHAPES = [(3, 16, 64, 32), (1, 1, 7, 3), (2, 37, 50, 21), (4, 8, 16, 16), (2, 5,
 LARGE = (12, 128, 64, 128)
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
+TARGETS = [*INT8_TARGETS, *EMULATED_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
@@ -56,8 +62,9 @@ def identity(value):
     return value
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@on_targets(
+    3, TARGETS, ("shape", "dtype"), list(itertools.product([*SHAPES, LARGE], ("uint8", "int8")))
+)
 def test_packs_columns(shape, dtype, target):
     batch, rows, depth, columns = shape
     plan = plan_dense(rows, depth, columns, target, batch)
@@ -68,7 +75,7 @@ def test_packs_columns(shape, dtype, target):
     np.testing.assert_array_equal(run(build(function, target), [b], expected), expected)
 
 
-@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], LARGE])
+@on_targets(3, TARGETS, "shape", [SHAPES[0], SHAPES[2], LARGE])
 def test_packs_a_transposed_matrix(shape, target):
     batch, rows, depth, columns = shape
     plan = plan_dense(rows, depth, columns, target, batch)
@@ -83,7 +90,7 @@ def test_packs_a_transposed_matrix(shape, target):
     np.testing.assert_array_equal(run(build(function, target), [b], expected), expected)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, LARGE])
+@on_targets(4, TARGETS, "shape", [*SHAPES, LARGE])
 def test_multiplies_and_requantizes(shape, target):
     batch, rows, depth, columns = shape
     plan = plan_dense(rows, depth, columns, target, batch)
@@ -104,7 +111,7 @@ def test_multiplies_and_requantizes(shape, target):
         np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES[:3])
+@on_targets(3, TARGETS, "shape", SHAPES[:3])
 def test_sums_rows_and_columns(shape, target):
     batch, rows, depth, columns = shape
     a = matrix((batch, rows, depth + 3), "uint8", 0)

@@ -12,17 +12,17 @@ from qcompile.schedules.conv2d_bits_plan import (
     conv2d_bits_plan,
     conv2d_bits_space,
 )
-from qcompile.schedules.dense_bits_plan import DenseBitsProblem, dense_bits_plan, dense_bits_space
+from qcompile.schedules.dense_bits_plan import DenseBitsProblem, dense_bits_plan
 from qcompile.schedules.dense_packed import (
     DensePackedProblem,
     dense_packed_plan,
-    dense_packed_space,
 )
 from qcompile.schedules.tunables import TUNABLES
 from qcompile.targets import host_features, load_target
 from tests.schedules import bit_convolution, bit_products, test_dense_packed
 from tests.schedules.bits import Width, packed_words, weighted_sum
 from tests.schedules.convolution import Case
+from tests.schedules.covering import shared_choices, untaken
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -38,7 +38,6 @@ from tests.schedules.packing import packed_codes, packed_reference, thresholds_o
 
 W1A1, W1A2, W2A2 = Width("xor", 1, 1), Width("xor", 2, 1), Width("and", 2, 2)
 NARROW = Width("and", 1, 1)
-MOST_RUN = {"x86_64": 3, "aarch64": 1, "armv7": 1}  # of a decision: emulators take longer
 
 CONVOLUTIONS = [
     (Case((1, 4, 14, 64), 64), W1A1),
@@ -53,6 +52,7 @@ CONVOLUTIONS = [
 PRODUCTS = [((5, 992, 24), W1A1), ((13, 17, 5), W2A2), ((7, 256, 72), W1A2), ((1, 512, 1000), W1A1)]
 # (batch, rows, depth, columns)
 BATCHES = [((3, 5, 70, 33), W2A2), ((2, 16, 128, 32), W1A1)]
+START = -7
 # (rows, depth, columns, bits)
 PACKED = [(1, 512, 100, 4), (13, 17, 5, 2), (3, 96, 33, 2), (37, 64, 72, 4)]
 
@@ -60,28 +60,6 @@ PACKED = [(1, 512, 100, 4), (13, 17, 5, 2), (3, 96, 33, 2), (37, 64, 72, 4)]
 @pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
 def target(request):
     return runnable(int8_target(request.param))
-
-
-def samples(space, target):
-    """The choices of each decision, the others by default or, for every second one, at random.
-
-    Where they are too many to run they are some, with the last. What threads share is decided at
-    random in all of them.
-    """
-    rng = np.random.default_rng(0)
-    found = []
-    chunks = [d for d in space.decisions if d.for_threads]
-    for decision in space.for_threads(1).decisions:
-        most = MOST_RUN[target.architecture.name]
-        choices = list(decision.choices[1:])
-        if len(choices) > most:
-            places = sorted(rng.choice(len(choices) - 1, most - 1, replace=False))
-            choices = [*(choices[k] for k in places), choices[-1]]
-        for number, choice in enumerate(choices):
-            drawn = chunks if number % 2 == 0 else [d for d in space.decisions if d != decision]
-            others = {d.name: d.choices[rng.integers(len(d.choices))] for d in drawn}
-            found.append({**others, decision.name: choice})
-    return found
 
 
 def conv2d_problem(case, width):
@@ -102,7 +80,7 @@ def test_convolves(case, width, target):
     codes, values, bias, scale = bit_convolution.operands(case, width, 1)
     sums = bit_convolution.convolve(codes, values, case, width, 0) + bias
     expected = requantized_reference(sums, scale)
-    for decisions in samples(conv2d_bits_space(problem, target), target):
+    for decisions in shared_choices(*SAMPLES)["conv2d_bits", problem, target.name]:
         plan = conv2d_bits_plan(problem, target, decisions)
         function = bit_convolution.kernel(plan, requantized, [(scale.shape, "float32")])
         x = bit_convolution.prepared(codes, case, width, plan, 0, np.random.default_rng(1))
@@ -133,7 +111,8 @@ def test_convolves_with_a_bias_for_each_class_and_packs(target):
     codes, values, _, _ = bit_convolution.operands(case, width, 1)
     counts = bit_convolution.convolve(codes, values, case, width, 0)
     rng = np.random.default_rng(1)
-    for decisions in samples(conv2d_bits_space(problem, target), target)[::3]:
+    (found,) = shared_choices((("conv2d_bits", problem),), (target.name,), 1).values()
+    for decisions in found:
         plan = conv2d_bits_plan(problem, target, decisions)
         bias = rng.integers(-50, 50, (*plan.class_counts, case.outputs), "int32")
         sums = counts + bias[np.ix_(*plan.classes())]
@@ -152,7 +131,7 @@ def test_multiplies(shape, width, target):
     problem = dense_problem(shape, width)
     codes, values, bias, scale = bit_products.operands(width, shape, 1)
     expected = requantized_reference(weighted_sum(width, codes, values) + bias, scale)
-    for decisions in samples(dense_bits_space(problem, target), target):
+    for decisions in shared_choices(*SAMPLES)["dense_bits", problem, target.name]:
         plan = dense_bits_plan(problem, target, decisions)
         function = bit_products.kernel(plan, requantized, [(scale.shape, "float32")])
         arrays = [*bit_products.arrays_of(width, codes, values, plan), bias, scale]
@@ -163,12 +142,12 @@ def test_multiplies(shape, width, target):
 @pytest.mark.parametrize(("shape", "width"), BATCHES, ids=str)
 def test_multiplies_batches(shape, width, target):
     batch, *sizes = shape
-    problem = dense_problem(sizes, width, batch=batch, start=-7)
+    problem = dense_problem(sizes, width, batch=batch, start=START)
     operands = [bit_products.operands(width, sizes, seed)[:2] for seed in range(1, 1 + batch)]
     sums = [weighted_sum(width, codes, values) for codes, values in operands]
-    expected = (np.stack(sums) - 7).astype("int32")
+    expected = (np.stack(sums) + START).astype("int32")
     x = np.stack([packed_words(width.data_planes(codes)) for codes, _ in operands])
-    for decisions in samples(dense_bits_space(problem, target), target):
+    for decisions in shared_choices(*SAMPLES)["dense_bits", problem, target.name]:
         plan = dense_bits_plan(problem, target, decisions)
         w = np.stack([columns_of(width.weight_planes(values), plan) for _, values in operands])
         inputs = [(plan.input_shape, "uint32"), (plan.weight_shape, "uint32")]
@@ -192,7 +171,7 @@ def columns_of(planes, plan):
 @pytest.mark.parametrize("shape", PACKED, ids=str)
 def test_unpacks_weights(shape, target):
     problem = DensePackedProblem(*shape)
-    for decisions in samples(dense_packed_space(problem, target), target):
+    for decisions in shared_choices(*SAMPLES)["dense_packed", problem, target.name]:
         plan = dense_packed_plan(problem, target, decisions)
         x, w, bias, scale = test_dense_packed.operands(plan, problem.depth, 1)
         expected = requantized_reference(test_dense_packed.product(x, w, bias), scale)
@@ -205,10 +184,11 @@ def test_unpacks_weights(shape, target):
 PROBLEMS = [
     *(("conv2d_bits", conv2d_problem(*each)) for each in CONVOLUTIONS),
     *(("dense_bits", dense_problem(*each)) for each in PRODUCTS),
-    *(("dense_bits", dense_problem(s[1:], w, batch=s[0], start=3)) for s, w in BATCHES),
+    *(("dense_bits", dense_problem(s[1:], w, batch=s[0], start=START)) for s, w in BATCHES),
     *(("dense_packed", DensePackedProblem(*shape)) for shape in PACKED),
 ]
 NAMES = ["x86-64-v3", "skylake-avx512", "znver4", "rpi3", "rpi4", "rpi5", "armv7-a9"]
+SAMPLES = tuple(PROBLEMS), (*INT8_TARGETS, "rpi4", "armv7-a9"), 3
 
 
 @pytest.mark.parametrize(("operator", "problem"), PROBLEMS, ids=str)
@@ -236,16 +216,26 @@ def test_operands_of_a_tuner_mean_the_same_for_every_plan(operator, problem):
 
     expected = output({})
     assert len(np.unique(expected)) > 1
-    for decisions in samples(tunable.space(problem, target), target)[::6]:
+    for decisions in shared_choices(tuple(PROBLEMS), ("host",), 1)[operator, problem, "host"]:
         np.testing.assert_array_equal(output(decisions), expected, err_msg=str(decisions))
+
+
+def test_takes_every_choice():
+    """Of all decisions; of tiles, which are too many, every form on every target."""
+    assert {name for _, name, _ in untaken(*SAMPLES)} <= {"tile"}
+    known, taken = set(), set()
+    for (operator, problem, name), found in shared_choices(*SAMPLES).items():
+        tile = TUNABLES[operator].space(problem, int8_target(name)).decisions[0]
+        known |= {(operator, name, choice[0]) for choice in tile.choices}
+        taken |= {(operator, name, decisions["tile"][0]) for decisions in found}
+    assert taken == known
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("operator", "problem"), PROBLEMS, ids=str)
 def test_plans_survive_json(operator, problem, name):
     target, tunable = load_target(name), TUNABLES[operator]
-    space = tunable.space(problem, target)
-    for decisions in samples(space, target):
+    for decisions in shared_choices(tuple(PROBLEMS), tuple(NAMES), 4)[operator, problem, name]:
         plan = tunable.planned(problem, target, decisions)
         assert tunable.plan(plan.to_json()) == plan
 

@@ -1,5 +1,7 @@
 """Kernels on bits for ARM against NumPy, exactly, in both forms of counting."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from tests.schedules.bit_products import kernel as dense_kernel
 from tests.schedules.bit_products import operands as dense_operands
 from tests.schedules.bits import WIDTHS, Width, weighted_sum
 from tests.schedules.convolution import Case
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     build,
     int8_target,
@@ -49,8 +52,8 @@ def form_of(target, tree):
     return FORMS[target.architecture.name][tree]
 
 
-@pytest.mark.parametrize(
-    ("case", "tree"), [*((c, False) for c in CASES), *((c, True) for c in WHOLE)], ids=str
+@on_targets(
+    2, TARGETS, ("case", "tree"), [*((c, False) for c in CASES), *((c, True) for c in WHOLE)]
 )
 def test_convolves(case, tree, target):
     width = WIDTHS[(sum(case.data) + case.outputs) % len(WIDTHS)]
@@ -71,8 +74,9 @@ def test_adds_up_by_dot_products(case):
     test_convolves(case, False, runnable(load_target("rpi5")))
 
 
-@pytest.mark.parametrize("tree", [False, True])
-@pytest.mark.parametrize("width", WIDTHS[::2] + WIDTHS[-1:], ids=str)
+@on_targets(
+    2, TARGETS, ("width", "tree"), list(itertools.product(WIDTHS[::2] + WIDTHS[-1:], (False, True)))
+)
 def test_convolves_planes_and_packs(width, tree, target):
     """No bit set, all bits set, and any."""
     case = Case((1, 3, 6, 128), 64)

@@ -14,6 +14,7 @@ from tvm import te
 from qcompile.schedules import schedule
 from qcompile.schedules.conv2d_f32 import conv2d_f32, pack_weights, plan_conv2d_f32
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import ARM_TARGETS, compiled, runnable
 
 
@@ -43,7 +44,10 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
+TARGETS = ["x86-64-v3", "znver4", *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(load_target(request.param))
 
@@ -90,8 +94,7 @@ def data(case, seed):
     return [rng.normal(size=shape).astype("float32") for shape in shapes]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("case", CASES)
+@on_targets(2, TARGETS, ("case", "seed"), [(case, k % 2) for k, case in enumerate(CASES)])
 def test_convolves(case, seed, target):
     x, weights, bias = data(case, seed)
     y = run(case, x, weights, bias, target)

@@ -9,6 +9,7 @@ from qcompile.schedules.conv2d_int8 import conv2d_int8, pack_weights
 from qcompile.schedules.conv2d_plan import Conv2dPlan, plan_conv2d
 from qcompile.targets import load_target
 from tests.schedules.convolution import Case
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     EMULATED_TARGETS,
     INT8_TARGETS,
@@ -47,7 +48,10 @@ CASES = [
 ADDED = [CASES[0], CASES[2], CASES[4], CASES[13]]
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
+TARGETS = [*INT8_TARGETS, *EMULATED_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
@@ -120,7 +124,7 @@ def kernel(plan, epilogue, extra):
     return fused_function(inputs, lambda x, w, b: conv2d_int8(x, w, b, plan, "layer"), epilogue, 3)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@on_targets(4, TARGETS, "case", CASES)
 def test_convolves_and_requantizes(case, target):
     x, w, bias, scale = operands(case, 0)
     plan = plan_of(case, w, target)
@@ -133,7 +137,7 @@ def test_convolves_and_requantizes(case, target):
         np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
 
-@pytest.mark.parametrize("case", CASES[:4], ids=str)
+@on_targets(4, TARGETS, "case", CASES[:4])
 def test_gives_the_sums(case, target):
     x, w, bias, _ = operands(case, 0)
     plan = plan_of(case, w, target)
@@ -143,7 +147,7 @@ def test_gives_the_sums(case, target):
     np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
 
-@pytest.mark.parametrize("case", CASES[:8], ids=str)
+@on_targets(3, TARGETS, "case", CASES[:8])
 def test_multiplies_narrow_weights(case, target):
     x, w, bias, _ = operands(case, 0)
     w = np.maximum(w, -127)
@@ -154,7 +158,7 @@ def test_multiplies_narrow_weights(case, target):
     np.testing.assert_array_equal(run(library, arrays, expected), expected)
 
 
-@pytest.mark.parametrize("case", ADDED, ids=str)
+@on_targets(4, TARGETS, "case", ADDED)
 def test_adds_a_residual(case, target):
     x, w, bias, scale = operands(case, 1)
     plan, sums = plan_of(case, w, target), convolve(x, w, bias, case, 0)

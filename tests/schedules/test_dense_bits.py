@@ -1,5 +1,7 @@
 """dense_bits against NumPy, exactly, with and without a fused epilogue."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from qcompile.schedules.dense_bits_plan import DenseBitsPlan, plan_dense_bits
 from qcompile.targets import host_features, load_target
 from tests.schedules.bit_products import arrays_of, kernel, operands
 from tests.schedules.bits import WIDTHS, Width, packed_words, weighted_sum
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     INT8_TARGETS,
     build,
@@ -28,7 +31,10 @@ SHAPES = [
 FIRST = Width("xor", 1, 1)
 
 
-@pytest.fixture(params=INT8_TARGETS)
+TARGETS = INT8_TARGETS
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     found = int8_target(request.param)
     if not found.runs_on(host_features()):
@@ -36,7 +42,7 @@ def target(request):
     return found
 
 
-@pytest.mark.parametrize("width", WIDTHS, ids=str)
+@on_targets(2, TARGETS, "width", WIDTHS)
 def test_multiplies_planes(width, target):
     for shape in (SHAPES[2], SHAPES[6]):
         plan = plan_dense_bits(*shape, width.planes, target)
@@ -48,7 +54,7 @@ def test_multiplies_planes(width, target):
             np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@on_targets(2, TARGETS, "shape", SHAPES)
 def test_multiplies_and_requantizes(shape, target):
     width = WIDTHS[sum(shape) % 4]
     plan = plan_dense_bits(*shape, width.planes, target)
@@ -63,8 +69,7 @@ def test_multiplies_and_requantizes(shape, target):
 PACKED = [*SHAPES[3:7], (49, 512, 96), (3, 97, 64)]
 
 
-@pytest.mark.parametrize("shape", PACKED, ids=str)
-@pytest.mark.parametrize("levels", [1, 3])
+@on_targets(2, TARGETS, ("shape", "levels"), list(itertools.product(PACKED, (1, 3))))
 def test_packs_the_codes(shape, levels, target):
     width = WIDTHS[sum(shape) % len(WIDTHS)]
     plan, (codes, values, bias, _) = (
@@ -95,7 +100,7 @@ def test_weighs_planes_by_any_number(target):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 13, 37, 48])
+@on_targets(2, TARGETS, "rows", [1, 2, 3, 13, 37, 48])
 def test_reads_no_row_beyond_the_last(rows, target):
     shape = rows, 512, 48
     plan = plan_dense_bits(*shape, FIRST.planes, target)

@@ -7,6 +7,7 @@ import pytest
 
 from qcompile.schedules.dense_int8 import dense_int8, pack_weights, plan_dense
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     EMULATED_TARGETS,
     INT8_TARGETS,
@@ -30,7 +31,10 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *EMULATED_TARGETS])
+TARGETS = [*INT8_TARGETS, *EMULATED_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
@@ -64,7 +68,7 @@ def kernel(plan, epilogue, extra):
     return fused_function(inputs, lambda x, w, b: dense_int8(x, w, b, plan, "layer"), epilogue, 3)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@on_targets(4, TARGETS, "shape", SHAPES)
 def test_multiplies_and_requantizes(shape, target):
     plan = plan_dense(*shape, target)
     library = build(kernel(plan, requantized, [(shape[2:], "float32")]), target)
@@ -75,7 +79,7 @@ def test_multiplies_and_requantizes(shape, target):
         np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES[:6])
+@on_targets(4, TARGETS, "shape", SHAPES[:6])
 def test_gives_the_sums(shape, target):
     plan = plan_dense(*shape, target)
     x, w, bias, _ = operands(plan, shape[1], 0)
@@ -84,7 +88,7 @@ def test_gives_the_sums(shape, target):
     np.testing.assert_array_equal(run(library, [x, *constants(w, bias, plan)], expected), expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES[6:8])
+@on_targets(4, TARGETS, "shape", SHAPES[6:8])
 def test_adds_a_residual(shape, target):
     plan = plan_dense(*shape, target)
     x, w, bias, scale = operands(plan, shape[1], 1)
@@ -97,7 +101,7 @@ def test_adds_a_residual(shape, target):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 13, 49])
+@on_targets(4, TARGETS, "rows", [1, 3, 13, 49])
 def test_reads_no_row_beyond_the_last(rows, target):
     plan = replace(plan_dense(rows, 64, 48, target), chunks="none")
     x, w, bias, _ = operands(plan, 64, 1)

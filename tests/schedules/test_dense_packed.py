@@ -10,6 +10,7 @@ from qcompile.schedules.dense_packed import (
     plan_dense_packed,
 )
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -31,7 +32,10 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
+TARGETS = [*INT8_TARGETS, *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
@@ -65,10 +69,11 @@ def kernel(plan, epilogue, extra):
     )
 
 
-@pytest.mark.parametrize(
+@on_targets(
+    3,
+    TARGETS,
     ("shape", "bits"),
     [(shape, bits) for k, shape in enumerate(SHAPES) for bits in ((2, 4), (4,))[k % 2]],
-    ids=str,
 )
 def test_multiplies_and_requantizes(shape, bits, target):
     plan = plan_dense_packed(*shape, bits, target)
@@ -80,7 +85,7 @@ def test_multiplies_and_requantizes(shape, bits, target):
         np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 13])
+@on_targets(3, TARGETS, "rows", [1, 3, 13])
 def test_gives_the_sums_and_reads_no_row_beyond_the_last(rows, target):
     plan = plan_dense_packed(rows, 64, 48, 4, target)
     assert not plan.dense.parallel

@@ -9,6 +9,7 @@ from tvm.relax import op
 from qcompile.schedules.depthwise_conv2d_int8 import depthwise_conv2d_int8, pack_weights
 from qcompile.schedules.depthwise_plan import plan_depthwise
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import EMULATED_TARGETS, build, fused_function, run, runnable
 from tests.schedules.packing import packed_codes, packed_reference, thresholds_of
 
@@ -48,7 +49,10 @@ CASES = [
 X86_TARGETS = ["x86-64-v3", "alderlake", "skylake-avx512", "znver4"]
 
 
-@pytest.fixture(params=[*X86_TARGETS, *EMULATED_TARGETS])
+TARGETS = [*X86_TARGETS, *EMULATED_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(load_target(request.param))
 
@@ -91,7 +95,7 @@ def plan_of(case, w, target):
     return plan_depthwise(case.data, w.shape, target, **arguments)
 
 
-@pytest.mark.parametrize("case", CASES)
+@on_targets(4, TARGETS, "case", CASES)
 def test_convolves(case, target):
     plan, zero = plan_of(case, operands(case, 0)[1], target), 7
     kernel = None
@@ -113,7 +117,7 @@ def test_convolves(case, target):
         np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("case", CASES[:6])
+@on_targets(4, TARGETS, "case", CASES[:6])
 def test_fuses_what_follows(case, target):
     x, w, bias = operands(case, 2)
     plan, zero = plan_of(case, w, target), 131
@@ -141,7 +145,7 @@ def test_fuses_what_follows(case, target):
     np.testing.assert_array_equal(run(build(func, target), arrays, expected), expected)
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]])
+@on_targets(4, TARGETS, "case", [CASES[0], CASES[1], CASES[3]])
 def test_packs_the_codes(case, target):
     x, w, bias = operands(case, 2)
     plan, rng = plan_of(case, w, target), np.random.default_rng(3)

@@ -9,8 +9,9 @@ from qcompile.ops import conv2d
 from qcompile.schedules.depthwise_plan import DepthwiseProblem, depthwise_plan, depthwise_space
 from qcompile.targets import load_target
 from tests.passes.modules import const, module
+from tests.schedules.covering import shared_choices, untaken
 from tests.schedules.kernels import EMULATED_TARGETS, runnable
-from tests.schedules.spaces import combinations, expect_same_by_replan, results
+from tests.schedules.spaces import expect_same_by_replan, results
 
 PADS = {"pads": (1, 1, 1, 1)}
 CASES = [
@@ -25,7 +26,11 @@ CASES = [
 OPERATOR = "depthwise_conv2d_int8"
 
 
-@pytest.fixture(params=["x86-64-v3", "skylake-avx512", "znver4", *EMULATED_TARGETS])
+TARGETS = ("x86-64-v3", "skylake-avx512", "znver4", "rpi4", "rpi5", "neoverse-n2", "armv7-a9")
+SAMPLES = tuple((OPERATOR, problem) for problem in CASES), TARGETS, 3
+
+
+@pytest.fixture(params=[*TARGETS[:3], *EMULATED_TARGETS])
 def target(request):
     return runnable(load_target(request.param))
 
@@ -43,10 +48,13 @@ def convolved(problem, bias):
     return np.einsum("nijcpq,cpq->nijc", windows, w) + bias
 
 
+def test_takes_every_choice():
+    assert untaken(*SAMPLES) == set()
+
+
 @pytest.mark.parametrize("problem", CASES)
 def test_convolves_the_same_codes(problem, target):
-    x86 = target.architecture.name == "x86_64"
-    decided = list(combinations(depthwise_space(problem, target), 0, most=5 if x86 else 2))
+    decided = shared_choices(*SAMPLES)[OPERATOR, problem, target.name]
     bias = np.random.default_rng(1).integers(-(2**20), 2**20, problem.w[0], dtype="int32")
     expected = convolved(problem, bias)
     found = results(OPERATOR, problem, target, decided, [bias], "int32")

@@ -1,5 +1,7 @@
 """Packing alone, behind int8 kernels, and behind what has no kernel of its own."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -14,6 +16,7 @@ from qcompile.schedules.pool2d_int8 import pool2d_int8
 from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_plan
 from qcompile.schedules.rounding import to_nearest
 from tests.schedules.bits import packed_words
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -29,13 +32,15 @@ from tests.schedules.packing import packed, packed_codes, packed_reference, thre
 CHANNELS = [1, 5, 31, 32, 33, 64, 80, 96, 127, 160]
 
 
-@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
+TARGETS = [*INT8_TARGETS, *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("bits", [1, 2, 4])
+@on_targets(2, TARGETS, ("channels", "bits"), list(itertools.product(CHANNELS, (1, 2, 4))))
 def test_packs(channels, bits, target):
     codes = np.random.default_rng(0).integers(0, 2**bits, (2, 3, 5, channels), dtype="uint8")
     function = fused_function(
@@ -45,7 +50,7 @@ def test_packs(channels, bits, target):
     np.testing.assert_array_equal(run(build(function, target), [codes], expected), expected)
 
 
-@pytest.mark.parametrize("channels", [6, 64, 80, 99])
+@on_targets(3, TARGETS, "channels", [6, 64, 80, 99])
 def test_starts_every_group_at_a_new_word(channels, target):
     groups = 3 if channels % 3 == 0 else 2
     codes = np.random.default_rng(0).integers(0, 4, (1, 3, 5, channels), dtype="uint8")
@@ -57,7 +62,7 @@ def test_starts_every_group_at_a_new_word(channels, target):
     np.testing.assert_array_equal(run(build(function, target), [codes], expected), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 4, 64), (2, 3, 5, 33)])
+@on_targets(3, TARGETS, "shape", [(1, 4, 4, 64), (2, 3, 5, 33)])
 def test_quantizes_and_packs(shape, target):
     x = np.random.default_rng(0).normal(1, 1, shape).astype("float32")
 
@@ -75,7 +80,7 @@ def test_quantizes_and_packs(shape, target):
     np.testing.assert_array_equal(run(build(function, target), [x], expected), expected)
 
 
-@pytest.mark.parametrize("channels", [3, 4, 35])
+@on_targets(3, TARGETS, "channels", [3, 4, 35])
 def test_quantizes_images_and_packs(channels, target):
     """Channels that fill no vector, rounded by an instruction of the target."""
     x = np.random.default_rng(0).normal(1, 1, (1, channels, 4, 4)).astype("float32")
@@ -96,8 +101,12 @@ def test_quantizes_images_and_packs(channels, target):
     np.testing.assert_array_equal(run(build(function, target), [x], expected), expected)
 
 
-@pytest.mark.parametrize("shape", [(49, 64, 64), (13, 32, 96), (5, 17, 33), (3, 8, 5)])
-@pytest.mark.parametrize("levels", [1, 3])
+@on_targets(
+    3,
+    TARGETS,
+    ("shape", "levels"),
+    list(itertools.product([(49, 64, 64), (13, 32, 96), (5, 17, 33), (3, 8, 5)], (1, 3))),
+)
 def test_packs_behind_dense_int8(shape, levels, target):
     _, depth, columns = shape
     rng = np.random.default_rng(0)
@@ -119,7 +128,7 @@ def test_packs_behind_dense_int8(shape, levels, target):
     np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)
 
 
-@pytest.mark.parametrize("channels", [(32, 64), (8, 33), (3, 96)])
+@on_targets(3, TARGETS, "channels", [(32, 64), (8, 33), (3, 96)])
 def test_packs_behind_conv2d_int8(channels, target):
     inputs, outputs = channels
     rng = np.random.default_rng(0)
@@ -155,7 +164,7 @@ def test_packs_behind_conv2d_int8(channels, target):
     np.testing.assert_array_equal(run(build(function, target), arrays, expected), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 6, 6, 64), (1, 5, 5, 33)])
+@on_targets(3, TARGETS, "shape", [(1, 6, 6, 64), (1, 5, 5, 33)])
 def test_packs_behind_a_pool(shape, target):
     x = np.random.default_rng(0).integers(0, 4, shape, dtype="uint8")
     problem = Pool2dProblem(shape, "uint8", largest=True, kernel=(2, 2), strides=(2, 2))

@@ -1,5 +1,6 @@
 """Pooling of codes against NumPy, exactly, with and without a fused epilogue."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from tvm.relax import op
 from qcompile.schedules.pool2d_int8 import pool2d_int8
 from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_plan, pooled_extent
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import ARM_TARGETS, build, fused_function, run, runnable
 
 
@@ -38,7 +40,10 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
+TARGETS = ["x86-64-v3", "znver4", *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(load_target(request.param))
 
@@ -89,8 +94,7 @@ def codes(shape, dtype, seed):
     return rng.integers(low, high + 1, shape, dtype=dtype)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("case", CASES)
+@on_targets(2, TARGETS, ("case", "dtype"), list(itertools.product(CASES, ("uint8", "int8"))))
 def test_finds_the_largest(case, dtype, target):
     kernel = pooling(case, dtype, target, lambda y: y, largest=True)
     for seed in (0, 1):
@@ -99,8 +103,7 @@ def test_finds_the_largest(case, dtype, target):
         np.testing.assert_array_equal(run(kernel, [x], expected), expected)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("case", CASES)
+@on_targets(2, TARGETS, ("case", "dtype"), list(itertools.product(CASES, ("uint8", "int8"))))
 def test_sums(case, dtype, target):
     kernel = pooling(case, dtype, target, lambda y: y, largest=False)
     for seed in (0, 1):
@@ -109,7 +112,7 @@ def test_sums(case, dtype, target):
         np.testing.assert_array_equal(run(kernel, [x], expected), expected)
 
 
-@pytest.mark.parametrize("case", CASES[:4])
+@on_targets(2, TARGETS, "case", CASES[:4])
 def test_fuses_a_requantization(case, target):
     x = codes(case.data, "uint8", 3)
     sums = windows(x, case, 5).sum(axis=(4, 5)).astype("float32")
@@ -124,8 +127,12 @@ def test_fuses_a_requantization(case, target):
     np.testing.assert_array_equal(run(kernel, [x], expected), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 7, 128), (2, 4, 9, 21), (1, 24, 24, 1000)])
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@on_targets(
+    2,
+    TARGETS,
+    ("shape", "dtype"),
+    list(itertools.product([(1, 7, 7, 128), (2, 4, 9, 21), (1, 24, 24, 1000)], ("uint8", "int8"))),
+)
 def test_sums_whole_images(shape, dtype, target):
     x = codes(shape, dtype, 1)
     expected = x.astype("int64").sum(axis=(1, 2), keepdims=True).astype("int32")

@@ -6,11 +6,12 @@ from tvm import relax
 from tvm.relax.op import nn
 
 from qcompile.ops import sum_pool2d
-from qcompile.schedules.pool2d_plan import Pool2dProblem, pool2d_space
+from qcompile.schedules.pool2d_plan import Pool2dProblem
 from qcompile.targets import load_target
 from tests.passes.modules import module
+from tests.schedules.covering import shared_choices, untaken
 from tests.schedules.kernels import ARM_TARGETS, runnable
-from tests.schedules.spaces import combinations, expect_same_by_replan, kernel, results
+from tests.schedules.spaces import expect_same_by_replan, kernel, results
 
 BORDER = {"pads": (1, 1, 1, 1), "strides": (2, 2)}
 CASES = [
@@ -25,7 +26,11 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
+TARGETS = ("x86-64-v3", "znver4", "rpi4", "armv7-a9")
+SAMPLES = tuple(("pool2d_int8", problem) for problem in CASES), TARGETS, 3
+
+
+@pytest.fixture(params=[*TARGETS[:2], *ARM_TARGETS])
 def target(request):
     return runnable(load_target(request.param))
 
@@ -42,10 +47,13 @@ def pooled(problem, x):
     return seen.max(axis=(4, 5)) if problem.largest else seen.sum(axis=(4, 5))
 
 
+def test_takes_every_choice():
+    assert untaken(*SAMPLES) == set()
+
+
 @pytest.mark.parametrize("problem", CASES)
 def test_pools_the_same_codes(problem, target):
-    x86 = target.architecture.name == "x86_64"
-    decided = list(combinations(pool2d_space(problem, target), 0, most=None if x86 else 3))
+    decided = shared_choices(*SAMPLES)["pool2d_int8", problem, target.name]
     _, (x,), _ = kernel("pool2d_int8", problem, target, {}, [])
     dtype = problem.codes if problem.largest else "int32"
     found = results("pool2d_int8", problem, target, decided, [], dtype)

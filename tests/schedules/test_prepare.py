@@ -1,5 +1,6 @@
 """prepare against NumPy, alone and with what produces the codes computed on the way."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from qcompile.passes.declared_patterns import DeclaredPatterns
 from qcompile.schedules.prepare import prepare
 from qcompile.schedules.table import table
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import ARM_TARGETS, build, run, runnable
 
 INJECTIVE = 2
@@ -45,7 +47,10 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
+TARGETS = ["x86-64-v3", "znver4", *ARM_TARGETS]
+
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(load_target(request.param))
 
@@ -93,8 +98,7 @@ def fused(shape, dtype, producer, case, zero):
     return func
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("case", CASES)
+@on_targets(2, TARGETS, ("case", "dtype"), list(itertools.product(CASES, ("uint8", "int8"))))
 def test_pads(case, dtype, target):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     x = np.random.default_rng(0).integers(low, high + 1, case.data, dtype=dtype)
@@ -103,8 +107,12 @@ def test_pads(case, dtype, target):
     np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
 
 
-@pytest.mark.parametrize(("planar", "dtype"), [(True, "uint8"), (False, "int8")])
-@pytest.mark.parametrize("case", CASES)
+@on_targets(
+    2,
+    TARGETS,
+    ("case", "planar", "dtype"),
+    [(case, *how) for case in CASES for how in ((True, "uint8"), (False, "int8"))],
+)
 def test_quantizes_on_the_way(case, planar, dtype, target):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     n, h, w, c = case.data
@@ -124,7 +132,7 @@ def test_quantizes_on_the_way(case, planar, dtype, target):
     np.testing.assert_array_equal(run(build(func, target), [x], expected), expected)
 
 
-@pytest.mark.parametrize("case", CASES[:6])
+@on_targets(2, TARGETS, "case", CASES[:6])
 def test_looks_up_on_the_way(case, target):
     rng = np.random.default_rng(2)
     x, entries = rng.integers(0, 256, case.data, dtype="uint8"), rng.permutation(256)

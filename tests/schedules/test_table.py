@@ -1,5 +1,7 @@
 """table against NumPy, alone and between elementwise operators."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tvm_ffi
@@ -11,17 +13,20 @@ from qcompile.schedules import schedule
 from qcompile.schedules.lookup import permute_lookups
 from qcompile.schedules.table import table
 from qcompile.targets import load_target
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import ARM_TARGETS, build, compiled, fused_function, run, runnable
 
+TARGETS = ["x86-64-v3", "znver4", *ARM_TARGETS]
+SHAPES = [(1, 7, 7, 64), (3, 5), (1, 1, 1, 1000), (1, 56, 56, 24)]
+TYPES = ["uint8", "int8"]
 
-@pytest.fixture(params=["x86-64-v3", "znver4", *ARM_TARGETS])
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(load_target(request.param))
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 7, 64), (3, 5), (1, 1, 1, 1000), (1, 56, 56, 24)])
-@pytest.mark.parametrize("result", ["uint8", "int8"])
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@on_targets(2, TARGETS, ("shape", "dtype", "result"), list(itertools.product(SHAPES, TYPES, TYPES)))
 def test_looks_up(shape, dtype, result, target):
     rng = np.random.default_rng(0)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max

@@ -1,9 +1,12 @@
 """Thresholds without a kernel against NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from qcompile.schedules.threshold import threshold
+from tests.schedules.covering import on_targets
 from tests.schedules.kernels import (
     ARM_TARGETS,
     INT8_TARGETS,
@@ -15,14 +18,20 @@ from tests.schedules.kernels import (
 )
 from tests.schedules.packing import thresholds_of
 
+TARGETS = [*INT8_TARGETS, *ARM_TARGETS]
 
-@pytest.fixture(params=[*INT8_TARGETS, *ARM_TARGETS])
+
+@pytest.fixture(params=TARGETS)
 def target(request):
     return runnable(int8_target(request.param))
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3, 7, 15, 31])
-@pytest.mark.parametrize("channels", [5, 64])
+@on_targets(
+    2,
+    TARGETS,
+    ("levels", "channels"),
+    list(itertools.product((1, 2, 3, 7, 15, 31), (5, 64))),
+)
 def test_counts_what_is_reached(levels, channels, target):
     rng = np.random.default_rng(levels)
     sums = rng.integers(-300, 300, (6, 7, channels), dtype="int32")
