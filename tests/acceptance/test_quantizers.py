@@ -51,7 +51,8 @@ def quantized(form, folder):
     return folder / "quantized.onnx", inputs[0]
 
 
-@pytest.mark.parametrize("form", STATIC)
+# The left out ones are those of a format and of types that another one has.
+@pytest.mark.parametrize("form", sorted(STATIC.keys() - {"qoperator_s8s8", "qdq_u8u8"}))
 def test_static(form, target, tmp_path):
     assert_outputs_agree(*quantized(form, tmp_path), target, tmp_path, FLIPPED_ERROR)
 
@@ -99,8 +100,7 @@ def test_prepared(target, tmp_path):
     assert_outputs_agree(tmp_path / "int8.onnx", inputs[0], target, tmp_path, FLIPPED_ERROR)
 
 
-@pytest.mark.parametrize("network", [shufflenet, transformer])
-@pytest.mark.parametrize("weights", [S8, U8], ids=["s8", "u8"])
+@pytest.mark.parametrize(("network", "weights"), [(shufflenet, S8), (transformer, U8)])
 def test_dynamic(network, weights, target, tmp_path):
     model = tmp_path / "float.onnx"
     onnx.save(network(), model)
