@@ -1,6 +1,8 @@
 """Retrain a network at given bit widths with PyTorch and Brevitas: a fine-tuning hook for a search.
 
-    python examples/fine_tune_brevitas.py bits.json retrained.onnx
+    pip install torch brevitas
+    qcompile search demo/fp32.onnx --on host --data test.npz -o found \\
+        --fine-tune "python examples/fine_tune_brevitas.py train.npz"
 
 A search calls its hook as COMMAND BITS_JSON OUTPUT_ONNX. bits.json holds the widths that it would
 like to have, {"layers": {"node_Conv_58": {"w": 2, "a": 4}, ...}}, by the names of the float
@@ -8,11 +10,9 @@ model's layers: `w` bits of the weights, `a` bits of the layer's input, 8 where 
 hook writes a quantized ONNX file whose layers have these names and widths, and ends with code 0.
 
 Here the float model is qcompile's bundled Fashion-MNIST network (28x28, three convolutions, two
-dense layers); a network of your own takes its place in `Network`. Widths are 2 to 8 bits: Brevitas
-has other quantizers for one bit. The data is downloaded once, to ./data. Needs
-`pip install torch torchvision brevitas qonnx`, which qcompile does not depend on. This file was not
-run where it was written, without these packages: it follows the interface of Brevitas 0.12
-(https://xilinx.github.io/brevitas).
+dense layers); a network of your own takes its place in `Network`. train.npz holds training images
+(samples, 1, 28, 28) of 0 to 1 as any array, and their classes as `y`. Widths are 2 to 8 bits:
+Brevitas has other quantizers for one bit.
 """
 
 import json
@@ -20,6 +20,7 @@ import sys
 from importlib.resources import files
 
 import brevitas.nn as qnn
+import numpy as np
 import onnx
 import torch
 from brevitas.export import export_qonnx
@@ -30,8 +31,7 @@ from brevitas.quant import (
 )
 from onnx import numpy_helper
 from torch.nn import functional
-from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
+from torch.utils.data import DataLoader, TensorDataset
 
 EPOCHS = 5
 BATCH = 128
@@ -81,9 +81,16 @@ def quantized_layer(shape, first, w=8, a=8):
     return qnn.QuantConv2d(shape[1], shape[0], shape[2:], padding=shape[2] // 2, **options)
 
 
-def train(network):
-    """Adam with a rate that falls along a cosine, on the training images."""
-    data = datasets.FashionMNIST("data", download=True, transform=transforms.ToTensor())
+def read(path):
+    """The training images and their classes."""
+    arrays = dict(np.load(path))
+    labels = torch.from_numpy(arrays.pop("y").astype("int64"))
+    (images,) = arrays.values()
+    return TensorDataset(torch.from_numpy(images.astype("float32")), labels)
+
+
+def train(network, data):
+    """Adam with a rate that falls along a cosine."""
     loader = DataLoader(data, BATCH, shuffle=True)
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(loader))
@@ -110,7 +117,7 @@ def write(network, output):
 
 
 def main():
-    _, bits, output = sys.argv
+    _, data, bits, output = sys.argv
     with open(bits) as file:
         widths = json.load(file)["layers"]
     if unknown := set(widths) - set(LAYERS):
@@ -119,7 +126,7 @@ def main():
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     torch.manual_seed(0)
     network = Network(widths, constants)
-    train(network)
+    train(network, read(data))
     write(network, output)
 
 

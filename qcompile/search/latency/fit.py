@@ -2,13 +2,15 @@
 
 A layer L of choice x, whose readers R want the form f(R), takes
 
-    own(L)     = core(L, x)    + sum over readers R of out(L, kernel(x), R, f(R))
+    own(L)     = core(L, x)
+                 + sum over readers R of out(L, kernel(x), R, f(R)) + cell(L, x, R, f(R))
     prepare(L) = form(L, f(L)) + sum over makers M of in(M, kernel of M, L, f(L))
 
 seconds. Where two layers read one value at different widths, its maker leaves the codes to them:
 `split` stands in place of `out`, and each reader takes `apart` more. `out` and `in` are hand-over
 costs: of writing codes for another kernel or of another width than in the uniform networks, and of
-repacking them. All terms come from least squares with a ridge
+repacking them. `cell` is what a choice changes of it, on devices that are exact; a clock would
+take noise for it. All terms come from least squares with a ridge
 towards no hand-over. Rounds of a search multiply all terms of a kernel by a factor, from least
 squares over whole networks with a ridge towards 1. What is left of a layer's time in one
 neighbourhood is kept for the next time that it has the same one.
@@ -39,15 +41,17 @@ class Trust:
     """How far measurements are believed; a clock's, that others disturb, less than a model's.
 
     handover_ridge: in rows of data; factor_ridge: in whole networks of the kernel alone;
-    seen_again: so many earlier times of a neighbourhood count as much as what the terms say of it.
+    seen_again: so many earlier times of a neighbourhood count as much as what the terms say of it;
+    cell_ridge: as handover_ridge, None for no such terms.
     """
 
     handover_ridge: float
     factor_ridge: float
     seen_again: float
+    cell_ridge: float | None
 
 
-CLOCK, EXACT = Trust(0.5, 0.5, 1.0), Trust(0.02, 4.0, 0.0)
+CLOCK, EXACT = Trust(0.5, 0.5, 1.0, None), Trust(0.02, 4.0, 0.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,10 @@ def out(layer: str, kernel: str, reader: str, form: Form) -> Term:
     return "out", layer, kernel, reader, form
 
 
+def cell(layer: str, choice: Choice, reader: str, form: Form) -> Term:
+    return "cell", layer, choice, reader, form
+
+
 def into(maker: str, kernel: str, layer: str, form: Form) -> Term:
     return "in", maker, kernel, layer, form
 
@@ -144,6 +152,7 @@ def terms_of(
     alike = [each for each in readers if not any(each in twins for twins in splits)]
     own = [core(layer, choice), *(split(layer, *twins) for twins in splits)]
     own += [out(layer, choice.kernel, each, assignment[each].form) for each in alike]
+    own += [cell(layer, choice, each, assignment[each].form) for each in alike]
     prepare = [shape(layer, choice.form)]
     prepare += [apart(layer, each) for each in neighbours.twins_of(layer) if differ(layer, each)]
     prepare += [into(each, assignment[each].kernel, layer, choice.form) for each in makers]
@@ -179,10 +188,13 @@ def _terms(
 
 
 def _solved(rows: Sequence[Row], trust: Trust) -> dict[Term, float]:
+    ridges: dict[str, float | None] = {"cell": trust.cell_ridge}
+    ridges |= dict.fromkeys(("core", "form"), CORE_RIDGE) | dict.fromkeys(TWINS, TWINS_RIDGE)
     terms: list[Any] = [term for row in rows for term in row.terms]
-    ridges = dict.fromkeys(("core", "form"), CORE_RIDGE) | dict.fromkeys(TWINS, TWINS_RIDGE)
-    ridge = {term: ridges.get(term[0], trust.handover_ridge) for term in terms}
-    return fit_terms(rows, ridge)
+    found = {term: ridges.get(term[0], trust.handover_ridge) for term in terms}
+    ridge = {term: each for term, each in found.items() if each is not None}
+    known = [replace(row, terms=tuple(t for t in row.terms if t in ridge)) for row in rows]
+    return fit_terms(known, ridge)
 
 
 def _factors(plain: Fitted, rounds: Sequence[Measured]) -> dict[str, float]:

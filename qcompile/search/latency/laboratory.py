@@ -92,7 +92,8 @@ class LatencyLaboratory:
         model = LatencyModel(
             self.target.name, self.device, self.exact, self.neighbours, choices, tuple(found)
         )
-        mixed = probes(near_best(model), self.neighbours, model.survey, self.seed)
+        by_choice = isinstance(self.target, VtaTarget)
+        mixed = probes(near_best(model), self.neighbours, model.survey, self.seed, by_choice)
         for number, assignment in enumerate(mixed):
             self.progress("measuring mixed networks", number, len(mixed))
             found.append(self.measure(assignment))

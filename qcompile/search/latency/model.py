@@ -16,6 +16,7 @@ from qcompile.search.latency.fit import (
     EXACT,
     Fitted,
     apart,
+    cell,
     core,
     fit,
     into,
@@ -25,6 +26,7 @@ from qcompile.search.latency.fit import (
 )
 from qcompile.search.latency.measured import Measured
 from qcompile.search.latency.neighbours import Neighbours
+from qcompile.search.latency.terms import Term
 
 FORMAT = 1
 AGREES, AGREES_EXACT = 0.05, 0.01  # of the measured seconds; the second on models and simulators
@@ -67,13 +69,15 @@ class LatencyModel:
     def predict(self, assignment: Assignment) -> float:
         """The seconds of a network; of one that a round measured, what it took then.
 
-        Raises InvalidInput for choices that were not measured.
+        On an exact device also of one that the survey measured. Raises InvalidInput for choices
+        that were not measured.
         """
         self._expect_known(assignment)
-        known = [r.measured for r in self.rounds if r.measured.assignment == assignment]
+        measured = [*(self.survey if self.exact else ()), *(each.measured for each in self.rounds)]
+        known = [each.seconds for each in measured if each.assignment == assignment]
         if not known:
             return self.fitted.predict(assignment)
-        return known[-1].seconds if self.exact else fmean(each.seconds for each in known)
+        return known[-1] if self.exact else fmean(known)
 
     def correct(self, measured: Measured) -> "LatencyModel":
         """The model that knows one more network, and what this one said of it."""
@@ -102,7 +106,7 @@ class LatencyModel:
         return np.array(
             [
                 [
-                    found.factor(x) * found.sum([out(maker, x.kernel, reader, y.form)])
+                    found.factor(x) * found.sum(_out(maker, x, reader, y))
                     + found.factor(y) * found.sum([into(maker, x.kernel, reader, y.form)])
                     for y in self.choices[reader]
                 ]
@@ -197,3 +201,10 @@ class LatencyModel:
             if choice not in self.choices[name]:
                 known = ", ".join(map(str, self.choices[name]))
                 raise InvalidInput(f"layer '{name}': {choice} was not measured; {known} were")
+
+
+def _out(maker: str, choice: Choice, reader: str, other: Choice) -> list[Term]:
+    return [
+        out(maker, choice.kernel, reader, other.form),
+        cell(maker, choice, reader, other.form),
+    ]

@@ -16,6 +16,9 @@ from qcompile.search.latency.neighbours import Neighbours
 CANDIDATES = 64  # random networks, of which the one with most new hand-overs is measured
 NEAR_BEST = 1.25  # times as long as the fastest kernel: hand-overs do not make up for more
 MOST_PROBES = 8  # beyond, the rounds of the search tell what is left
+# On VTA, whose instructions depend on the numbers, every choice may take another time before every
+# reader.
+MOST_PROBES_BY_CHOICE = 24
 
 
 def uniform(choices: Mapping[str, Sequence[Widths]]) -> list[dict[str, Widths]]:
@@ -69,20 +72,22 @@ def probes(
     neighbours: Neighbours,
     seen: Iterable[Measured],
     seed: int,
+    by_choice: bool = False,
 ) -> list[dict[str, Choice]]:
     """Mixed networks in which layers hand over to their neighbours in ways that are not seen yet.
 
-    They end when random networks show nothing new.
+    They end when random networks show nothing new. by_choice: choices of the makers count, not
+    their kernels alone.
     """
     rng = np.random.default_rng(seed)
-    known = set().union(*(handovers(neighbours, each.assignment) for each in seen))
+    known = set().union(*(handovers(neighbours, each.assignment, by_choice) for each in seen))
     found: list[dict[str, Choice]] = []
-    while len(found) < MOST_PROBES:
+    while len(found) < (MOST_PROBES_BY_CHOICE if by_choice else MOST_PROBES):
         candidates = [random_assignment(choices, rng) for _ in range(CANDIDATES)]
-        best = max(candidates, key=lambda one: len(handovers(neighbours, one) - known))
-        if handovers(neighbours, best) <= known:
+        best = max(candidates, key=lambda one: len(handovers(neighbours, one, by_choice) - known))
+        if handovers(neighbours, best, by_choice) <= known:
             break
-        known |= handovers(neighbours, best)
+        known |= handovers(neighbours, best, by_choice)
         found.append(best)
     return found
 
@@ -93,13 +98,18 @@ def random_assignment(
     return {name: each[int(rng.integers(len(each)))] for name, each in choices.items()}
 
 
-def handovers(neighbours: Neighbours, assignment: Assignment) -> set[tuple[object, ...]]:
-    """What codes are written for: maker, its kernel, reader, the form that it reads.
-
-    And twins that read different codes.
-    """
+def handovers(
+    neighbours: Neighbours, assignment: Assignment, by_choice: bool = False
+) -> set[tuple[object, ...]]:
+    """What codes are written for: maker, its kernel (by_choice: its choice), reader, the form that
+    it reads. And twins that read different codes."""
     found: set[tuple[object, ...]] = {
-        (maker, assignment[maker].kernel, reader, assignment[reader].form)
+        (
+            maker,
+            assignment[maker] if by_choice else assignment[maker].kernel,
+            reader,
+            assignment[reader].form,
+        )
         for maker, reader in neighbours.edges
     }
     bits = {name: choice.activations for name, choice in assignment.items()}

@@ -1,5 +1,8 @@
 """Sensitivities of a search: what the solver adds up, and how far the kinds of scores agree."""
 
+import numpy as np
+
+from qcompile.arrays import LABEL_NAMES, Array
 from qcompile.search.loop.material import Material
 from qcompile.search.loop.store import Store
 from qcompile.search.loop.sweep import Sensitivity
@@ -7,7 +10,8 @@ from qcompile.search.loop.watcher import Watcher
 from qcompile.search.sensitivity import Sensitivities, measure_sensitivity
 
 RANKED = "block"  # of all kinds it ranks assignments most like their true accuracy
-KINDS = (RANKED, "kl", "hutchinson")
+KINDS = (RANKED, "kl", "hutchinson", "accuracy")
+LABELLED = 256  # samples, drawn evenly, that tell what a layer alone loses
 
 
 def measure_scores(
@@ -19,6 +23,7 @@ def measure_scores(
         material.calibration,
         material.choices,
         kinds=KINDS,
+        labelled=_labelled(material),
         folder=store.path("sensitivity"),
         seed=material.request.seed,
         progress=lambda stage, done=0, total=0: watcher.step(stage, done, total),
@@ -28,6 +33,15 @@ def measure_scores(
         for layer, by_widths in found.scores[RANKED].items()
     }
     return scores, _lines(found)
+
+
+def _labelled(material: Material) -> dict[str, Array]:
+    """Some of the labelled samples, for what is measured layer by layer."""
+    count = material.labelled.count
+    rng = np.random.default_rng(material.request.seed)
+    taken = np.sort(rng.choice(count, min(count, LABELLED), replace=False))
+    inputs = {name: array[taken] for name, array in material.labelled.inputs.items()}
+    return {**inputs, LABEL_NAMES[0]: material.labels[taken]}
 
 
 def _lines(found: Sensitivities) -> list[str]:

@@ -22,9 +22,10 @@ BASE_S = 2e-6
 
 
 class Device:
-    """bits_factor: whole networks take that many times their bits kernels' seconds."""
+    """bits_factor: whole networks take that many times their bits kernels' seconds. cell_s: what
+    hand-overs take more at most, with the choice of the maker."""
 
-    def __init__(self, seed=0, names=NAMES, surprise_s=0.0, noise=0.0, neighbours=None):
+    def __init__(self, seed=0, names=NAMES, surprise_s=0.0, noise=0.0, neighbours=None, cell_s=0.0):
         self.rng = np.random.default_rng(seed)
         self.neighbours = neighbours or Neighbours(names, tuple(pairwise(names)))
         self.choices = dict.fromkeys(names, CHOICES)
@@ -36,6 +37,9 @@ class Device:
             {key: self.rng.uniform(0, 1e-5) for key in product(edges, kernels, sorted(forms))}
             for _ in range(2)
         )
+        cells = product(edges, CHOICES, sorted(forms))
+        rng = np.random.default_rng(seed + 1)
+        self.cells = {key: cell_s * rng.uniform() for key in cells}
         self.surprise_s = surprise_s
         self.noise = noise
 
@@ -49,6 +53,7 @@ class Device:
             for reader in set(self.neighbours.readers(layer)) - differing:
                 form = assignment[reader].activations, assignment[reader].kernel
                 own_s += self.written[(layer, reader), choice.kernel, form]
+                own_s += self.cells[(layer, reader), choice, form]
                 if choice.weights == 2 and assignment[reader].weights == 8:
                     own_s += self.surprise_s
             for maker in self.neighbours.makers(layer):
@@ -71,9 +76,9 @@ class Device:
     def random(self):
         return {n: each[self.rng.integers(len(each))] for n, each in self.choices.items()}
 
-    def survey(self, exact=True):
+    def survey(self, exact=True, by_choice=False):
         found = [self.measure(self.uniform(choice)) for choice in CHOICES]
-        mixed = probes(self.choices, self.neighbours, found, seed=0)
+        mixed = probes(self.choices, self.neighbours, found, 0, by_choice)
         found += [self.measure(assignment) for assignment in mixed]
         return LatencyModel(
             "rpi4", "model:rpi4", exact, self.neighbours, self.choices, tuple(found)

@@ -75,3 +75,24 @@ def test_agreement_depends_on_the_device(device):
     assert not replace(model, exact=False).agrees(far)
     spread = replace(far, measured=replace(found, spread_s=0.04 * found.seconds))
     assert replace(model, exact=False).agrees(spread)
+
+
+def test_hand_overs_that_depend_on_the_choice_are_surveyed_on_exact_devices():
+    device = Device(names=NAMES[:3], cell_s=2e-5)
+    every = [dict(zip(NAMES, each, strict=False)) for each in product(CHOICES, repeat=3)]
+
+    def worst(model):
+        measured = [device.measure(each) for each in every]
+        return max(abs(model.predict(m.assignment) / m.seconds - 1) for m in measured)
+
+    assert worst(device.survey(by_choice=True)) < 0.02
+    assert worst(device.survey()) > 0.05
+    assert worst(device.survey(exact=False, by_choice=True)) > 0.05
+
+
+def test_an_exact_device_is_believed_in_its_survey(device):
+    model, found = device.survey(), device.measure(device.random())
+    for exact in (True, False):
+        assert model.predict(found.assignment) != found.seconds
+        known = replace(model, exact=exact, survey=(*model.survey, found))
+        assert (known.predict(found.assignment) == found.seconds) == exact
