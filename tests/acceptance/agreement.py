@@ -28,12 +28,20 @@ def assert_float_agrees(network: Network, target: Target, folder: Path) -> None:
 
 def assert_int8_agrees(network: Network, target: Target, folder: Path) -> None:
     """Every layer agrees on the reference's inputs, and roughly the whole."""
+    quantized, sample = assert_int8_layers_agree(network, target, folder)
+    assert_outputs_agree(quantized, sample, target, folder, FLIPPED_ERROR)
+
+
+def assert_int8_layers_agree(
+    network: Network, target: Target, folder: Path
+) -> tuple[Path, Mapping[str, np.ndarray]]:
+    """Every layer agrees on the reference's inputs; the quantized network and a sample."""
     model, inputs = _write(network, folder)
     quantized = folder / "int8.onnx"
     quantize_int8(model, quantized, inputs[1:])
     layers = compare_layers(quantized, inputs[:1], target, folder)
     assert [layer for layer in layers if not layer.agrees] == []
-    assert_outputs_agree(quantized, inputs[0], target, folder, FLIPPED_ERROR)
+    return quantized, inputs[0]
 
 
 def assert_outputs_agree(

@@ -3,7 +3,7 @@
 import pytest
 
 from qcompile.targets import load_target
-from tests.acceptance.agreement import assert_float_agrees, assert_int8_agrees
+from tests.acceptance.agreement import assert_float_agrees, assert_int8_layers_agree
 from tests.acceptance.architectures import ARCHITECTURES
 
 pytest.importorskip("onnxruntime")
@@ -20,5 +20,6 @@ def test_float_agrees(network, target, tmp_path):
 
 
 @pytest.mark.parametrize("network", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_int8_agrees(network, target, tmp_path):
-    assert_int8_agrees(network, target, tmp_path)
+def test_int8_layers_agree(network, target, tmp_path):
+    """Whole int8 networks are those of `test_networks`."""
+    assert_int8_layers_agree(network, target, tmp_path)

@@ -80,8 +80,9 @@ def codes(form, bits, target, folder, *, scale=2.0**-5, layers=1):
     return np.array(found), np.array(expected), analysis
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 4])
-@pytest.mark.parametrize("form", ["floor", "quant"])
+@pytest.mark.parametrize(
+    ("form", "bits"), [("floor", 1), ("quant", 1), ("floor", 2), ("quant", 3), ("floor", 4)]
+)
 def test_integer_from_the_first_to_the_last(form, bits, target, tmp_path):
     found, expected, analysis = codes(form, bits, target, tmp_path, layers=3)
     # What scales and clips the network's float input, if no node does it.
@@ -94,8 +95,8 @@ def test_integer_from_the_first_to_the_last(form, bits, target, tmp_path):
     assert len(np.unique(found)) == 2**bits
 
 
-@pytest.mark.parametrize("scale", [2.0**-5, 0.0291], ids=["power_of_two", "any_scale"])
-def test_fewer_bits_are_the_upper_ones(scale, target, tmp_path):
+def test_fewer_bits_are_the_upper_ones(target, tmp_path):
+    scale = 0.0291  # none that keeps float32 free of rounding
     full, _, _ = codes("quant", MOST, target, tmp_path, scale=scale)
     full = full.astype("int64")
     assert len(np.unique(full)) == 2**MOST

@@ -18,7 +18,7 @@ from tests.acceptance.qonnx_cut import cut_at_quantizers
 from tests.acceptance.qonnx_graphs import random_network
 
 SEEDS = st.integers(0, 2**32 - 1)
-IN_CI, IN_FULL = 35, 1000
+IN_CI, IN_FULL = 25, 1000
 # Float error of a layer: sums of up to 2^7 terms and their normalization, of the largest value.
 FLOAT_ERROR = 2.0**-17
 

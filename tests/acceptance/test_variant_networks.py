@@ -33,7 +33,11 @@ def save(folder: Path, networks: dict[str, onnx.ModelProto]) -> tuple[Path, Path
     return folder / f"{first}.onnx", folder / "variants.json"
 
 
-@pytest.fixture(params=["host", "x86-64-v3"])
+on_host = pytest.mark.parametrize("target", ["host"], indirect=True)
+on_v3 = pytest.mark.parametrize("target", ["x86-64-v3"], indirect=True)
+
+
+@pytest.fixture
 def target(request):
     chosen = load_target(request.param)
     if not chosen.runs_on(host_features()):
@@ -57,6 +61,7 @@ def assert_equal_alone(folder: Path, names: list[str], target) -> dict[str, int]
     return alone_bytes
 
 
+@on_v3
 def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
     model, variants = save(tmp_path, {name: thinnable(name, CHANNELS, SIZE) for name in DEPTHS})
     bundle = compile(model, target, tmp_path / "build", variants=variants)
@@ -69,6 +74,7 @@ def test_depths_share_the_weights_of_their_blocks(target, tmp_path):
     assert bundle.weight_bytes == alone["depth_8"] + others
 
 
+@on_host
 def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkeypatch):
     monkeypatch.setattr(lowering, "costs_for", lambda *_: BITS_ALWAYS)
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS, data_bits=1) for name in WIDTHS}
@@ -81,6 +87,7 @@ def test_widths_share_the_upper_planes_of_their_weights(target, tmp_path, monkey
     assert bundle.weight_bytes == alone["bits_4"] + 2 * own
 
 
+@on_v3
 def test_widths_run_on_the_kernels_that_are_fastest(target, tmp_path):
     networks = {name: adaptive(name, CHANNELS, SIZE, LAYERS) for name in WIDTHS}
     model, variants = save(tmp_path, networks)

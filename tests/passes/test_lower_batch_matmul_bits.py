@@ -21,7 +21,9 @@ from tests.passes.test_lower_bits import (
     UINT2,
     UINT4,
     Data,
+    in_turn,
     lowered,
+    pairs,
     run,
     target,
 )
@@ -80,8 +82,7 @@ def operands(pair: Pair, shape: tuple[tuple[int, ...], int, int, int]) -> list[n
     ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(("name", "shape", "target"), pairs(PAIRS, SHAPES), indirect=["target"])
 def test_products(name, shape, target):
     pair = PAIRS[name]
     a, b = operands(pair, shape)
@@ -92,8 +93,11 @@ def test_products(name, shape, target):
     np.testing.assert_array_equal(run(mod, target, a, b), expected(a, b, pair))
 
 
-@pytest.mark.parametrize("size", [32, 20])
-@pytest.mark.parametrize("name", ["signs", "bits_times_signs", "zero_points"])
+@pytest.mark.parametrize(
+    ("name", "size", "target"),
+    pairs(["signs", "bits_times_signs", "zero_points"], [32, 20]),
+    indirect=["target"],
+)
 def test_heads_of_attention(name, size, target):
     """(batch, positions, heads * size), split into heads; the right factor transposed."""
     pair, batch, heads, rows = PAIRS[name], 2, 3, 21
@@ -116,8 +120,9 @@ def test_heads_of_attention(name, size, target):
     np.testing.assert_array_equal(run(mod, target, a, b), result)
 
 
-def test_a_constant_factor(target):
-    pair = PAIRS["signs"]
+@pytest.mark.parametrize(("name", "target"), in_turn(["signs"]), indirect=["target"])
+def test_a_constant_factor(name, target):
+    pair = PAIRS[name]
     a, b = operands(pair, SHAPES[0])
     mod = module(lambda emit, a: product(emit, a, relax.const(b), pair), (a.shape, str(a.dtype)))
     mod = lowered(mod, target, BITS_ALWAYS)

@@ -1,6 +1,8 @@
 """Layers on bits give the integers that NumPy gives, for every kind of operand and border."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,20 @@ def target(request):
     if not chosen.runs_on(host_features()):
         pytest.skip(f"{request.param} needs instructions that this processor lacks")
     return chosen
+
+
+def in_turn(cases: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Every case with one of the targets, in turn: both with all of them take too long."""
+    return list(zip(cases, cycle((HOST, AVX2)), strict=False))
+
+
+def pairs(cases: Iterable[Any], others: Sequence[Any]) -> list[tuple[Any, Any, str]]:
+    """Every case with both targets, and the other values in turn."""
+    return [
+        (case, others[(i + j) % len(others)], target)
+        for i, case in enumerate(cases)
+        for j, target in enumerate((HOST, AVX2))
+    ]
 
 
 def lowered(mod: tvm.IRModule, target: Any, costs: Costs) -> tvm.IRModule:
@@ -121,7 +137,7 @@ def conv2d_operands(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, w, rng.integers(-50, 50, case.outputs).astype("int32")
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize(("name", "target"), in_turn(CONVOLUTIONS), indirect=["target"])
 def test_convolutions(name, target):
     case = CONVOLUTIONS[name]
     x, w, bias = conv2d_operands(case)
@@ -147,10 +163,11 @@ def test_convolutions(name, target):
     np.testing.assert_array_equal(run(mod, target, x), expected + bias)
 
 
-@pytest.mark.parametrize("odd", [False, True])
+SCALED = ["signs", "uneven_border", "channels_that_fill_no_word", "groups", "two_bits_times_signs"]
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["signs", "uneven_border", "channels_that_fill_no_word", "groups", "two_bits_times_signs"],
+    ("name", "odd", "target"), pairs(SCALED, [False, True]), indirect=["target"]
 )
 def test_scaled_sums_are_counted_in_units(name, odd, target):
     """To the bit: no sign of a zero changes."""
@@ -199,9 +216,11 @@ PRODUCTS = [
 ]
 
 
-@pytest.mark.parametrize("rows", [1, 5, 64])
-@pytest.mark.parametrize(("costs", "kernel", "data", "weights"), PRODUCTS)
-def test_products(rows, costs, kernel, data, weights, target):
+@pytest.mark.parametrize(
+    ("product", "rows", "target"), pairs(PRODUCTS, [1, 5, 64]), indirect=["target"]
+)
+def test_products(product, rows, target):
+    costs, kernel, data, weights = product
     rng = np.random.default_rng(rows)
     x = data.draw(rng, (rows, 70))
     w = rng.choice(list(weights), (33, 70)).astype("int8")
@@ -290,20 +309,22 @@ def test_int8_where_bits_cannot_win(mod):
     assert attribute(call, "kernel") == "int8"
 
 
-@pytest.mark.parametrize(
-    ("data", "kernel"), [(BIPOLAR, "max_pool2d_bits"), (BIT, "max_pool2d_bits"), (UINT2, "pool")]
-)
-def test_codes_of_one_bit_are_pooled_as_words(data, kernel, target):
+POOLED = [(BIPOLAR, "max_pool2d_bits"), (BIT, "max_pool2d_bits"), (UINT2, "pool")]
+
+
+@pytest.mark.parametrize(("pooled", "target"), in_turn(POOLED), indirect=["target"])
+def test_codes_of_one_bit_are_pooled_as_words(pooled, target):
     """A window with a border, of which no value is the largest."""
+    data, kernel = pooled
     rng = np.random.default_rng(0)
     x = data.draw(rng, (1, 9, 9, 40))
     w = rng.choice(SIGNS, (16, 3, 3, 40)).astype("int8")
 
     def body(emit, codes):
         window = {"pool_size": [3, 3], "strides": [2, 2], "padding": [1, 1, 1, 1]}
-        pooled = relax.op.nn.max_pool2d(codes, **window, layout="NHWC")
+        largest = relax.op.nn.max_pool2d(codes, **window, layout="NHWC")
         return conv2d(
-            emit(pooled),
+            emit(largest),
             relax.const(w),
             relax.const(np.zeros(16, "int32")),
             strides=(1, 1),
@@ -324,8 +345,11 @@ def test_codes_of_one_bit_are_pooled_as_words(data, kernel, target):
     np.testing.assert_array_equal(run(mod, target, x), expected)
 
 
-@pytest.mark.parametrize("costs", [BITS_ALWAYS, INT8_ALWAYS], ids=["bits", "int8"])
-@pytest.mark.parametrize("shape", [(2, 5, 64), (6, 64)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "costs", "target"),
+    pairs([(2, 5, 64), (6, 64)], [BITS_ALWAYS, INT8_ALWAYS]),
+    indirect=["target"],
+)
 def test_thresholds_and_packing_join_products(shape, costs, target):
     """Whatever the leading axes, which the kernel does not have."""
     rng = np.random.default_rng(0)

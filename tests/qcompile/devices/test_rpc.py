@@ -17,8 +17,16 @@ pytest.importorskip("tornado", reason="TVM's tracker needs tornado")
 pytestmark = pytest.mark.device
 
 
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory):
+    found = Farm(tmp_path_factory.mktemp("farm"))
+    yield found
+    found.unplug()
+
+
 @pytest.fixture
-def farm(tmp_path):
+def frail_farm(tmp_path):
+    """One that a test unplugs."""
     found = Farm(tmp_path)
     yield found
     found.unplug()
@@ -51,8 +59,10 @@ def test_takes_files_and_runs_scripts(farm):
     assert not place.exists()  # the server removes it before it serves again
 
 
-def test_keeps_the_outputs_of_a_board_that_disappears(farm, sums, samples, tmp_path, monkeypatch):
-    file, expected = samples
+def test_keeps_the_outputs_of_a_board_that_disappears(
+    frail_farm, sums, samples, tmp_path, monkeypatch
+):
+    farm, (file, expected) = frail_farm, samples
     monkeypatch.setattr(samples_on_device, "CALL_S", 0.0)  # each batch in a call of its own
 
     def unplug(stage, done=0, total=0):

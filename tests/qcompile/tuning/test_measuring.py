@@ -96,10 +96,9 @@ def test_threads_share_the_iterations(tmp_path, threads, kind):
     assert kinds(outcomes_of(batch, threads=threads)) == ["timing", "timing", kind]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_decisions_change_no_result(seed):
+def test_decisions_change_no_result():
     """Operands lie in memory as each candidate wants them; the outputs are equal."""
-    target, rng = local_target(), np.random.default_rng(seed)
+    target, rng = local_target(), np.random.default_rng(0)
     text, operands = dense(target, 31, 50, 70)
     anchor = anchor_of(tvm.ir.load_json(text))
     tunable, problem = anchor.tunable, anchor.problem
@@ -200,10 +199,10 @@ def test_another_device_takes_over(tmp_path):
     """One program for the trial, one for the first part of the first batch."""
     target = local_target()
     with Measurer(["frail", "firm"], target, rounds=QUICK, open_board=opener(frail=2)) as measurer:
-        batches = [batch_in_c([GOOD, GOOD, WRONG], target, tmp_path) for _ in range(8)]
+        batches = [batch_in_c([GOOD, GOOD, WRONG], target, tmp_path) for _ in range(4)]
         futures = [measurer.submit(batch) for batch in batches]
         expected = ["timing", "timing", "wrong result"]
-        assert [kinds(future.result()) for future in futures] == [expected] * 8
+        assert [kinds(future.result()) for future in futures] == [expected] * 4
         assert measurer.lost == ["frail: the cable is out"]
 
 

@@ -52,7 +52,7 @@ class Watching:
             self.act()
 
 
-def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
+def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path, monkeypatch):
     model, records = product(tmp_path), tmp_path / "records"
     watcher = Watching()
     first = qcompile.tune(model, TARGET, records, trials=6, watcher=watcher)
@@ -62,6 +62,7 @@ def test_finds_writes_and_goes_on_without_measuring_twice(tmp_path):
     assert task.default_s > 0 and task.best_s <= task.default_s and task.share == 1
     assert 0 < task.of_limit < 1.2  # a tiny product cannot beat the limit but by noise
     assert first.after_s == task.best_s and first.curve[-1].trials == 6
+    monkeypatch.setattr(session, "measured_limits", lambda *arguments: {})
     again = qcompile.tune(model, TARGET, records, trials=3, seed=1)
     assert (again.measured, again.known) == (3, 6)
     counts = counted(records)

@@ -24,11 +24,12 @@ from qcompile.tuning.vta_earlier import earlier_vta_groups, problem_from
 from qcompile.tuning.vta_tasks import UNFIT, vta_tasks
 from qcompile.tuning.vta_tune import tune_vta_tasks
 
-WORST = {"rows": 1, "columns": 7, "outputs": 1, "inputs": 1, "order": "data", "threads": 1}
+SIZE = 8  # of the images of the badly begun task
+WORST = {"rows": 1, "columns": 4, "outputs": 1, "inputs": 1, "order": "data", "threads": 1}
 CHOICES = {
-    "rows": (1, 2, 7, 14),
-    "columns": (7, 14),
-    "outputs": (1, 2, 4),
+    "rows": (1, 2, 8),
+    "columns": (4, 8),
+    "outputs": (1, 4),
     "inputs": (1, 2),
     "order": ("data", "weights"),
     "threads": (1, 2),
@@ -37,7 +38,7 @@ CHOICES = {
 
 def badly_begun():
     """A task whose default is the worst of a small space."""
-    task = one_task()
+    task = one_task(size=SIZE)
     decisions = [Decision(name, choices) for name, choices in CHOICES.items()]
     task.__dict__["space"] = Space(tuple(decisions))
     assert task.default == WORST
@@ -48,15 +49,15 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
-def test_finds_better_decisions_than_a_bad_default(tmp_path):
+def test_finds_better_decisions_than_a_bad_default(tmp_path, whole_population):
     task = badly_begun()
-    found = tune_vta_tasks([task], BOARD, tmp_path, trials=32)
+    found = tune_vta_tasks([task], BOARD, tmp_path, trials=24)
     best, default = task.cycles(found.tasks[0].best), task.cycles(WORST)
     assert found.after_s == best / BOARD.clock_hz and found.before_s == default / BOARD.clock_hz
     every = [dict(zip(CHOICES, each, strict=True)) for each in itertools.product(*CHOICES.values())]
     fastest = min(task.cycles(each) for each in every if task.estimate.fits(tiling_of(each)))
     assert best <= 1.01 * fastest < default / 2
-    uops = 14 * 14 * 4 * 2 * 9  # places, blocks of outputs and of inputs, taps
+    uops = SIZE * SIZE * 4 * 2 * 9  # places, blocks of outputs and of inputs, taps
     assert found.tasks[0].of_limit == pytest.approx(uops / best)
     assert 0.5 < found.tasks[0].of_limit < 1
 

@@ -28,11 +28,11 @@ def convolution(name, x, outputs, kernel=3, seed=0):
 
 def chain():
     """A segment of four layers; the second and third are the same problem."""
-    x = tensor("x", 12, 32)
+    x = tensor("x", 8, 32)
     first = convolution("first", x, 48)
     second = convolution("second", first.output, 48, kernel=1, seed=1)
     third = convolution("third", second.output, 48, kernel=1, seed=2)
-    last = MaxPool("pool", "third_out", (2, 2), (2, 2), (0, 0, 0, 0), tensor("y", 6, 48))
+    last = MaxPool("pool", "third_out", (2, 2), (2, 2), (0, 0, 0, 0), tensor("y", 4, 48))
     return Segment("segment", (x,), ("x",), ("y",), (first, second, third, last))
 
 

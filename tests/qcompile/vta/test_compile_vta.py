@@ -176,7 +176,6 @@ def test_refuses_a_network_without_a_layer_for_vta(tmp_path):
 
 
 CONFIGURATIONS = {
-    "i8w4": {"LOG_WGT_WIDTH": 2, "LOG_WGT_BUFF_SIZE": 17},
     "i4w4": {
         "LOG_INP_WIDTH": 2,
         "LOG_WGT_WIDTH": 2,
