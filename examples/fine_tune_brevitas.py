@@ -28,7 +28,7 @@ import torch
 from brevitas.export import export_qonnx
 from brevitas.quant import (
     Int8ActPerTensorFloat,
-    Int8WeightPerChannelFloat,
+    Int8WeightPerChannelFloatMSE,
     Uint8ActPerTensorFloat,
 )
 from onnx import numpy_helper
@@ -73,7 +73,7 @@ def quantized_layer(shape, first, w=8, a=8):
     """A layer with weights of the shape; what comes behind a Relu is never negative."""
     options = {
         "bias": True,
-        "weight_quant": Int8WeightPerChannelFloat,
+        "weight_quant": Int8WeightPerChannelFloatMSE,
         "weight_bit_width": w,
         "input_quant": Int8ActPerTensorFloat if first else Uint8ActPerTensorFloat,
         "input_bit_width": a,
