@@ -16,7 +16,7 @@ def report(found: SearchResult, agreement: Sequence[str], plots: Iterable[str]) 
         f"# Bit widths of {request.model.name}",
         "",
         f"{found.material.labelled.count:,} labelled samples; the float network: "
-        f"{100 * found.float_accuracy:.2f} %. {len(found.points)} assignments of widths tried in "
+        f"{100 * found.float_accuracy:.2f} %. {len(found.points)} networks tried in "
         f"{found.seconds / 60:.1f} minutes.",
     ]
     if found.material.borrowed:

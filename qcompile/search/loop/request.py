@@ -46,7 +46,7 @@ class Where:
 class Request:
     """A search, checked. Budgets are of one inference and of the packed weights; None: any.
 
-    max_drop: of the float accuracy, in points; None: what is left of it decides alone.
+    max_drop: of the float accuracy, in points, as it was asked for; `drop` is what holds.
     """
 
     model: Path
@@ -66,6 +66,11 @@ class Request:
         """The budgets as the solver takes them."""
         given = {"latency": self.budget_s, "size": self.budget_bytes}
         return {name: float(limit) for name, limit in given.items() if limit is not None}
+
+    @property
+    def drop(self) -> float | None:
+        """Points of the float accuracy that may be lost; None: budgets decide alone."""
+        return DROP_POINTS if self.max_drop is None and not self.limits else self.max_drop
 
 
 def read_place(text: str) -> Where:

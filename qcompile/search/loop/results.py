@@ -66,7 +66,7 @@ def to_json(found: SearchResult) -> dict[str, Any]:
         "budgets": {
             "ms": None if request.budget_s is None else 1e3 * request.budget_s,
             "bytes": request.budget_bytes,
-            "max_drop": request.max_drop,
+            "max_drop": request.drop,
         },
         "points": [_point(found, point) for point in found.points],
         "front": {each.where.name: [p.name for p in each.front] for each in found.devices},

@@ -47,7 +47,10 @@ def _labelled(material: Material) -> dict[str, Array]:
 def _lines(found: Sensitivities) -> list[str]:
     """A table of all scores with their standard errors, and the kinds' rank agreement."""
     kinds = list(found.scores)
-    lines = [f"From {found.samples} samples; ± one standard error. The solver adds up `{RANKED}`."]
+    lines = [
+        f"From {found.samples} samples; ± one standard error. The solver adds up `{RANKED}`; "
+        "`accuracy` is the share of samples that the layer alone loses from top-1 (below 0: gains)."
+    ]
     lines += ["", "| layer | widths | " + " | ".join(kinds) + " |"]
     lines += ["| --- | --- |" + " ---: |" * len(kinds)]
     for layer, by_widths in found.scores[RANKED].items():

@@ -13,7 +13,7 @@ from qcompile.search.loop.ledger import Ledger
 from qcompile.search.loop.material import read_material
 from qcompile.search.loop.points import Point
 from qcompile.search.loop.report import report
-from qcompile.search.loop.request import DROP_POINTS, Request
+from qcompile.search.loop.request import Request
 from qcompile.search.loop.results import (
     DeviceResult,
     SearchResult,
@@ -51,6 +51,7 @@ class Search:
     def run(self, fine_tune: FineTune | None = None, plots: bool = False) -> SearchResult:
         """What was found, written. Raises QCompileError; what is done by then is kept."""
         with ExitStack() as stack:
+            stack.callback(self._keep_seconds)
             for station in self.stations:
                 stack.callback(station.close)
             return self._run(fine_tune, plots)
@@ -71,8 +72,11 @@ class Search:
 
     def _point(self, point: Point, device: str) -> None:
         """Tell of a point, and keep how long the search has taken, killed runs included."""
-        self.store.write(SECONDS, {SECONDS: self._seconds()})
+        self._keep_seconds()
         self.watcher.point(point, device)
+
+    def _keep_seconds(self) -> None:
+        self.store.write(SECONDS, {SECONDS: self._seconds()})
 
     def _seconds(self) -> float:
         return self._before_s + time.monotonic() - self._start
@@ -109,10 +113,8 @@ class Search:
                     self.ledger.put(point.name, station.where.name, found)
 
     def _least_accuracy(self) -> float:
-        drop = self.request.max_drop
-        if drop is None and self.request.limits:
-            return 0.0
-        return self.workshop.float_accuracy() - (DROP_POINTS if drop is None else drop) / 100
+        drop = self.request.drop
+        return 0.0 if drop is None else self.workshop.float_accuracy() - drop / 100
 
     def _result(self, rounds: Mapping[str, Rounds], seconds: float) -> SearchResult:
         points, least = self.ledger.points(), self._least_accuracy()

@@ -60,8 +60,8 @@ def open_store(material: Material) -> Store:
     elif found != wanted:
         other = [name for name in wanted if found.get(name) != wanted[name]]
         raise OutputError(
-            f"{request.output}: holds a search with another {', '.join(other)}; name a new folder, "
-            "or give what that search was given, and it goes on"
+            f"{request.output}: holds a search that was given other values of "
+            f"{', '.join(other)}; name a new folder, or give the same, and it goes on"
         )
     return store
 

@@ -66,6 +66,8 @@ def sweep(
     if LATENCY in within:
         # The solver takes budgets above 0; with less than nothing, nothing is possible either.
         within[LATENCY] = max(LEAST_NS, NANOSECOND * (within[LATENCY] - base_s))
+    elif within:
+        within[LATENCY] = _longest(problem)  # which all keep: of equals the fastest is taken
     try:
         found = [solve(problem, within)]
     except Infeasible as error:
@@ -80,6 +82,13 @@ def sweep(
     return _distinct([({n: Widths(*b) for n, b in s.bits.items()}, s.sensitivity) for s in found])
 
 
+def _longest(problem: Problem) -> float:
+    """What no assignment's latency is above."""
+    choices = sum(max(c.values[LATENCY] for c in layer.choices) for layer in problem.layers)
+    pairs = sum(float(pair.values[LATENCY].max()) for pair in problem.pairs)
+    return max(LEAST_NS, choices + pairs)
+
+
 def _told(error: Infeasible, limits: Mapping[str, float], base_s: float) -> Infeasible:
     """The error in the units of the user's budgets."""
     needs = {name: float(value) for name, value in error.needs.items()}
@@ -88,9 +97,10 @@ def _told(error: Infeasible, limits: Mapping[str, float], base_s: float) -> Infe
     asked = " and ".join(_amount(name, value) for name, value in limits.items())
     alone = ", or ".join(_amount(name, value) for name, value in needs.items() if name != BOPS)
     near = error.nearest.costs
-    seconds = near[LATENCY] / NANOSECOND + base_s
-    nearest = f"{_amount(LATENCY, seconds)}, {_amount(SIZE, near[SIZE])}"
-    possible = f"; with the other budget as it is, {alone} would work" if alone else ""
+    reached = {LATENCY: near[LATENCY] / NANOSECOND + base_s, SIZE: near[SIZE]}
+    nearest = ", ".join(_amount(name, reached[name]) for name in (LATENCY, SIZE))
+    unchanged = "with the other budget as it is, " if len(limits) > 1 else ""
+    possible = f"; {unchanged}{alone} would work" if alone else ""
     return Infeasible(
         f"no widths keep {asked}; the nearest assignment is predicted to take {nearest}{possible}",
         error.binding,

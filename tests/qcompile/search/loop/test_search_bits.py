@@ -68,6 +68,7 @@ def test_every_point_is_measured_and_told(answer):
     points = {point["name"]: point for point in answer["points"]}
     assert {"float32", "w8a8", "w8a2", "w2a8", "w2a2"} <= set(points)
     assert answer["float_accuracy"] == 1.0 and answer["samples"] == SAMPLES
+    assert answer["budgets"] == {"ms": None, "bytes": None, "max_drop": 99}
     for point in points.values():
         assert point["devices"]["host"]["status"] == "measured"
         assert point["devices"]["host"]["measured_ms"] > 0
@@ -194,7 +195,7 @@ def test_data_that_do_not_fit_are_refused(asked, tmp_path, change, says):
 
 
 def test_a_folder_of_another_search_is_left_alone(asked, tmp_path):
-    with pytest.raises(OutputError, match="holds a search with another bits"):
+    with pytest.raises(OutputError, match="holds a search that was given other values of bits"):
         qcompile.search_bits(*asked, bits=(8, 4))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds other files"):

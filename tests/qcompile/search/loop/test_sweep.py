@@ -1,6 +1,8 @@
 """Assignments of a sweep against all assignments there are."""
 
+from dataclasses import replace
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from qcompile.errors import Infeasible
 from qcompile.quantizer import Widths
 from qcompile.search.latency import Choice, SolverCosts
 from qcompile.search.loop.material import LayerWork
+from qcompile.search.loop.request import Request
 from qcompile.search.loop.sweep import problem_of, sweep, total
 
 WIDTHS = [Widths(8, 8), Widths(4, 4), Widths(2, 2)]
@@ -90,3 +93,28 @@ def test_a_budget_below_the_possible_says_what_would_do():
         sweep(problem_of(Layers(), sensitivity, costs), costs.base_s, {"latency": fastest / 2})
     assert caught.value.needs["latency"] == pytest.approx(fastest, rel=1e-6)
     assert f"{1e3 * fastest:.4g} ms" in str(caught.value)
+
+
+def test_a_size_below_the_possible_names_the_fastest_of_that_size():
+    """Kernels of the same widths weigh the same."""
+    sensitivity, costs = random_problem(0)
+    slow = {
+        name: {replace(c, kernel="a"): 9 * s for c, s in each.items()}
+        for name, each in costs.latency.items()
+    }
+    both = SolverCosts({name: slow[name] | costs.latency[name] for name in NAMES}, [], 0.0)
+    with pytest.raises(Infeasible, match="KiB would work") as caught:
+        sweep(problem_of(Layers(), sensitivity, both), 0.0, {"size": 10.0})
+    twos = 1e9 * sum(list(costs.latency[name].values())[2] for name in NAMES)
+    assert caught.value.nearest.costs["latency"] == pytest.approx(twos, rel=1e-6)
+    assert "the other budget" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [((None, None, None), 1), ((None, None, 3), 3), ((1.0, None, None), None), ((None, 9, 2), 2)],
+)
+def test_the_default_drop_holds_where_no_budget_decides(asked, holds):
+    budget_s, budget_bytes, drop = asked
+    given = [Path("m"), (), Path("d"), None, None, (8,), budget_s, budget_bytes, drop, Path("o"), 0]
+    assert Request(*given).drop == holds
