@@ -95,16 +95,19 @@ def test_a_budget_below_the_possible_says_what_would_do():
     assert f"{1e3 * fastest:.4g} ms" in str(caught.value)
 
 
-def test_a_size_below_the_possible_names_the_fastest_of_that_size():
+@pytest.mark.parametrize("seed", range(4))
+def test_a_size_below_the_possible_names_the_fastest_of_that_size(seed):
     """Kernels of the same widths weigh the same."""
-    sensitivity, costs = random_problem(0)
-    slow = {
-        name: {replace(c, kernel="a"): 9 * s for c, s in each.items()}
-        for name, each in costs.latency.items()
-    }
-    both = SolverCosts({name: slow[name] | costs.latency[name] for name in NAMES}, [], 0.0)
+    sensitivity, costs = random_problem(seed)
+    rng = np.random.default_rng(seed)
+    both = {name: {} for name in NAMES}
+    for name, each in costs.latency.items():
+        for choice, seconds in each.items():
+            kernels = [(choice, seconds), (replace(choice, kernel="a"), 9 * seconds)]
+            both[name] |= dict(kernels[:: rng.choice([1, -1])])
+    problem = problem_of(Layers(), sensitivity, SolverCosts(both, [], 0.0))
     with pytest.raises(Infeasible, match="KiB would work") as caught:
-        sweep(problem_of(Layers(), sensitivity, both), 0.0, {"size": 10.0})
+        sweep(problem, 0.0, {"size": 10.0})
     twos = 1e9 * sum(list(costs.latency[name].values())[2] for name in NAMES)
     assert caught.value.nearest.costs["latency"] == pytest.approx(twos, rel=1e-6)
     assert "the other budget" not in str(caught.value)
