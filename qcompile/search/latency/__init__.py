@@ -24,6 +24,7 @@ about instructions, as they do on VTA, the network in full quality may take anot
 
 from qcompile.search.latency.building import kernels_of
 from qcompile.search.latency.choice import Assignment, Choice
+from qcompile.search.latency.circumstances import numbers_matter
 from qcompile.search.latency.laboratory import LatencyLaboratory
 from qcompile.search.latency.measured import LayerSeconds, Measured
 from qcompile.search.latency.model import LatencyModel, Round
@@ -41,6 +42,7 @@ __all__ = [
     "Round",
     "SolverCosts",
     "kernels_of",
+    "numbers_matter",
     "solver_costs",
     "speeds",
 ]

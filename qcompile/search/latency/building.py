@@ -11,6 +11,7 @@ from qcompile.errors import InvalidInput
 from qcompile.passes.choose_kernels import kernel_name
 from qcompile.quantizer import QuantizeOptions, Widths, quantize_network
 from qcompile.search.latency.choice import Assignment, Choice
+from qcompile.search.latency.circumstances import numbers_matter
 from qcompile.targets import Target, VtaTarget
 
 CHOOSABLE = ("int8", "packed", "bits")
@@ -52,7 +53,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Workshop:
-    """options: of the quantizer; those that only accuracy needs are left out for processors."""
+    """options: of the quantizer; those that times do not depend on are left out."""
 
     model: Path
     target: Target | VtaTarget
@@ -64,7 +65,7 @@ class Workshop:
     def build(self, asked: Asked, folder: Path) -> Built:
         """The network that is asked for, as a bundle in the folder. Raises QCompileError."""
         options = replace(self.options, bits=dict(asked.widths))
-        if not isinstance(self.target, VtaTarget):  # whose instructions depend on the numbers
+        if not numbers_matter(self.target):
             options = replace(options, rounding="nearest", correct_bias=False)
         quantized = quantize_network(self.model, self.calibration, options, shapes=self.shapes)
         file, bundle = folder / "network.onnx", folder / "bundle"

@@ -25,6 +25,11 @@ def usual_device(target: Target | VtaTarget) -> str:
     return SIM if isinstance(target, VtaTarget) else LOCAL
 
 
+def numbers_matter(target: Target | VtaTarget) -> bool:
+    """Whether times depend on a network's numbers: VTA's instructions do, processors' do not."""
+    return isinstance(target, VtaTarget)
+
+
 def expect_device(target: Target | VtaTarget, device: str, threads: int) -> None:
     """Raise DeviceError for a device that cannot measure the target's networks."""
     if isinstance(target, VtaTarget) != (device == SIM):

@@ -10,10 +10,10 @@ seconds. Where two layers read one value at different widths, its maker leaves t
 `split` stands in place of `out`, and each reader takes `apart` more. `out` and `in` are hand-over
 costs: of writing codes for another kernel or of another width than in the uniform networks, and of
 repacking them. `cell` is what a choice changes of it, on devices that are exact; a clock would
-take noise for it. All terms come from least squares with a ridge
-towards no hand-over. Rounds of a search multiply all terms of a kernel by a factor, from least
-squares over whole networks with a ridge towards 1. What is left of a layer's time in one
-neighbourhood is kept for the next time that it has the same one.
+take noise for it. All terms come from least squares with a ridge towards no hand-over. Rounds of a
+search multiply all terms of a kernel by a factor, from least squares over whole networks with a
+ridge towards 1. What is left of a layer's time in one neighbourhood is kept for the next time that
+it has the same one.
 """
 
 from collections import defaultdict
@@ -126,6 +126,11 @@ def cell(layer: str, choice: Choice, reader: str, form: Form) -> Term:
     return "cell", layer, choice, reader, form
 
 
+def handover(layer: str, choice: Choice, reader: str, form: Form) -> list[Term]:
+    """What a layer's own time has besides, for a reader that wants this form."""
+    return [out(layer, choice.kernel, reader, form), cell(layer, choice, reader, form)]
+
+
 def into(maker: str, kernel: str, layer: str, form: Form) -> Term:
     return "in", maker, kernel, layer, form
 
@@ -151,8 +156,8 @@ def terms_of(
     splits = [twins for twins in neighbours.twins if twins[0] in readers and differ(*twins)]
     alike = [each for each in readers if not any(each in twins for twins in splits)]
     own = [core(layer, choice), *(split(layer, *twins) for twins in splits)]
-    own += [out(layer, choice.kernel, each, assignment[each].form) for each in alike]
-    own += [cell(layer, choice, each, assignment[each].form) for each in alike]
+    for each in alike:
+        own += handover(layer, choice, each, assignment[each].form)
     prepare = [shape(layer, choice.form)]
     prepare += [apart(layer, each) for each in neighbours.twins_of(layer) if differ(layer, each)]
     prepare += [into(each, assignment[each].kernel, layer, choice.form) for each in makers]

@@ -18,7 +18,13 @@ from qcompile.quantizer.folding import fold
 from qcompile.quantizer.network import load_network
 from qcompile.search.latency.building import Asked, Workshop
 from qcompile.search.latency.choice import Assignment, Choice
-from qcompile.search.latency.circumstances import circumstances, digest, expect_device, usual_device
+from qcompile.search.latency.circumstances import (
+    circumstances,
+    digest,
+    expect_device,
+    numbers_matter,
+    usual_device,
+)
 from qcompile.search.latency.kept import Kept
 from qcompile.search.latency.measured import Measured, Reading, measured
 from qcompile.search.latency.meters import Clock, Meter, exact_meter
@@ -49,8 +55,8 @@ class LatencyLaboratory:
         progress: Progress = silent,
     ) -> None:
         """device: of `open_device`, or "model:TARGET"; by default this machine, or the simulator
-        for a board with VTA. calibration: a few samples; for VTA, whose instructions depend on the
-        numbers, all that the network is quantized by. records: the folder of `tune`, whose
+        for a board with VTA. calibration: a few samples; where `numbers_matter`, all that the
+        network is quantized by. records: the folder of `tune`, whose
         kernels are used, and which gets what is measured. Raises QCompileError.
         """
         self.target = load_target(target) if isinstance(target, str) else target
@@ -66,7 +72,7 @@ class LatencyLaboratory:
             Path(model), self.target, calibration, options or QuantizeOptions(), folder, shapes
         )
         facts = circumstances(Path(model), self.target, self.device, threads, folder)
-        if isinstance(self.target, VtaTarget):
+        if numbers_matter(self.target):
             facts["numbers"] = digest(calibration, self.workshop.options)
         self.kept = Kept(folder, facts)
         self._meter = exact_meter(self.device)
@@ -92,7 +98,7 @@ class LatencyLaboratory:
         model = LatencyModel(
             self.target.name, self.device, self.exact, self.neighbours, choices, tuple(found)
         )
-        by_choice = isinstance(self.target, VtaTarget)
+        by_choice = numbers_matter(self.target)
         mixed = probes(near_best(model), self.neighbours, model.survey, self.seed, by_choice)
         for number, assignment in enumerate(mixed):
             self.progress("measuring mixed networks", number, len(mixed))

@@ -16,17 +16,15 @@ from qcompile.search.latency.fit import (
     EXACT,
     Fitted,
     apart,
-    cell,
     core,
     fit,
+    handover,
     into,
-    out,
     shape,
     split,
 )
 from qcompile.search.latency.measured import Measured
 from qcompile.search.latency.neighbours import Neighbours
-from qcompile.search.latency.terms import Term
 
 FORMAT = 1
 AGREES, AGREES_EXACT = 0.05, 0.01  # of the measured seconds; the second on models and simulators
@@ -106,7 +104,7 @@ class LatencyModel:
         return np.array(
             [
                 [
-                    found.factor(x) * found.sum(_out(maker, x, reader, y))
+                    found.factor(x) * found.sum(handover(maker, x, reader, y.form))
                     + found.factor(y) * found.sum([into(maker, x.kernel, reader, y.form)])
                     for y in self.choices[reader]
                 ]
@@ -201,10 +199,3 @@ class LatencyModel:
             if choice not in self.choices[name]:
                 known = ", ".join(map(str, self.choices[name]))
                 raise InvalidInput(f"layer '{name}': {choice} was not measured; {known} were")
-
-
-def _out(maker: str, choice: Choice, reader: str, other: Choice) -> list[Term]:
-    return [
-        out(maker, choice.kernel, reader, other.form),
-        cell(maker, choice, reader, other.form),
-    ]

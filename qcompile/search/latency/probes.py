@@ -16,8 +16,7 @@ from qcompile.search.latency.neighbours import Neighbours
 CANDIDATES = 64  # random networks, of which the one with most new hand-overs is measured
 NEAR_BEST = 1.25  # times as long as the fastest kernel: hand-overs do not make up for more
 MOST_PROBES = 8  # beyond, the rounds of the search tell what is left
-# On VTA, whose instructions depend on the numbers, every choice may take another time before every
-# reader.
+# Where numbers matter, every choice may take another time before every reader.
 MOST_PROBES_BY_CHOICE = 24
 
 

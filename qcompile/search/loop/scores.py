@@ -1,13 +1,12 @@
 """Sensitivities of a search: what the solver adds up, and how far the kinds of scores agree."""
 
-import numpy as np
-
 from qcompile.arrays import LABEL_NAMES, Array
 from qcompile.search.loop.material import Material
 from qcompile.search.loop.store import Store
 from qcompile.search.loop.sweep import Sensitivity
 from qcompile.search.loop.watcher import Watcher
 from qcompile.search.sensitivity import Sensitivities, measure_sensitivity
+from qcompile.search.sensitivity.request import draw
 
 RANKED = "block"  # of all kinds it ranks assignments most like their true accuracy
 KINDS = (RANKED, "kl", "hutchinson", "accuracy")
@@ -37,11 +36,9 @@ def measure_scores(
 
 def _labelled(material: Material) -> dict[str, Array]:
     """Some of the labelled samples, for what is measured layer by layer."""
-    count = material.labelled.count
-    rng = np.random.default_rng(material.request.seed)
-    taken = np.sort(rng.choice(count, min(count, LABELLED), replace=False))
-    inputs = {name: array[taken] for name, array in material.labelled.inputs.items()}
-    return {**inputs, LABEL_NAMES[0]: material.labels[taken]}
+    drawn = draw(material.labelled, LABELLED, material.request.seed)
+    assert drawn.labels is not None
+    return {**drawn.inputs, LABEL_NAMES[0]: drawn.labels}
 
 
 def _lines(found: Sensitivities) -> list[str]:

@@ -18,6 +18,7 @@ from qcompile.search.latency import (
     Measured,
     SolverCosts,
     kernels_of,
+    numbers_matter,
     solver_costs,
     speeds,
 )
@@ -28,7 +29,7 @@ from qcompile.search.loop.watcher import Watcher
 from qcompile.targets import VtaTarget
 from qcompile.targets.vta.resources import device, resources
 
-QUICK_SAMPLES = 16  # of the calibration: times of processors do not depend on values
+QUICK_SAMPLES = 16  # of the calibration, where times do not depend on numbers
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Station:
 
 
 def _samples(material: Material, where: Where) -> dict[str, Array]:
-    count = None if isinstance(where.target, VtaTarget) else QUICK_SAMPLES
+    count = None if numbers_matter(where.target) else QUICK_SAMPLES
     return {name: array[:count] for name, array in material.calibration.items()}
 
 

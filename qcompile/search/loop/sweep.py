@@ -97,8 +97,8 @@ def _told(error: Infeasible, limits: Mapping[str, float], base_s: float) -> Infe
     asked = " and ".join(_amount(name, value) for name, value in limits.items())
     alone = ", or ".join(_amount(name, value) for name, value in needs.items() if name != BOPS)
     near = error.nearest.costs
-    reached = {LATENCY: near[LATENCY] / NANOSECOND + base_s, SIZE: near[SIZE]}
-    nearest = ", ".join(_amount(name, reached[name]) for name in (LATENCY, SIZE))
+    seconds = near[LATENCY] / NANOSECOND + base_s
+    nearest = f"{_amount(LATENCY, seconds)}, {_amount(SIZE, near[SIZE])}"
     unchanged = "with the other budget as it is, " if len(limits) > 1 else ""
     possible = f"; {unchanged}{alone} would work" if alone else ""
     return Infeasible(

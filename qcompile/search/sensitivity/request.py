@@ -75,13 +75,13 @@ def read_request(
     network = fold(load_network(model))
     network = equalize(network) if options.quantize.equalize else network
     _expect_known([layer.name for layer in network.layers.values()], choices, kinds)
-    drawn = _drawn(read_network_samples(network, calibration, shapes), options.samples, seed)
+    drawn = draw(read_network_samples(network, calibration, shapes), options.samples, seed)
     images = None if labelled is None else read_network_samples(network, labelled, shapes)
     if "accuracy" in kinds and images is None:
         raise InvalidInput("accuracy needs labelled data: samples with their labels as the array y")
     if images is not None and images.labels is None:
         raise InvalidInput("the labelled data hold no labels: the array y (or label) would work")
-    losses = drawn if images is None else _drawn(images, options.samples, seed)
+    losses = drawn if images is None else draw(images, options.samples, seed)
     texts = [network.model.SerializeToString(deterministic=True)]
     texts.append(canonical(options.key()).encode())
     keys = {}
@@ -109,7 +109,7 @@ def _expect_known(
             raise InvalidInput(f"no layer is called '{name}'{hint}")
 
 
-def _drawn(samples: Samples, most: int, seed: int) -> Samples:
+def draw(samples: Samples, most: int, seed: int) -> Samples:
     """At most so many of the samples, drawn evenly, in their order."""
     if samples.count < LEAST_SAMPLES:
         raise InvalidInput(f"found {samples.count} sample; {LEAST_SAMPLES} or more would work")
