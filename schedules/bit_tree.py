@@ -11,8 +11,9 @@ nothing to broadcast.
 from collections.abc import Callable
 
 from tvm import tirx
-from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
+
+from qcompile.schedules.registering import register_once
 
 OUTPUTS, WORDS = 8, 4
 MOST_BITS = 2**16 - 1  # that a sum can hold
@@ -24,10 +25,8 @@ Products = Callable[[int], tirx.Expr]  # the uint8x16 counts of an output
 def tree_of(form: str, operation: str) -> str:
     """The name under which `Schedule.tensorize` now finds the sequence."""
     name = f"qcompile.bit_tree_{form}_{operation}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        sums = {"addp": addp, "vpadd": vpadd}[form]
-        TensorIntrin.register(name, meaning(operation), implementation(operation, sums))
-    return name
+    sums = {"addp": addp, "vpadd": vpadd}[form]
+    return register_once(name, lambda: (meaning(operation), implementation(operation, sums)))
 
 
 def meaning(operation: str) -> tirx.PrimFunc:

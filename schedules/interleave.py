@@ -1,16 +1,15 @@
 """Rows of bytes, interleaved into the order of dot products: meaning, beside the sequence."""
 
 from tvm import tirx
-from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
+
+from qcompile.schedules.registering import register_once
 
 
 def register_interleave(lanes: int, depth: int) -> str:
     """The name of the interleaving of `depth` rows of so many bytes, made known to TVM."""
     name = f"qcompile.interleave_columns_{lanes}_{depth}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, meaning(lanes, depth), permutation(lanes, depth))
-    return name
+    return register_once(name, lambda: (meaning(lanes, depth), permutation(lanes, depth)))
 
 
 def meaning(lanes: int, depth: int) -> tirx.PrimFunc:

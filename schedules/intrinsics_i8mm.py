@@ -7,10 +7,10 @@ to 2 x 2 sums, which share a register, products of eight bytes.
 """
 
 from tvm import tirx
-from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.schedules.dot import Dot
+from qcompile.schedules.registering import register_once
 
 LANES, DEPTH, ROWS = 4, 8, 2
 
@@ -28,17 +28,12 @@ def register_usmmla(steps: int, apart: int, flat: bool) -> str:
     apart: from the first to the second row in their axis. flat: that is the one of the bytes.
     """
     name = f"{USMMLA.name}_{steps}_{apart}{'_flat' if flat else ''}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, *usmmla(steps, apart, flat))
-    return name
+    return register_once(name, lambda: usmmla(steps, apart, flat))
 
 
 def register_part_rows() -> str:
     """The name of what brings 2 x 2 sums into rows, made known to TVM."""
-    name = "qcompile.part_rows"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, *part_rows())
-    return name
+    return register_once("qcompile.part_rows", part_rows)
 
 
 def usmmla(steps: int, apart: int, flat: bool) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:

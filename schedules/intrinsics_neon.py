@@ -14,6 +14,7 @@ from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.schedules.dot import Dot, factor
+from qcompile.schedules.registering import register_once
 from qcompile.targets import Target
 
 LANES, OFFSET = 4, 128
@@ -40,9 +41,7 @@ def register_add_parts(target: Target) -> str:
     """The name of the addition of four partial sums for each of four sums, made known to TVM."""
     bits = 32 if target.architecture.name == "armv7" else 64
     name = f"qcompile.add_parts_{bits}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, *add_parts(pairs_32 if bits == 32 else pairs_64))
-    return name
+    return register_once(name, lambda: add_parts(pairs_32 if bits == 32 else pairs_64))
 
 
 def widen(dot: Dot, pairwise: str, pairs: bool) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:

@@ -21,9 +21,9 @@ from typing import Any
 
 import tvm_ffi
 from tvm import s_tir, tirx
-from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
+from qcompile.schedules.registering import register_once
 from qcompile.targets.vta.config import Config
 from qcompile.targets.vta.instructions import AluOp
 
@@ -81,10 +81,11 @@ def alu_tensor(op: AluOp, loops: Loops, vector: bool) -> str:
 
 
 def _registered(name: str, make: Callable[[], tuple[tirx.PrimFunc, tirx.PrimFunc]]) -> str:
-    if TensorIntrin.get(name, allow_missing=True) is None:
+    def without_units() -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
         meaning, call = make()
-        TensorIntrin.register(name, _without_units(meaning), call)
-    return name
+        return _without_units(meaning), call
+
+    return register_once(name, without_units)
 
 
 def _without_units(meaning: tirx.PrimFunc) -> tirx.PrimFunc:

@@ -11,10 +11,10 @@ whose lanes share `a`.
 from dataclasses import dataclass
 
 from tvm import tirx
-from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.schedules.intrinsics_x86 import VNNI_256, VNNI_512, WIDEN_256, WIDEN_512, x86_dots
+from qcompile.schedules.registering import register_once
 from qcompile.targets import Target
 
 
@@ -51,18 +51,14 @@ def lane_dot_of(target: Target) -> LaneDot:
 def register_lane_dot(dot: LaneDot) -> str:
     """The name under which `Schedule.tensorize` now finds the dot product."""
     name = f"qcompile.lane_dot_{dot.lanes}_{dot.depth}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        sequence = {4: vnni, 2: multiply_add, 1: multiply}[dot.depth](dot)
-        TensorIntrin.register(name, meaning(dot), sequence)
-    return name
+    sequence = {4: vnni, 2: multiply_add, 1: multiply}[dot.depth]
+    return register_once(name, lambda: (meaning(dot), sequence(dot)))
 
 
 def register_interleave(dot: LaneDot, apart: int, turned: bool) -> str:
     """The name of the interleaving of rows (turned: columns) so far apart, made known to TVM."""
     name = f"qcompile.interleave_{dot.lanes}_{dot.depth}_{apart}{'_turned' if turned else ''}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, *interleave(dot, apart, turned))
-    return name
+    return register_once(name, lambda: interleave(dot, apart, turned))
 
 
 def meaning(dot: LaneDot) -> tirx.PrimFunc:

@@ -1,11 +1,11 @@
 """From planes of pixels (NCHW) to pixels of a few channels (NHWC), a vector of pixels at a time."""
 
 from tvm import s_tir, tirx
-from tvm.s_tir import TensorIntrin
 from tvm.s_tir.schedule import SBlockRV
 from tvm.script import tirx as T  # noqa: N812
 
 from qcompile.schedules.epilogue import store_lanes
+from qcompile.schedules.registering import register_once
 from qcompile.targets import Target
 
 MOST_PLANES = 4  # more channels are rare in an input, and make vectors of their own
@@ -45,9 +45,7 @@ def interleave_planes(
 def register_interleave(planes: int, pixels: int) -> str:
     """The name under which `Schedule.tensorize` now finds the interleaving."""
     name = f"qcompile.interleave_planes_{planes}_{pixels}"
-    if TensorIntrin.get(name, allow_missing=True) is None:
-        TensorIntrin.register(name, *interleave(planes, pixels))
-    return name
+    return register_once(name, lambda: interleave(planes, pixels))
 
 
 def interleave(planes: int, pixels: int) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
